@@ -1,0 +1,263 @@
+//! Names of files in a model, as a manifest writes them.
+//!
+//! Guarantees: a [`FileName`] is a relative path that stays beneath its root, whatever it is joined
+//! to, and can be shown on a terminal through [`Display`](fmt::Display) without doing anything to
+//! it. Doesn't: say that such a file exists.
+
+use std::fmt;
+
+/// Longest path component, in bytes (`NAME_MAX` of Linux).
+pub const MAX_COMPONENT: usize = 255;
+
+/// Longest whole path, in bytes (`PATH_MAX` of Linux, less its NUL).
+pub const MAX_PATH: usize = 4095;
+
+/// A relative path of a signed file: `/` between components, none of which is empty, `.` or `..`
+/// (OMS v1.0, "Path handling"; the length limits are ours).
+///
+/// Ordered by bytes, which for UTF-8 is Unicode code point order.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileName(Box<str>);
+
+impl FileName {
+    /// Validates a path.
+    ///
+    /// # Errors
+    /// A [`NameError`] that says which rule is broken.
+    pub fn new(path: &str) -> Result<Self, NameError> {
+        let rule = |rule| {
+            Err(NameError {
+                name: Escaped::bounded(path),
+                rule,
+            })
+        };
+        if path.is_empty() {
+            return rule(NameRule::Empty);
+        }
+        if path.len() > MAX_PATH {
+            return rule(NameRule::LongPath);
+        }
+        if path.contains('\0') {
+            return rule(NameRule::Nul);
+        }
+        if path.starts_with('/') {
+            return rule(NameRule::Absolute);
+        }
+        if path.ends_with('/') {
+            return rule(NameRule::TrailingSlash);
+        }
+        for component in path.split('/') {
+            match component {
+                "" => return rule(NameRule::EmptyComponent),
+                "." => return rule(NameRule::Dot),
+                ".." => return rule(NameRule::DotDot),
+                _ if component.len() > MAX_COMPONENT => return rule(NameRule::LongComponent),
+                _ => {}
+            }
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// The path as written in the manifest.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The components, first the one nearest the root.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The path of the directory that holds the file; `None` at the root.
+    pub fn parent(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    /// Whether this path is `ancestor` or lies beneath it.
+    pub fn is_within(&self, ancestor: &FileName) -> bool {
+        match self.0.strip_prefix(&*ancestor.0) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Escaped::new(&self.0), f)
+    }
+}
+
+impl fmt::Debug for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl AsRef<std::path::Path> for FileName {
+    fn as_ref(&self) -> &std::path::Path {
+        std::path::Path::new(&*self.0)
+    }
+}
+
+/// Untrusted text made safe to show: control characters, line separators and characters that
+/// change the direction or are invisible are written as `\u{…}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escaped(String);
+
+impl Escaped {
+    /// Longest text kept by [`Escaped::bounded`], in characters.
+    pub const MAX_SHOWN: usize = 256;
+
+    /// Escapes all of `text`.
+    pub fn new(text: &str) -> Self {
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            if is_hostile(c) {
+                out.extend(c.escape_unicode());
+            } else if c == '\\' {
+                out.push_str("\\\\");
+            } else {
+                out.push(c);
+            }
+        }
+        Self(out)
+    }
+
+    /// Escapes the beginning of `text`, for messages about text that may be huge.
+    pub fn bounded(text: &str) -> Self {
+        match text.char_indices().nth(Self::MAX_SHOWN) {
+            None => Self::new(text),
+            Some((end, _)) => {
+                let mut escaped = Self::new(&text[..end]);
+                escaped.0.push('…');
+                escaped
+            }
+        }
+    }
+}
+
+impl fmt::Display for Escaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a character could act on a terminal or mislead its reader: controls (C0, C1, DEL), line
+/// and paragraph separators, bidirectional formatting (Unicode UAX #9), zero-width and tag
+/// characters.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A path that a manifest may not contain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{name}\" is not a valid file name: {rule}")]
+pub struct NameError {
+    /// The path, escaped and bounded.
+    pub name: Escaped,
+    /// The rule it breaks.
+    pub rule: NameRule,
+}
+
+/// The rules for a path in a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameRule {
+    /// At least one character.
+    #[error("it is empty")]
+    Empty,
+    /// At most [`MAX_PATH`] bytes.
+    #[error("it is longer than {MAX_PATH} bytes")]
+    LongPath,
+    /// At most [`MAX_COMPONENT`] bytes between slashes.
+    #[error("a component is longer than {MAX_COMPONENT} bytes")]
+    LongComponent,
+    /// No NUL.
+    #[error("it contains a NUL character")]
+    Nul,
+    /// Relative to the model.
+    #[error("it is absolute")]
+    Absolute,
+    /// A file, not a directory.
+    #[error("it ends with a slash")]
+    TrailingSlash,
+    /// No `//`.
+    #[error("it has an empty component")]
+    EmptyComponent,
+    /// No `.`.
+    #[error("it has a \".\" component")]
+    Dot,
+    /// No `..`.
+    #[error("it has a \"..\" component")]
+    DotDot,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_models_contain() {
+        for path in [
+            "config.json",
+            "a/b/c.bin",
+            "with space/ünï.txt",
+            "a:b:1:2",
+            "..a/b..",
+            ".hidden",
+            &"x".repeat(MAX_COMPONENT),
+        ] {
+            assert_eq!(FileName::new(path).unwrap().as_str(), path);
+        }
+    }
+
+    #[test]
+    fn names_the_broken_rule() {
+        let long = "x".repeat(MAX_COMPONENT + 1);
+        let deep = "x/".repeat(MAX_PATH / 2) + "xx";
+        for (path, rule) in [
+            ("", NameRule::Empty),
+            ("/etc/passwd", NameRule::Absolute),
+            ("a/", NameRule::TrailingSlash),
+            ("a//b", NameRule::EmptyComponent),
+            ("./a", NameRule::Dot),
+            ("a/./b", NameRule::Dot),
+            ("../a", NameRule::DotDot),
+            ("a/..", NameRule::DotDot),
+            ("a\0b", NameRule::Nul),
+            (long.as_str(), NameRule::LongComponent),
+            (deep.as_str(), NameRule::LongPath),
+        ] {
+            assert_eq!(FileName::new(path).unwrap_err().rule, rule, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn within_goes_by_components() {
+        let name = |path| FileName::new(path).unwrap();
+        assert!(name("a/b").is_within(&name("a")));
+        assert!(name("a").is_within(&name("a")));
+        assert!(!name("ab/c").is_within(&name("a")));
+        assert!(!name("a").is_within(&name("a/b")));
+    }
+
+    #[test]
+    fn hostile_characters_are_shown_not_sent() {
+        let shown = FileName::new("a\u{1b}[2Jb\u{202e}c\n\\").unwrap().to_string();
+        assert_eq!(shown, "a\\u{1b}[2Jb\\u{202e}c\\u{a}\\\\");
+        let error = FileName::new(&"/\u{7}".repeat(100_000)).unwrap_err();
+        assert!(error.to_string().len() < 4096);
+    }
+}
