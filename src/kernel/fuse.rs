@@ -1,0 +1,483 @@
+//! The FUSE adaptor: requests of the kernel to operations of the [`FileSystem`], and back.
+//!
+//! Guarantees: it decides nothing about content or names, and it never waits: reads and opens are
+//! answered from other threads. Every request that would change something is answered EROFS.
+//! Doesn't: mount; see [`MountSession`](super::MountSession).
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use crate::fs::{Attributes, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
+use crate::name::MAX_COMPONENT;
+
+/// How long the kernel may believe what is proved. The tree is frozen and proved lengths don't
+/// change, so: as long as it likes.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Requests that the kernel may have under way for read-ahead (`max_background`). Enough for several
+/// streams, each with megabytes ahead.
+const MAX_BACKGROUND: u16 = 64;
+
+/// A signed model as the kernel sees it.
+#[derive(Debug)]
+pub struct FuseAdaptor {
+    fs: Arc<FileSystem>,
+    uid: u32,
+    gid: u32,
+}
+
+impl FuseAdaptor {
+    /// Shows `fs`, with everything owned by the user who mounts.
+    pub fn new(fs: Arc<FileSystem>) -> Self {
+        Self {
+            fs,
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+        }
+    }
+
+    fn attributes(&self, attributes: Attributes) -> FileAttr {
+        let Attributes {
+            ino,
+            is_directory,
+            size,
+            links,
+            proved: _,
+        } = attributes;
+        // Neither times nor owners are signed.
+        let time = SystemTime::UNIX_EPOCH;
+        FileAttr {
+            ino: INodeNo(ino),
+            size,
+            // `stat` counts in units of 512 bytes.
+            blocks: size.div_ceil(512),
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            kind: kind(is_directory),
+            perm: if is_directory { 0o555 } else { 0o444 },
+            nlink: links,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: 0,
+            blksize: BLOCK_SIZE,
+            flags: 0,
+        }
+    }
+}
+
+fn kind(is_directory: bool) -> FileType {
+    if is_directory {
+        FileType::Directory
+    } else {
+        FileType::RegularFile
+    }
+}
+
+/// How long the kernel may keep attributes: not at all while a length is only claimed.
+fn ttl(attributes: &Attributes) -> Duration {
+    if attributes.proved {
+        FOREVER
+    } else {
+        Duration::ZERO
+    }
+}
+
+fn code(error: &FsError) -> Errno {
+    Errno::from_i32(errno(error).raw_os_error())
+}
+
+const GENERATION: Generation = Generation(0);
+
+impl Filesystem for FuseAdaptor {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        // Each is used where the kernel has it.
+        for wanted in [
+            InitFlags::FUSE_ASYNC_DIO,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+        ] {
+            if config.capabilities().contains(wanted) {
+                let _ = config.add_capabilities(wanted);
+            }
+        }
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.fs.lookup(parent.0, name) {
+            Ok(attributes) => {
+                let attr = self.attributes(attributes);
+                reply.entry_with_ttls(&FOREVER, &ttl(&attributes), &attr, GENERATION);
+            }
+            Err(error) => reply.error(code(&error)),
+        }
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        match self.fs.attributes(ino.0) {
+            Ok(attributes) => reply.attr(&ttl(&attributes), &self.attributes(attributes)),
+            Err(error) => reply.error(code(&error)),
+        }
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(Errno::EROFS);
+        }
+        self.fs.open(ino.0, move |opened| match opened {
+            // What the kernel has cached was verified, and stays so.
+            Ok(handle) => reply.opened(
+                FileHandle(handle),
+                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+            ),
+            Err(error) => reply.error(code(&error)),
+        });
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.fs.read(fh.0, offset, size as usize, move |read| match read {
+            Ok(bytes) => reply.data(bytes.as_slice()),
+            Err(error) => reply.error(code(&error)),
+        });
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.fs.release(fh.0);
+        reply.ok();
+    }
+
+    /// Nothing to flush; the kernel stops asking after one ENOSYS.
+    fn flush(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    /// Everything is as durable as it will get.
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.fs.directory(ino.0) {
+            Ok(()) => reply.opened(
+                FileHandle(0),
+                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
+            ),
+            Err(error) => reply.error(code(&error)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        for position in offset.. {
+            match self.fs.entry(ino.0, position) {
+                Ok(Some((name, found))) => {
+                    if reply.add(INodeNo(found.ino), position + 1, kind(found.is_directory), name) {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return reply.error(code(&error)),
+            }
+        }
+        reply.ok();
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        for position in offset.. {
+            match self.fs.entry(ino.0, position) {
+                Ok(Some((name, found))) => {
+                    let (ino, ttl) = (INodeNo(found.ino), ttl(&found));
+                    let attr = self.attributes(found);
+                    if reply.add(ino, position + 1, name, &ttl, &attr, GENERATION) {
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return reply.error(code(&error)),
+            }
+        }
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let totals = self.fs.totals();
+        let blocks = totals.bytes.div_ceil(u64::from(BLOCK_SIZE));
+        let name_max = u32::try_from(MAX_COMPONENT).unwrap_or(u32::MAX);
+        reply.statfs(blocks, 0, 0, totals.inodes, 0, BLOCK_SIZE, name_max, BLOCK_SIZE);
+    }
+
+    fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        let (write, execute) = (
+            mask.contains(AccessFlags::W_OK),
+            mask.contains(AccessFlags::X_OK),
+        );
+        match self.fs.access(ino.0, write, execute) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(code(&error)),
+        }
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        match self.fs.attribute(ino.0, name) {
+            Ok(value) => answer_attribute(&value, size, reply),
+            Err(error) => reply.error(code(&error)),
+        }
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        match self.fs.attribute_names(ino.0) {
+            Ok(names) => {
+                let list: String = names.iter().flat_map(|name| [*name, "\0"]).collect();
+                answer_attribute(list.as_bytes(), size, reply);
+            }
+            Err(error) => reply.error(code(&error)),
+        }
+    }
+
+    // Everything below would change something. The kernel refuses most of it by itself, since the
+    // mount is read-only.
+
+    fn setattr(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mknod(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _link_name: &OsStr,
+        _target: &std::path::Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    /// Locks are kept by the kernel: it was told that we don't keep them.
+    fn getlk(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        _start: u64,
+        _end: u64,
+        _typ: i32,
+        _pid: u32,
+        reply: ReplyLock,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+}
+
+/// Answers `getxattr(2)` and `listxattr(2)`: the size where none was offered, ERANGE where too little
+/// was.
+fn answer_attribute(value: &[u8], size: u32, reply: ReplyXattr) {
+    match (u32::try_from(value.len()), size) {
+        (Ok(len), 0) => reply.size(len),
+        (Ok(len), room) if len <= room => reply.data(value),
+        _ => reply.error(Errno::ERANGE),
+    }
+}
+
+const _: () = assert!(ROOT == INodeNo::ROOT.0);

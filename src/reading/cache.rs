@@ -1,0 +1,215 @@
+//! The cache of verified chunks.
+//!
+//! Guarantees: it holds no more bytes than it was given, and chunks that were read again survive
+//! any scan. Doesn't: decide what is worth keeping; the reader does.
+//!
+//! Two queues, each least recently used first out (a segmented LRU, Karedla et al. 1994). A chunk
+//! enters *on probation*. When some of its bytes are delivered a second time it is *hot*. Delivering
+//! different parts of a chunk one after the other, as small requests of a scan do, isn't reuse: once
+//! all of it was delivered, the kernel has it, and it is the next to go.
+
+use std::sync::{Mutex, PoisonError};
+
+use lru::LruCache;
+
+use super::verified::VerifiedBytes;
+
+/// A chunk of a file of this reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) file: usize,
+    pub(super) chunk: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bytes: VerifiedBytes,
+    /// How many bytes were delivered from it since it was verified.
+    delivered: usize,
+}
+
+#[derive(Debug)]
+struct Queues {
+    probation: LruCache<Key, Entry>,
+    hot: LruCache<Key, Entry>,
+    /// Bytes held by all entries, and by the hot ones.
+    bytes: usize,
+    hot_bytes: usize,
+}
+
+/// Verified chunks, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct ChunkCache {
+    queues: Mutex<Queues>,
+    capacity: usize,
+}
+
+impl ChunkCache {
+    /// A cache of at most `capacity` bytes. With zero it holds nothing.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            queues: Mutex::new(Queues {
+                probation: LruCache::unbounded(),
+                hot: LruCache::unbounded(),
+                bytes: 0,
+                hot_bytes: 0,
+            }),
+            capacity,
+        }
+    }
+
+    /// Bytes held now.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// The chunk, of which `wanted` bytes are about to be delivered.
+    pub(super) fn get(&self, key: Key, wanted: usize) -> Option<VerifiedBytes> {
+        let mut guard = self.lock();
+        let queues = &mut *guard;
+        if let Some(entry) = queues.hot.get(&key) {
+            return Some(entry.bytes.clone());
+        }
+        let entry = queues.probation.get_mut(&key)?;
+        let bytes = entry.bytes.clone();
+        entry.delivered += wanted;
+        if entry.delivered > bytes.len() {
+            if let Some(entry) = queues.probation.pop(&key) {
+                queues.hot_bytes += entry.bytes.footprint();
+                queues.hot.push(key, entry);
+                self.cool(queues);
+            }
+        } else if entry.delivered == bytes.len() {
+            queues.probation.demote(&key);
+        }
+        Some(bytes)
+    }
+
+    /// Keeps a chunk, of which `delivered` bytes were delivered when it was verified.
+    pub(super) fn insert(&self, key: Key, bytes: VerifiedBytes, delivered: usize) {
+        let size = bytes.footprint();
+        if size > self.capacity {
+            return;
+        }
+        let mut guard = self.lock();
+        let queues = &mut *guard;
+        if queues.hot.contains(&key) || queues.probation.contains(&key) {
+            return;
+        }
+        queues.bytes += size;
+        let used_up = delivered >= bytes.len();
+        queues.probation.push(key, Entry { bytes, delivered });
+        if used_up {
+            queues.probation.demote(&key);
+        }
+        while queues.bytes > self.capacity {
+            if let Some((_, evicted)) = queues.probation.pop_lru() {
+                queues.bytes -= evicted.bytes.footprint();
+            } else if let Some((_, evicted)) = queues.hot.pop_lru() {
+                queues.bytes -= evicted.bytes.footprint();
+                queues.hot_bytes -= evicted.bytes.footprint();
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Keeps a quarter of the cache for newcomers: the hot chunks longest unused go on probation.
+    fn cool(&self, queues: &mut Queues) {
+        while queues.hot_bytes > self.capacity / 4 * 3 {
+            let Some((key, mut entry)) = queues.hot.pop_lru() else {
+                break;
+            };
+            queues.hot_bytes -= entry.bytes.footprint();
+            entry.delivered = 0;
+            queues.probation.push(key, entry);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::reading::buffer::BufferPool;
+    use crate::reading::table::ChunkTable;
+    use crate::reading::verified::verify_chunks;
+
+    const CHUNK: usize = 64 * 1024;
+
+    fn chunk(pool: &Arc<BufferPool>) -> VerifiedBytes {
+        let zeros = vec![0; CHUNK];
+        let table = ChunkTable::whole(Algorithm::Blake3.hash(&zeros), CHUNK as u64);
+        let mut buffer = pool.take(CHUNK);
+        buffer.as_mut_slice().copy_from_slice(&zeros);
+        verify_chunks(&table, 0..1, buffer).pop().unwrap().unwrap()
+    }
+
+    fn key(chunk: u64) -> Key {
+        Key { file: 0, chunk }
+    }
+
+    #[test]
+    fn the_bound_holds() {
+        let pool = BufferPool::new(0);
+        let cache = ChunkCache::new(10 * CHUNK);
+        for index in 0..100 {
+            cache.insert(key(index), chunk(&pool), 1);
+            cache.get(key(index / 2), CHUNK);
+            assert!(cache.bytes() <= 10 * CHUNK);
+        }
+        assert_eq!(cache.bytes(), 10 * CHUNK);
+        let nothing = ChunkCache::new(0);
+        nothing.insert(key(0), chunk(&pool), 1);
+        assert!(nothing.get(key(0), 1).is_none());
+    }
+
+    #[test]
+    fn a_scan_does_not_evict_what_is_hot() {
+        let pool = BufferPool::new(0);
+        let cache = ChunkCache::new(10 * CHUNK);
+        for index in 0..5 {
+            cache.insert(key(index), chunk(&pool), CHUNK / 2);
+            cache.get(key(index), CHUNK);
+        }
+        // A scan in requests of half a chunk: each chunk is asked for twice, for different bytes.
+        for index in 1_000..2_000 {
+            cache.insert(key(index), chunk(&pool), CHUNK / 2);
+            assert!(cache.get(key(index), CHUNK / 2).is_some());
+        }
+        for index in 0..5 {
+            assert!(cache.get(key(index), 1).is_some(), "chunk {index}");
+        }
+    }
+
+    #[test]
+    fn what_was_delivered_in_full_goes_first() {
+        let pool = BufferPool::new(0);
+        let cache = ChunkCache::new(2 * CHUNK);
+        cache.insert(key(0), chunk(&pool), CHUNK / 2);
+        cache.insert(key(1), chunk(&pool), CHUNK / 2);
+        cache.get(key(1), CHUNK / 2);
+        cache.insert(key(2), chunk(&pool), 1);
+        assert!(cache.get(key(0), 1).is_some());
+        assert!(cache.get(key(1), 1).is_none());
+    }
+
+    #[test]
+    fn even_hot_chunks_make_room_in_the_end() {
+        let pool = BufferPool::new(0);
+        let cache = ChunkCache::new(4 * CHUNK);
+        for index in 0..8 {
+            cache.insert(key(index), chunk(&pool), CHUNK);
+            cache.get(key(index), CHUNK);
+            cache.get(key(index), CHUNK);
+        }
+        assert!(cache.get(key(7), 1).is_some());
+        assert!(cache.bytes() <= 4 * CHUNK);
+    }
+}

@@ -1,0 +1,197 @@
+//! Checking a whole model: its names, and the content behind them.
+//!
+//! Guarantees: [`check_names`] holds what is there against the signed names, both ways;
+//! [`check_content`] hashes every signed file and reports every difference, and leaves chunk tables
+//! behind for mounts. Doesn't: hold for longer than it takes: the model may change right after.
+
+use std::sync::Arc;
+
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
+
+use super::full_pass::{self, Observer};
+use super::index_store::IndexStore;
+use super::proof::{self, Proved};
+use super::source::{Found, Scan, Source, SourceError};
+use super::violation::Violation;
+use crate::manifest::{Manifest, ManifestFile, Serialization};
+use crate::name::{Escaped, FileName};
+
+/// A way in which a model differs from its signature.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// A signed file isn't there.
+    #[error("\"{0}\": the file is missing")]
+    Missing(FileName),
+    /// Something that isn't a regular file has the name of a signed one.
+    #[error("\"{file}\": it is {found}, not a regular file")]
+    WrongType {
+        /// The name.
+        file: FileName,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A file that was never signed.
+    #[error("\"{0}\": the file isn't signed")]
+    Unsigned(Escaped),
+    /// Content that isn't the signed content.
+    #[error("{0}")]
+    Violation(Box<Violation>),
+    /// The file can't be read.
+    #[error("\"{file}\": it can't be read: {error}")]
+    Unreadable {
+        /// The name.
+        file: FileName,
+        /// Why.
+        error: SourceError,
+    },
+}
+
+/// What to make of files that are there but not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsigned {
+    /// A failure.
+    Refuse,
+    /// As if they weren't there.
+    Ignore,
+}
+
+/// Holds the names that a scan found against the signed names.
+///
+/// Empty files that shards can't sign (OMS v1.0 gives a zero-byte file no shard) are not failures
+/// there; a mount doesn't show them.
+pub fn check_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    let mut signed = manifest.files().iter().map(|file| &file.name).peekable();
+    let mut found = scan.entries.iter().peekable();
+    let is_extra = |name: &FileName, what: &Found| {
+        let unsignable = *what == Found::File { len: 0 } && matches!(manifest.serialization(), Serialization::Shards { .. });
+        (unsigned == Unsigned::Refuse && !unsignable)
+            .then(|| Failure::Unsigned(Escaped::new(name.as_str())))
+    };
+    // Both are sorted the same way.
+    loop {
+        match (signed.peek(), found.peek()) {
+            (None, None) => break,
+            (Some(name), Some((there, what))) if *name == *there => {
+                if let Found::Other(what) = what {
+                    failures.push(Failure::WrongType {
+                        file: (*name).clone(),
+                        found: what,
+                    });
+                }
+                signed.next();
+                found.next();
+            }
+            (Some(name), there) if there.is_none_or(|(there, _)| *name < *there) => {
+                failures.push(missing(name, scan));
+                signed.next();
+            }
+            (_, Some((there, what))) => {
+                failures.extend(is_extra(there, what));
+                found.next();
+            }
+            (Some(_), None) => unreachable!("the arm before takes every name that is left"),
+        }
+    }
+    if unsigned == Unsigned::Refuse {
+        failures.extend(scan.unnameable.iter().cloned().map(Failure::Unsigned));
+    }
+    failures
+}
+
+/// A signed name that the scan hasn't: nothing is there, or a directory with something in it.
+fn missing(name: &FileName, scan: &Scan) -> Failure {
+    let inside = scan
+        .entries
+        .range(name.clone()..)
+        .map(|(there, _)| there)
+        // Names between "a" and "a/…" begin with "a" and a character before the slash.
+        .take_while(|there| there.as_str().starts_with(name.as_str()))
+        .any(|there| there.is_within(name));
+    if inside {
+        Failure::WrongType {
+            file: name.clone(),
+            found: "a directory",
+        }
+    } else {
+        Failure::Missing(name.clone())
+    }
+}
+
+/// Hashes every file of `manifest` and compares, files side by side, the largest first. Failures
+/// come in the order of the manifest. What was proved is kept in `store`.
+///
+/// The observer can end the pass; files not reached are then reported as unreadable.
+pub fn check_content(
+    manifest: &Manifest,
+    source: &dyn Source,
+    store: Option<&IndexStore>,
+    observer: &dyn Observer,
+) -> Vec<Failure> {
+    let files = manifest.files();
+    // Opening tells the size, by which the work is laid out. Descriptors aren't kept: a model may
+    // have more files than a process may have descriptors.
+    let mut order: Vec<(usize, u64)> = files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| {
+            let claimed = || source.open(&file.name).ok()?.len().ok();
+            (index, file.content.len().or_else(claimed).unwrap_or(0))
+        })
+        .collect();
+    order.sort_by_key(|&(_, len)| std::cmp::Reverse(len));
+    let mut failures: Vec<(usize, Vec<Failure>)> = order
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|(index, _)| (index, check_file(&files[index], source, store, observer)))
+        .filter(|(_, failures)| !failures.is_empty())
+        .collect();
+    failures.sort_by_key(|&(index, _)| index);
+    failures.into_iter().flat_map(|(_, failures)| failures).collect()
+}
+
+/// Hashes one file and compares.
+fn check_file(
+    file: &ManifestFile,
+    source: &dyn Source,
+    store: Option<&IndexStore>,
+    observer: &dyn Observer,
+) -> Vec<Failure> {
+    let unreadable = |error| {
+        vec![match error {
+            SourceError::Missing => Failure::Missing(file.name.clone()),
+            SourceError::NotAFile(found) => Failure::WrongType {
+                file: file.name.clone(),
+                found,
+            },
+            error @ SourceError::Io(_) => Failure::Unreadable {
+                file: file.name.clone(),
+                error,
+            },
+        }]
+    };
+    let opened = match source.open(&file.name) {
+        Ok(opened) => opened,
+        Err(error) => return unreadable(error),
+    };
+    let plan = proof::plan(&file.content);
+    let hashed = match full_pass::hash_file(&*opened, &plan, observer) {
+        Ok(hashed) => hashed,
+        Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
+    };
+    match proof::compare(file, hashed) {
+        Proved::Table(_, table) => {
+            if let (Some(store), Some(table)) = (store, table)
+                && let Err(error) = store.save(&table)
+            {
+                let path = store.directory().display();
+                tracing::warn!(%path, %error, file = %file.name, "chunk table not kept");
+            }
+            Vec::new()
+        }
+        Proved::Violations(violations) => violations
+            .into_iter()
+            .map(|violation| Failure::Violation(Box::new(violation)))
+            .collect(),
+    }
+}

@@ -1,0 +1,438 @@
+//! Full passes: hashing a whole file, once, for everything that is wanted of it.
+//!
+//! Guarantees: the signed digests and the chunk table that a pass gives are of the very same bytes,
+//! each read once into private memory. A file that is being changed meanwhile gives digests of some
+//! bytes that were never signed, which no one accepts. Doesn't: compare with anything signed.
+//!
+//! All cores are used, within a file as across files: BLAKE3 by regions, shards side by side, and
+//! the one chain of SHA-256 or BLAKE2b over a whole file with reading and BLAKE3 beside it.
+
+use std::io;
+use std::ops::Range;
+
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
+
+use super::source::SourceFile;
+use super::subtree::{self, RootHash, VALUE_LEN};
+use super::table::MAX_VALUES;
+use crate::chunk::{Chunks, SubtreeSize};
+use crate::digest::{Algorithm, Digest};
+
+/// Bytes read and hashed in one step. Small enough for the second-level cache.
+const BLOCK: u64 = 1 << 20;
+
+/// Bytes of a file that one task hashes, where tasks can share a file.
+const REGION: u64 = 16 << 20;
+
+/// What to compute of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Algorithm of the signed digests.
+    pub algorithm: Algorithm,
+    /// Bytes in a shard; `None` for one digest over the whole file.
+    pub shard_size: Option<u64>,
+    /// Chunk size of the table to build beside them; `None` for no table.
+    pub table: Option<SubtreeSize>,
+}
+
+/// What a pass found.
+#[derive(Debug, Clone)]
+pub struct Hashed {
+    /// Bytes in the file.
+    pub len: u64,
+    /// Its digest, or those of its shards in order.
+    pub digests: Vec<Digest>,
+    /// Its chunk table, if one was asked for and the file has at least two chunks.
+    pub table: Option<HashedTable>,
+}
+
+/// Chaining values of a file, and the root hash that they merge to.
+#[derive(Debug, Clone)]
+pub struct HashedTable {
+    /// Chunk size.
+    pub size: SubtreeSize,
+    /// BLAKE3 of the whole file.
+    pub root: RootHash,
+    /// [`VALUE_LEN`] bytes a chunk.
+    pub values: Box<[u8]>,
+}
+
+/// Follows a pass, and may end it.
+pub trait Observer: Sync {
+    /// `bytes` more were hashed.
+    fn hashed(&self, bytes: u64);
+
+    /// Whether the pass should stop.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl Observer for () {
+    fn hashed(&self, _bytes: u64) {}
+}
+
+/// Hashes `file` from its first byte to the end it claims to have now.
+///
+/// # Errors
+/// What the source says; [`io::ErrorKind::FileTooLarge`] if the table would take more than
+/// [`MAX_VALUES`]; [`io::ErrorKind::UnexpectedEof`] if the file got shorter;
+/// [`io::ErrorKind::Interrupted`] if the observer ended the pass.
+pub fn hash_file(
+    file: &dyn SourceFile,
+    plan: &Plan,
+    observer: &dyn Observer,
+) -> io::Result<Hashed> {
+    let pass = Pass {
+        file,
+        len: file.len()?,
+        algorithm: plan.algorithm,
+        table: plan.table,
+        observer,
+    };
+    // A sparse file may claim to be an exabyte.
+    let count = |size: SubtreeSize| Chunks::new(size.bytes(), pass.len).count();
+    if plan.table.is_some_and(|size| count(size) > MAX_VALUES / VALUE_LEN as u64) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let (digests, values) = match (plan.shard_size, plan.algorithm) {
+        (Some(shard_size), _) => pass.shards(shard_size)?,
+        (None, Algorithm::Blake3) => pass.blake3_tree()?,
+        (None, Algorithm::Sha256 | Algorithm::Blake2b) => {
+            let part = pass.chain(0..pass.len)?;
+            (vec![part.digest], part.values)
+        }
+    };
+    let table = plan.table.and_then(|size| {
+        let root = subtree::merge(&values)?;
+        Some(HashedTable {
+            size,
+            root,
+            values: values.into(),
+        })
+    });
+    Ok(Hashed {
+        len: pass.len,
+        digests,
+        table,
+    })
+}
+
+struct Pass<'a> {
+    file: &'a dyn SourceFile,
+    len: u64,
+    algorithm: Algorithm,
+    table: Option<SubtreeSize>,
+    observer: &'a dyn Observer,
+}
+
+/// A range of the file hashed with the signed algorithm, and what it gives to the table.
+struct Part {
+    digest: Digest,
+    /// Chaining values of the chunks that lie wholly in the range.
+    values: Vec<u8>,
+    /// The bytes before the first whole chunk, and those after the last. Kept, not read again: the
+    /// second time they might be others.
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Pass<'_> {
+    /// Reads all of `range` into `buffer`.
+    fn read(&self, range: Range<u64>, buffer: &mut Vec<u8>) -> io::Result<()> {
+        if self.observer.cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        buffer.resize(len, 0);
+        if self.file.read_at(buffer, range.start)? < len {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file got shorter while it was read",
+            ));
+        }
+        Ok(())
+    }
+
+    fn progress(&self, bytes: &[u8]) {
+        self.observer.hashed(bytes.len() as u64);
+    }
+
+    /// The BLAKE3 digest of the file by regions, all at once.
+    fn blake3_tree(&self) -> io::Result<(Vec<Digest>, Vec<u8>)> {
+        let size = self.table.unwrap_or(SubtreeSize::DEFAULT);
+        if Chunks::new(size.bytes(), self.len).count() < 2 {
+            let part = self.chain(0..self.len)?;
+            return Ok((vec![part.digest], part.values));
+        }
+        let step = BLOCK.max(size.bytes());
+        let regions: Vec<_> = parts(0..self.len, REGION.max(step)).collect();
+        let values = regions
+            .into_par_iter()
+            .map(|region| {
+                let mut values = Vec::new();
+                let mut block = Vec::new();
+                for range in parts(region, step) {
+                    self.read(range.clone(), &mut block)?;
+                    subtree::chaining_values(size, range.start, &block, &mut values);
+                    self.progress(&block);
+                }
+                Ok(values)
+            })
+            .collect::<io::Result<Vec<_>>>()?
+            .concat();
+        let root = subtree::merge(&values).unwrap_or_default();
+        let digest = Digest::new(Algorithm::Blake3, &root).map_err(io::Error::other)?;
+        Ok((vec![digest], values))
+    }
+
+    /// The digests of the shards, side by side.
+    fn shards(&self, shard_size: u64) -> io::Result<(Vec<Digest>, Vec<u8>)> {
+        let shards: Vec<_> = parts(0..self.len, shard_size).collect();
+        let parts = shards
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|shard| self.chain(shard))
+            .collect::<io::Result<Vec<_>>>()?;
+        let mut digests = Vec::with_capacity(parts.len());
+        let mut values = Vec::new();
+        let mut straddling = Vec::new();
+        for part in parts {
+            digests.push(part.digest);
+            let Some(size) = self.table else { continue };
+            straddling.extend_from_slice(&part.head);
+            let start = (values.len() / VALUE_LEN) as u64 * size.bytes();
+            let end = start + straddling.len() as u64;
+            if end % size.bytes() == 0 || end == self.len {
+                subtree::chaining_values(size, start, &straddling, &mut values);
+                straddling.clear();
+            }
+            values.extend_from_slice(&part.values);
+            straddling.extend_from_slice(&part.tail);
+        }
+        Ok((digests, values))
+    }
+
+    /// Hashes `range` with the signed algorithm in one chain, and its whole chunks for the table.
+    /// The chain runs beside the reading and the table's hashing of the next block.
+    fn chain(&self, range: Range<u64>) -> io::Result<Part> {
+        let size = self.table.map(SubtreeSize::bytes);
+        // The first and last chunk boundary inside the range.
+        let (first, last) = match size {
+            Some(size) => {
+                let first = range.start.next_multiple_of(size).min(range.end);
+                let last = if range.end == self.len {
+                    range.end
+                } else {
+                    (range.end - range.end % size).max(first)
+                };
+                (first, last)
+            }
+            None => (range.end, range.end),
+        };
+        let mut part = Part {
+            digest: self.algorithm.hash(&[]),
+            values: Vec::new(),
+            head: Vec::new(),
+            tail: Vec::new(),
+        };
+        let mut hasher = self.algorithm.hasher();
+        let mut blocks = parts(range.start..first, BLOCK)
+            .chain(parts(first..last, BLOCK.max(size.unwrap_or(BLOCK))))
+            .chain(parts(last..range.end, BLOCK));
+        let mut take_in = |block: &[u8], at: Range<u64>| match self.table {
+            Some(_) if at.end <= first => part.head.extend_from_slice(block),
+            Some(_) if at.start >= last => part.tail.extend_from_slice(block),
+            Some(size) => subtree::chaining_values(size, at.start, block, &mut part.values),
+            None => {}
+        };
+
+        let (mut current, mut next) = (Vec::new(), Vec::new());
+        let Some(mut at) = blocks.next() else {
+            return Ok(part);
+        };
+        self.read(at.clone(), &mut current)?;
+        loop {
+            let following = blocks.next();
+            let mut beside = || {
+                take_in(&current, at.clone());
+                match &following {
+                    Some(range) => self.read(range.clone(), &mut next),
+                    None => Ok(()),
+                }
+            };
+            let read = if following.is_some() {
+                rayon::join(|| hasher.update(&current), beside).1
+            } else {
+                // Nothing left to overlap with: no need to wake anybody.
+                hasher.update(&current);
+                beside()
+            };
+            self.progress(&current);
+            read?;
+            std::mem::swap(&mut current, &mut next);
+            match following {
+                Some(range) => at = range,
+                None => break,
+            }
+        }
+        part.digest = hasher.finish();
+        Ok(part)
+    }
+}
+
+/// Cuts a range into pieces of `size` bytes, the last maybe shorter.
+fn parts(range: Range<u64>, size: u64) -> Parts {
+    Parts { range, size }
+}
+
+#[derive(Clone)]
+struct Parts {
+    range: Range<u64>,
+    size: u64,
+}
+
+impl Iterator for Parts {
+    type Item = Range<u64>;
+
+    fn next(&mut self) -> Option<Range<u64>> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let end = self.range.start.saturating_add(self.size).min(self.range.end);
+        let part = self.range.start..end;
+        self.range.start = end;
+        Some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A source in memory.
+    struct Memory(Vec<u8>);
+
+    impl SourceFile for Memory {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let rest = usize::try_from(offset)
+                .ok()
+                .and_then(|offset| self.0.get(offset..))
+                .unwrap_or_default();
+            let read = rest.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
+        }
+    }
+
+    fn bytes(len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        blake3::Hasher::new().finalize_xof().fill(&mut out);
+        out
+    }
+
+    /// What a naive verifier computes: everything at once, from the whole file in memory.
+    fn naive(data: &[u8], plan: &Plan) -> (Vec<Digest>, RootHash) {
+        let digests = match plan.shard_size {
+            None => vec![plan.algorithm.hash(data)],
+            Some(size) => data
+                .chunks(usize::try_from(size).unwrap())
+                .map(|shard| plan.algorithm.hash(shard))
+                .collect(),
+        };
+        (digests, *blake3::hash(data).as_bytes())
+    }
+
+    fn check(len: usize, plan: Plan) {
+        let data = bytes(len);
+        let (digests, root) = naive(&data, &plan);
+        let hashed = hash_file(&Memory(data), &plan, &()).unwrap();
+        assert_eq!(hashed.len, len as u64);
+        assert_eq!(hashed.digests, digests, "{len} bytes, {plan:?}");
+        if let Some(table) = &hashed.table {
+            assert_eq!(table.root, root, "{len} bytes, {plan:?}");
+        }
+        let chunks = plan.table.map_or(0, |size| Chunks::new(size.bytes(), len as u64).count());
+        assert_eq!(hashed.table.is_some(), chunks > 1, "{len} bytes, {plan:?}");
+    }
+
+    #[test]
+    fn boundary_lengths() {
+        let table = Some(SubtreeSize::MIN);
+        for algorithm in Algorithm::ALL {
+            for around in [0, 16384, 32768, 1 << 20, 2 << 20, 16 << 20] {
+                for delta in [-1_isize, 0, 1] {
+                    let Some(len) = usize::checked_add_signed(around, delta) else {
+                        continue;
+                    };
+                    let plan = |shard_size| Plan { algorithm, shard_size, table };
+                    check(len, plan(None));
+                    check(len, plan(Some(100_000)));
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn agrees_with_a_naive_verifier(
+            len in 0_usize..400_000,
+            algorithm in prop::sample::select(&Algorithm::ALL[..]),
+            shard_size in prop::option::of(1_000_u64..200_000),
+            log2 in prop::option::of(14_u8..18),
+        ) {
+            let table = log2.and_then(SubtreeSize::from_log2);
+            check(len, Plan { algorithm, shard_size, table });
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error() {
+        struct Shrinking(Memory);
+        impl SourceFile for Shrinking {
+            fn len(&self) -> io::Result<u64> {
+                Ok(self.0.len()? + 1)
+            }
+            fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+                self.0.read_at(buffer, offset)
+            }
+        }
+        for algorithm in Algorithm::ALL {
+            let plan = Plan { algorithm, shard_size: None, table: Some(SubtreeSize::MIN) };
+            let error = hash_file(&Shrinking(Memory(bytes(100_000))), &plan, &()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn an_observer_sees_every_byte_and_can_stop() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        struct Counting { seen: AtomicU64, stop_at: u64 }
+        impl Observer for Counting {
+            fn hashed(&self, bytes: u64) {
+                self.seen.fetch_add(bytes, Ordering::Relaxed);
+            }
+            fn cancelled(&self) -> bool {
+                self.seen.load(Ordering::Relaxed) >= self.stop_at
+            }
+        }
+        let data = Memory(bytes(5 << 20));
+        for algorithm in Algorithm::ALL {
+            let plan = Plan { algorithm, shard_size: None, table: Some(SubtreeSize::DEFAULT) };
+            let all = Counting { seen: AtomicU64::new(0), stop_at: u64::MAX };
+            hash_file(&data, &plan, &all).unwrap();
+            assert_eq!(all.seen.into_inner(), 5 << 20);
+            let some = Counting { seen: AtomicU64::new(0), stop_at: 1 };
+            let error = hash_file(&data, &plan, &some).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        }
+    }
+}

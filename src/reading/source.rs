@@ -1,0 +1,491 @@
+//! Where model files come from.
+//!
+//! Guarantees: [`LocalDirectory`] opens only regular files, beneath its root and through no
+//! symbolic link unless links are allowed, and never blocks on a FIFO or a device. Doesn't: say
+//! anything about content. The adversary owns it and may change it at any moment; a length asked
+//! for here is a claim.
+//!
+//! The reader asks a [`Source`] for a file by its signed name and then for byte ranges; it doesn't
+//! know about paths. Tomorrow a source may be object storage.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::name::{Escaped, FileName};
+
+/// A place that holds model files.
+pub trait Source: Send + Sync {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`SourceError`]; no content is looked at.
+    fn open(&self, name: &FileName) -> Result<Arc<dyn SourceFile>, SourceError>;
+}
+
+/// An open file of a [`Source`]. Its bytes are untrusted and may change between two reads.
+pub trait SourceFile: Send + Sync {
+    /// Claimed length in bytes.
+    ///
+    /// # Errors
+    /// What the source says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the claimed length is zero.
+    ///
+    /// # Errors
+    /// What the source says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills `buffer` from `offset`; returns how many bytes there were, fewer only at the end of
+    /// the file.
+    ///
+    /// # Errors
+    /// What the source says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+/// Why a source doesn't give a file.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// There is nothing of that name.
+    #[error("the file is missing")]
+    Missing,
+    /// There is something else than a regular file.
+    #[error("it is {0}, not a regular file")]
+    NotAFile(&'static str),
+    /// The source can't say or read it.
+    #[error("{0}")]
+    Io(Arc<io::Error>),
+}
+
+impl From<Errno> for SourceError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => Self::Missing,
+            // What `openat2` says of a link on the way, and `open` of one at its end.
+            Errno::LOOP | Errno::XDEV => Self::NotAFile("a symbolic link"),
+            Errno::NXIO => Self::NotAFile("a socket or a device"),
+            other => Self::Io(Arc::new(other.into())),
+        }
+    }
+}
+
+impl From<io::Error> for SourceError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(raw) => Errno::from_raw_os_error(raw).into(),
+            None => Self::Io(Arc::new(error)),
+        }
+    }
+}
+
+/// What to do about symbolic links in a model directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// A link stands for nothing: it is not a regular file.
+    Refuse,
+    /// A link stands for the file it leads to, also outside of the directory (as in the cache
+    /// layout of Hugging Face hubs). Content is verified all the same.
+    Follow,
+}
+
+/// A directory of this machine, or the single file in it that is the model.
+#[derive(Debug)]
+pub struct LocalDirectory {
+    root: OwnedFd,
+    path: PathBuf,
+    links: Links,
+}
+
+/// What a directory scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A regular file, or with [`Links::Follow`] a link to one, of a claimed length in bytes.
+    File {
+        /// Bytes, as the source says.
+        len: u64,
+    },
+    /// Something else than a regular file or a directory.
+    Other(&'static str),
+}
+
+/// Everything found beneath a model directory.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Files and other things, by name. Directories only show through what they hold.
+    pub entries: BTreeMap<FileName, Found>,
+    /// Names that no manifest can hold (not UTF-8, over-long), escaped. Never signed, so always
+    /// extra.
+    pub unnameable: Vec<Escaped>,
+}
+
+/// Deepest directory nesting that a scan follows. Deeper trees can't hold a signed name, since
+/// names are at most [`crate::name::MAX_PATH`] bytes long.
+const MAX_DEPTH: usize = crate::name::MAX_PATH / 2;
+
+impl LocalDirectory {
+    /// Opens a model directory.
+    ///
+    /// # Errors
+    /// When `path` isn't a directory that can be opened.
+    pub fn open(path: &Path, links: Links) -> io::Result<Self> {
+        let root = rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        Ok(Self {
+            root,
+            path: path.to_owned(),
+            links,
+        })
+    }
+
+    /// The path it was opened by, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How links are treated.
+    pub fn links(&self) -> Links {
+        self.links
+    }
+
+    /// Lists everything beneath the directory but what `skip` says to leave out (with all that is
+    /// beneath it). Reads no content.
+    ///
+    /// # Errors
+    /// The first directory that can't be listed, or a cycle of links, with the path in the message.
+    pub fn scan(&self, mut skip: impl FnMut(&FileName) -> bool) -> io::Result<Scan> {
+        let mut scan = Scan::default();
+        let mut ancestors = vec![identity_of(&self.root)?];
+        self.scan_directory(
+            self.root.try_clone()?,
+            "",
+            &mut skip,
+            &mut ancestors,
+            &mut scan,
+        )?;
+        Ok(scan)
+    }
+
+    fn scan_directory(
+        &self,
+        directory: OwnedFd,
+        prefix: &str,
+        skip: &mut impl FnMut(&FileName) -> bool,
+        ancestors: &mut Vec<(u64, u64)>,
+        scan: &mut Scan,
+    ) -> io::Result<()> {
+        let with_path = |error: io::Error| {
+            let shown = if prefix.is_empty() { "." } else { prefix };
+            io::Error::new(error.kind(), format!("{}: {error}", Escaped::new(shown)))
+        };
+        // A descriptor of its own to list: listing moves a file offset that clones share.
+        let listing = rustix::fs::openat(
+            &directory,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| with_path(errno.into()))?;
+        let entries = rustix::fs::Dir::new(listing).map_err(|errno| with_path(errno.into()))?;
+        for entry in entries {
+            let entry = entry.map_err(|errno| with_path(errno.into()))?;
+            let raw = entry.file_name();
+            if matches!(raw.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let lossy = raw.to_string_lossy();
+            let joined = if prefix.is_empty() {
+                lossy.to_string()
+            } else {
+                format!("{prefix}/{lossy}")
+            };
+            let name = match FileName::new(&joined) {
+                Ok(name) if raw.to_str().is_ok() => name,
+                _ => {
+                    scan.unnameable.push(Escaped::bounded(&joined));
+                    continue;
+                }
+            };
+            if skip(&name) {
+                continue;
+            }
+            let follow = match self.links {
+                Links::Refuse => AtFlags::SYMLINK_NOFOLLOW,
+                Links::Follow => AtFlags::empty(),
+            };
+            let stat = match rustix::fs::statat(&directory, raw, follow) {
+                Ok(stat) => stat,
+                // Gone since it was listed.
+                Err(Errno::NOENT) if self.links == Links::Refuse => continue,
+                Err(Errno::NOENT | Errno::LOOP) => {
+                    scan.entries
+                        .insert(name, Found::Other("a symbolic link that leads nowhere"));
+                    continue;
+                }
+                Err(errno) => return Err(with_path(errno.into())),
+            };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => {
+                    let len = u64::try_from(stat.st_size).unwrap_or(0);
+                    scan.entries.insert(name, Found::File { len });
+                }
+                FileType::Directory => {
+                    let nofollow = match self.links {
+                        Links::Refuse => OFlags::NOFOLLOW,
+                        Links::Follow => OFlags::empty(),
+                    };
+                    let child = rustix::fs::openat(
+                        &directory,
+                        raw,
+                        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow,
+                        Mode::empty(),
+                    )
+                    .map_err(|errno| with_path(errno.into()))?;
+                    let identity = identity_of(&child)?;
+                    if ancestors.contains(&identity) || ancestors.len() > MAX_DEPTH {
+                        return Err(io::Error::other(format!(
+                            "{name}: a symbolic link leads back to a directory above it"
+                        )));
+                    }
+                    ancestors.push(identity);
+                    self.scan_directory(child, name.as_str(), skip, ancestors, scan)?;
+                    ancestors.pop();
+                }
+                other => {
+                    scan.entries.insert(name, Found::Other(describe(other)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_file(&self, name: &FileName) -> Result<OwnedFd, Errno> {
+        // Without O_NONBLOCK an open waits for the other end of a FIFO.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let (flags, resolve) = match self.links {
+            Links::Refuse => (
+                flags | OFlags::NOFOLLOW,
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+            ),
+            Links::Follow => (flags, ResolveFlags::NO_MAGICLINKS),
+        };
+        loop {
+            let path = name.as_str();
+            match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
+                // A rename somewhere on the way; the kernel asks to try again (openat2(2)).
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                // Kernels before 5.6, and containers whose seccomp filter doesn't know the call.
+                Err(Errno::NOSYS | Errno::PERM) => return self.open_file_by_component(name, flags),
+                other => return other,
+            }
+        }
+    }
+
+    /// [`open_file`](Self::open_file) without `openat2`: one component after the other.
+    fn open_file_by_component(&self, name: &FileName, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if self.links == Links::Follow {
+            return rustix::fs::openat(&self.root, name.as_str(), flags, Mode::empty());
+        }
+        let path_only = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut directory = None::<OwnedFd>;
+        let mut components = name.components().peekable();
+        while let Some(component) = components.next() {
+            let at = directory.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            if components.peek().is_none() {
+                return rustix::fs::openat(at, component, flags, Mode::empty());
+            }
+            directory = Some(rustix::fs::openat(at, component, path_only, Mode::empty())?);
+        }
+        Err(Errno::NOENT)
+    }
+}
+
+impl Source for LocalDirectory {
+    fn open(&self, name: &FileName) -> Result<Arc<dyn SourceFile>, SourceError> {
+        let fd = self.open_file(name)?;
+        let stat = rustix::fs::fstat(&fd)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(Arc::new(LocalFile::new(fd.into()))),
+            other => Err(SourceError::NotAFile(describe(other))),
+        }
+    }
+}
+
+/// Device and inode number.
+fn identity_of(fd: impl AsFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+fn describe(kind: FileType) -> &'static str {
+    match kind {
+        FileType::RegularFile => "a regular file",
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "something unknown",
+    }
+}
+
+/// A regular file of this machine.
+#[derive(Debug)]
+pub struct LocalFile {
+    file: File,
+}
+
+impl LocalFile {
+    /// Takes over an open regular file.
+    pub fn new(file: File) -> Self {
+        Self { file }
+    }
+}
+
+impl SourceFile for LocalFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn name(path: &str) -> FileName {
+        FileName::new(path).unwrap()
+    }
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("sub/deep")).unwrap();
+        std::fs::write(dir.path().join("a.bin"), b"aaaa").unwrap();
+        std::fs::write(dir.path().join("sub/deep/b.bin"), b"bb").unwrap();
+        dir
+    }
+
+    fn read_all(file: &dyn SourceFile) -> Vec<u8> {
+        let mut bytes = vec![0; 100];
+        let read = file.read_at(&mut bytes, 0).unwrap();
+        bytes.truncate(read);
+        bytes
+    }
+
+    #[test]
+    fn opens_regular_files_beneath_the_root() {
+        let dir = tree();
+        let source = LocalDirectory::open(dir.path(), Links::Refuse).unwrap();
+        let file = source.open(&name("sub/deep/b.bin")).unwrap();
+        assert_eq!(read_all(&*file), b"bb");
+        assert_eq!(file.len().unwrap(), 2);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        let found = source.open_file_by_component(&name("sub/deep/b.bin"), flags);
+        assert_eq!(read_all(&LocalFile::new(found.unwrap().into())), b"bb");
+    }
+
+    #[test]
+    fn refuses_everything_else_without_waiting() {
+        let dir = tree();
+        let path = |name: &str| dir.path().join(name);
+        symlink("a.bin", path("link")).unwrap();
+        symlink("sub", path("linked")).unwrap();
+        symlink("/etc/passwd", path("outside")).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(path("fifo")).status();
+        assert!(fifo.unwrap().success());
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+
+        let source = LocalDirectory::open(dir.path(), Links::Refuse).unwrap();
+        for (file, reason) in [
+            ("link", "a symbolic link"),
+            ("outside", "a symbolic link"),
+            ("linked/deep/b.bin", "a symbolic link"),
+            ("fifo", "a FIFO"),
+            ("socket", "a socket"),
+            ("sub", "a directory"),
+        ] {
+            match source.open(&name(file)) {
+                Err(SourceError::NotAFile(what)) => {
+                    assert!(what.starts_with(reason), "{file}: {what}");
+                }
+                other => panic!("{file}: {:?}", other.map(|_| "opened")),
+            }
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW;
+        for file in ["linked/deep/b.bin", "link"] {
+            assert!(source.open_file_by_component(&name(file), flags).is_err());
+        }
+        assert!(matches!(
+            source.open(&name("nothing")),
+            Err(SourceError::Missing)
+        ));
+        assert!(matches!(
+            source.open(&name("a.bin/x")),
+            Err(SourceError::Missing)
+        ));
+    }
+
+    #[test]
+    fn follows_links_where_allowed() {
+        let dir = tree();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join("blob"), b"blob").unwrap();
+        symlink(elsewhere.path().join("blob"), dir.path().join("model")).unwrap();
+        let source = LocalDirectory::open(dir.path(), Links::Follow).unwrap();
+        assert_eq!(read_all(&*source.open(&name("model")).unwrap()), b"blob");
+        let scan = source.scan(|_| false).unwrap();
+        assert_eq!(scan.entries[&name("model")], Found::File { len: 4 });
+    }
+
+    #[test]
+    fn a_scan_finds_what_is_there_and_skips_what_it_is_told() {
+        let dir = tree();
+        symlink("a.bin", dir.path().join("link")).unwrap();
+        let hidden = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-utf8-\xff");
+        std::fs::write(dir.path().join(hidden), b"").unwrap();
+        let source = LocalDirectory::open(dir.path(), Links::Refuse).unwrap();
+        let scan = source.scan(|name| name.as_str() == "sub").unwrap();
+        let names: Vec<_> = scan.entries.keys().map(FileName::as_str).collect();
+        assert_eq!(names, ["a.bin", "link"]);
+        assert_eq!(scan.entries[&name("link")], Found::Other("a symbolic link"));
+        assert_eq!(scan.unnameable.len(), 1);
+        let scan = source.scan(|_| false).unwrap();
+        assert_eq!(scan.entries[&name("sub/deep/b.bin")], Found::File { len: 2 });
+    }
+
+    #[test]
+    fn a_cycle_of_links_is_an_error() {
+        let dir = tree();
+        symlink("..", dir.path().join("sub/up")).unwrap();
+        let source = LocalDirectory::open(dir.path(), Links::Follow).unwrap();
+        let error = source.scan(|_| false).unwrap_err().to_string();
+        assert!(error.contains("sub/up"), "{error}");
+    }
+}

@@ -1,0 +1,117 @@
+//! BLAKE3 subtrees: the chaining value of each chunk, and how they merge into the root.
+//!
+//! Guarantees: [`merge`] of the values of all chunks of an input is the BLAKE3 digest of that
+//! input, for any length (BLAKE3 paper, section 2.1; the `hazmat` module of the `blake3` crate).
+//! Doesn't: fix the length of the last chunk. Merging fixes the *number* of chunks; only hashing
+//! the last chunk proves where the input ends.
+
+use blake3::hazmat::{ChainingValue, HasherExt as _, Mode};
+
+use crate::chunk::SubtreeSize;
+
+/// Bytes in a chaining value or a root hash.
+pub const VALUE_LEN: usize = blake3::OUT_LEN;
+
+/// The root hash of a BLAKE3 tree: the BLAKE3 digest of the whole input.
+pub type RootHash = [u8; VALUE_LEN];
+
+/// The chaining value of the chunk that starts at `offset` of an input with more than one chunk.
+///
+/// # Panics
+/// If `bytes` is empty or `offset` isn't a multiple of 1024: chunk geometry rules both out.
+pub fn chaining_value(offset: u64, bytes: &[u8]) -> ChainingValue {
+    blake3::Hasher::new()
+        .set_input_offset(offset)
+        .update(bytes)
+        .finalize_non_root()
+}
+
+/// Appends the chaining values of the chunks in `bytes`, which start at `offset` of the input and
+/// are whole but for the input's last.
+pub fn chaining_values(size: SubtreeSize, offset: u64, bytes: &[u8], values: &mut Vec<u8>) {
+    let size = size.bytes();
+    debug_assert_eq!(offset % size, 0, "chunks are hashed from their start");
+    let mut start = offset;
+    for chunk in bytes.chunks(usize::try_from(size).unwrap_or(usize::MAX)) {
+        values.extend_from_slice(&chaining_value(start, chunk));
+        start += size;
+    }
+}
+
+/// Merges the chaining values of all chunks of an input, [`VALUE_LEN`] bytes each, into its root
+/// hash. `None` for fewer than two values: a single chunk is its own root and has no chaining value.
+pub fn merge(values: &[u8]) -> Option<RootHash> {
+    let (values, rest) = values.as_chunks::<VALUE_LEN>();
+    if values.len() < 2 || !rest.is_empty() {
+        return None;
+    }
+    let (left, right) = values.split_at(left_len(values.len()));
+    let root = blake3::hazmat::merge_subtrees_root(&node(left), &node(right), Mode::Hash);
+    Some(*root.as_bytes())
+}
+
+/// The non-root value of a subtree of at least one chunk. Recursion is as deep as the tree is high:
+/// at most 64.
+fn node(values: &[ChainingValue]) -> ChainingValue {
+    match values {
+        [value] => *value,
+        _ => {
+            let (left, right) = values.split_at(left_len(values.len()));
+            blake3::hazmat::merge_subtrees_non_root(&node(left), &node(right), Mode::Hash)
+        }
+    }
+}
+
+/// Of `count` > 1 leaves, how many belong to the left child: the largest power of two below
+/// `count`.
+const fn left_len(count: usize) -> usize {
+    count.div_ceil(2).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(len: usize) -> Vec<u8> {
+        (0..len).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
+    }
+
+    #[test]
+    fn merged_values_are_the_digest() {
+        let size = SubtreeSize::MIN;
+        let chunk = usize::try_from(size.bytes()).unwrap();
+        for count in 1..20 {
+            for delta in [-1025_isize, -1024, -1, 0, 1, 1023, 1024, 1025] {
+                let len = (count * chunk).checked_add_signed(delta).unwrap();
+                let bytes = input(len);
+                let mut values = Vec::new();
+                chaining_values(size, 0, &bytes, &mut values);
+                let merged = merge(&values);
+                if len <= chunk {
+                    assert_eq!(merged, None, "one chunk has no chaining value");
+                } else {
+                    let digest = *blake3::hash(&bytes).as_bytes();
+                    assert_eq!(merged, Some(digest), "{len} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn swapped_values_are_another_digest() {
+        let size = SubtreeSize::MIN;
+        let bytes = input(4 * usize::try_from(size.bytes()).unwrap());
+        let mut values = Vec::new();
+        chaining_values(size, 0, &bytes, &mut values);
+        let root = merge(&values).unwrap();
+        values.rotate_left(VALUE_LEN);
+        assert_ne!(merge(&values).unwrap(), root);
+    }
+
+    #[test]
+    fn a_torn_list_of_values_is_refused() {
+        assert_eq!(merge(&[0; 2 * VALUE_LEN - 1]), None);
+        assert_eq!(merge(&[0; VALUE_LEN]), None);
+        assert_eq!(merge(&[]), None);
+    }
+}

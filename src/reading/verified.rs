@@ -1,0 +1,247 @@
+//! Verified bytes, and the only places that make them.
+//!
+//! Guarantees: a [`VerifiedBytes`] holds bytes that hashed to a digest under a trusted root, in a
+//! private buffer that nothing can write to any more. It is made by [`verify_chunks`], which hashes
+//! exactly the buffer that it then hands out, and by [`VerifiedBytes::of_signature`], from a
+//! manifest that only a checked signature can make. Doesn't: say which file they are from; the
+//! table that verified them does.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::buffer::{Buffer, BufferPool};
+use super::table::ChunkTable;
+use crate::manifest::VerifiedManifest;
+
+/// Bytes that are the signed ones. Cheap to clone and to slice.
+#[derive(Clone)]
+pub struct VerifiedBytes {
+    storage: Storage,
+    range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Storage {
+    /// A buffer that was hashed as a whole, chunk by chunk.
+    Buffer(Arc<Buffer>),
+    /// The signature file that was verified.
+    Signature(Arc<[u8]>),
+    /// Nothing, at a proved end of file.
+    Empty,
+}
+
+/// A chunk whose bytes aren't the signed ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// The digest that the table holds, in hexadecimal.
+    pub(crate) expected: String,
+    /// The digest of the bytes found, in hexadecimal.
+    pub(crate) found: String,
+}
+
+/// Hashes each chunk in `buffer`, which holds the bytes of the chunks `indices` of `table`'s file
+/// and nothing else, and hands out those that are the signed ones. The results are in the order of
+/// `indices`.
+///
+/// # Panics
+/// If the buffer isn't exactly as long as those chunks.
+pub(crate) fn verify_chunks(
+    table: &ChunkTable,
+    indices: Range<u64>,
+    buffer: Buffer,
+) -> Vec<Result<VerifiedBytes, Mismatch>> {
+    let chunks = table.chunks();
+    let first = chunks.range(indices.start).start;
+    let last = chunks.range(indices.end - 1).end;
+    assert_eq!(buffer.as_slice().len() as u64, last - first);
+    let buffer = Arc::new(buffer);
+    indices
+        .map(|index| {
+            let range = chunks.range(index);
+            let range = local(range.start - first)..local(range.end - first);
+            let found = table.digest(index, &buffer.as_slice()[range.clone()]);
+            let expected = table.expected(index);
+            if found.as_bytes() == expected {
+                Ok(VerifiedBytes {
+                    storage: Storage::Buffer(Arc::clone(&buffer)),
+                    range,
+                })
+            } else {
+                Err(Mismatch {
+                    expected: hex::encode(expected),
+                    found: hex::encode(found.as_bytes()),
+                })
+            }
+        })
+        .collect()
+}
+
+/// An offset inside a buffer; buffers are far smaller than the address space.
+fn local(offset: u64) -> usize {
+    usize::try_from(offset).expect("an offset within a buffer")
+}
+
+impl VerifiedBytes {
+    /// The exact bytes of the signature file that was verified.
+    pub fn of_signature(manifest: &VerifiedManifest) -> Self {
+        let bytes: Arc<[u8]> = manifest.bundle();
+        Self {
+            range: 0..bytes.len(),
+            storage: Storage::Signature(bytes),
+        }
+    }
+
+    /// What a read at or beyond the proved end of a file gives.
+    pub(crate) const fn end_of_file() -> Self {
+        Self {
+            storage: Storage::Empty,
+            range: 0..0,
+        }
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        let bytes = match &self.storage {
+            Storage::Buffer(buffer) => buffer.as_slice(),
+            Storage::Signature(bytes) => bytes,
+            Storage::Empty => &[],
+        };
+        &bytes[self.range.clone()]
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// A part of them, cut at their end.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let start = range.start.min(self.len());
+        let end = range.end.clamp(start, self.len());
+        Self {
+            storage: self.storage.clone(),
+            range: self.range.start + start..self.range.start + end,
+        }
+    }
+
+    /// Bytes of memory that holding on to these keeps in use.
+    pub(crate) fn footprint(&self) -> usize {
+        match &self.storage {
+            Storage::Buffer(buffer) => buffer.footprint(),
+            Storage::Signature(_) | Storage::Empty => 0,
+        }
+    }
+
+    /// The same bytes in memory of their own, where they now keep a larger buffer in use.
+    pub(crate) fn compact(self, pool: &Arc<BufferPool>) -> Self {
+        if self.footprint() < 2 * self.len().max(64 * 1024) {
+            return self;
+        }
+        Self::copy_of(std::slice::from_ref(&self), pool)
+    }
+
+    /// Joins consecutive parts. Parts that lie side by side in one buffer, as those of one read
+    /// from the source do, aren't copied.
+    pub(crate) fn join(parts: &[Self], pool: &Arc<BufferPool>) -> Self {
+        let Some((first, rest)) = parts.split_first() else {
+            return Self::end_of_file();
+        };
+        let mut end = first.range.end;
+        for part in rest {
+            let adjacent = match (&first.storage, &part.storage) {
+                (Storage::Buffer(a), Storage::Buffer(b)) => {
+                    Arc::ptr_eq(a, b) && part.range.start == end
+                }
+                _ => false,
+            };
+            if !adjacent {
+                return Self::copy_of(parts, pool);
+            }
+            end = part.range.end;
+        }
+        Self {
+            storage: first.storage.clone(),
+            range: first.range.start..end,
+        }
+    }
+
+    fn copy_of(parts: &[Self], pool: &Arc<BufferPool>) -> Self {
+        let len = parts.iter().map(Self::len).sum();
+        let mut buffer = pool.take(len);
+        let mut rest = buffer.as_mut_slice();
+        for part in parts {
+            let (place, after) = rest.split_at_mut(part.len());
+            place.copy_from_slice(part.as_slice());
+            rest = after;
+        }
+        Self {
+            range: 0..len,
+            storage: Storage::Buffer(Arc::new(buffer)),
+        }
+    }
+}
+
+impl AsRef<[u8]> for VerifiedBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl std::fmt::Debug for VerifiedBytes {
+    /// The length only: model weights don't belong in logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VerifiedBytes({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    fn verified(pool: &Arc<BufferPool>, bytes: &[u8]) -> VerifiedBytes {
+        let table = ChunkTable::whole(Algorithm::Blake3.hash(bytes), bytes.len() as u64);
+        let mut buffer = pool.take(bytes.len());
+        buffer.as_mut_slice().copy_from_slice(bytes);
+        verify_chunks(&table, 0..1, buffer).pop().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_changed_byte_is_a_mismatch() {
+        let pool = BufferPool::new(0);
+        let table = ChunkTable::whole(Algorithm::Sha256.hash(b"signed"), 6);
+        let mut buffer = pool.take(6);
+        buffer.as_mut_slice().copy_from_slice(b"sigmed");
+        let mismatch = verify_chunks(&table, 0..1, buffer).pop().unwrap().unwrap_err();
+        assert_eq!(mismatch.expected, Algorithm::Sha256.hash(b"signed").to_hex());
+        assert_eq!(mismatch.found, Algorithm::Sha256.hash(b"sigmed").to_hex());
+    }
+
+    #[test]
+    fn neighbours_join_without_a_copy_and_strangers_with_one() {
+        let pool = BufferPool::new(0);
+        let bytes = verified(&pool, b"hello world");
+        let (hello, world) = (bytes.slice(0..6), bytes.slice(6..100));
+        let joined = VerifiedBytes::join(&[hello.clone(), world.clone()], &pool);
+        assert_eq!(joined.as_slice(), b"hello world");
+        assert_eq!(joined.as_slice().as_ptr(), bytes.as_slice().as_ptr());
+        let swapped = VerifiedBytes::join(&[world, hello], &pool);
+        assert_eq!(swapped.as_slice(), b"worldhello ");
+        assert!(VerifiedBytes::join(&[], &pool).is_empty());
+    }
+
+    #[test]
+    fn slices_are_cut_at_the_end() {
+        let pool = BufferPool::new(0);
+        let bytes = verified(&pool, b"0123456789");
+        assert_eq!(bytes.slice(8..20).as_slice(), b"89");
+        assert!(bytes.slice(20..30).is_empty());
+        assert_eq!(bytes.slice(2..8).slice(1..3).as_slice(), b"34");
+    }
+}
