@@ -1,0 +1,222 @@
+//! What was signed about the content of one file.
+//!
+//! Guarantees: [`ShardDigests`] cover a file from its first to its last byte, one digest for each
+//! shard, and so prove its length. Doesn't: read any file.
+
+use std::num::NonZeroU64;
+
+use crate::digest::{Algorithm, Digest};
+
+/// The context of [`SignedContent::identity`]. Another encoding needs another context.
+const IDENTITY_CONTEXT: &str = "model-fs 2026-11-22 signed content identity v1";
+
+/// What the signer said about a file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignedContent {
+    /// The digest of all of it. Says nothing about its length.
+    Whole(Digest),
+    /// The digests of its shards.
+    Shards(ShardDigests),
+}
+
+impl SignedContent {
+    /// The hash.
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Whole(digest) => digest.algorithm(),
+            Self::Shards(shards) => shards.algorithm(),
+        }
+    }
+
+    /// The signed length in bytes; `None` where the signature doesn't say.
+    #[allow(clippy::len_without_is_empty)] // what has shards is never empty
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Shards(shards) => Some(shards.len()),
+        }
+    }
+
+    /// A name for exactly this signed content, 32 bytes: the same for two files just if the same was
+    /// signed about them, whatever they are called and whoever signed. Content addresses of the
+    /// index store are made of it, so it must not change between releases.
+    ///
+    /// BLAKE3 in its key derivation mode, under a context of its own, over: one byte of form (0
+    /// whole, 1 shards); the algorithm's name, its length before it in one byte; for shards, the
+    /// shard size, the file's length and the number of shards, 8 bytes each, little-endian; the
+    /// digests.
+    pub fn identity(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(IDENTITY_CONTEXT);
+        let mut begin = |form: u8, algorithm: Algorithm| {
+            let name = algorithm.name().as_bytes();
+            #[allow(clippy::cast_possible_truncation)] // names of the registry are short
+            hasher.update(&[form, name.len() as u8]);
+            hasher.update(name);
+        };
+        match self {
+            Self::Whole(digest) => {
+                begin(0, digest.algorithm());
+                hasher.update(digest.as_bytes());
+            }
+            Self::Shards(shards) => {
+                begin(1, shards.algorithm);
+                hasher.update(&shards.shard_size.get().to_le_bytes());
+                hasher.update(&shards.len.to_le_bytes());
+                hasher.update(&shards.count().to_le_bytes());
+                hasher.update(&shards.digests);
+            }
+        }
+        hasher.finalize().into()
+    }
+}
+
+/// The digests of a file's shards, in the order of their ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardDigests {
+    algorithm: Algorithm,
+    shard_size: NonZeroU64,
+    /// Bytes in the file; at least one.
+    len: u64,
+    /// Raw digests one after the other, one for every shard.
+    digests: Box<[u8]>,
+}
+
+impl ShardDigests {
+    /// The shards of a file of `len` bytes; `digests` holds their raw digests one after the other.
+    /// `None` if there aren't as many as the file has shards, or if the file is empty: OMS signs
+    /// nothing about an empty file that is cut into shards.
+    pub fn new(
+        algorithm: Algorithm,
+        shard_size: NonZeroU64,
+        len: u64,
+        digests: impl Into<Box<[u8]>>,
+    ) -> Option<Self> {
+        let digests = digests.into();
+        let count = usize::try_from(len.div_ceil(shard_size.get())).ok()?;
+        let bytes = count.checked_mul(algorithm.len())?;
+        (len > 0 && digests.len() == bytes).then_some(Self {
+            algorithm,
+            shard_size,
+            len,
+            digests,
+        })
+    }
+
+    /// The hash.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Bytes in every shard but the last, which has 1 to this many.
+    pub fn shard_size(&self) -> NonZeroU64 {
+        self.shard_size
+    }
+
+    /// Bytes in the file; never zero.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Number of shards.
+    pub fn count(&self) -> u64 {
+        (self.digests.len() / self.algorithm.len()) as u64
+    }
+
+    /// The digest of shard `index`; `None` beyond the last.
+    pub fn digest(&self, index: u64) -> Option<Digest> {
+        let start = usize::try_from(index)
+            .ok()?
+            .checked_mul(self.algorithm.len())?;
+        let bytes = self
+            .digests
+            .get(start..start.checked_add(self.algorithm.len())?)?;
+        Digest::new(self.algorithm, bytes).ok()
+    }
+
+    /// The digests in the order of their ranges.
+    pub fn iter(&self) -> impl Iterator<Item = Digest> {
+        self.digests
+            .chunks_exact(self.algorithm.len())
+            .filter_map(|bytes| Digest::new(self.algorithm, bytes).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shards(size: u64, len: u64, count: usize) -> Option<ShardDigests> {
+        let digests: Vec<u8> = (0..count)
+            .flat_map(|index| {
+                Algorithm::Sha256
+                    .hash(&index.to_le_bytes())
+                    .as_bytes()
+                    .to_vec()
+            })
+            .collect();
+        ShardDigests::new(Algorithm::Sha256, NonZeroU64::new(size)?, len, digests)
+    }
+
+    #[test]
+    fn as_many_digests_as_shards() {
+        for (len, count) in [(1, 1), (9, 1), (10, 1), (11, 2), (20, 2), (21, 3)] {
+            assert!(shards(10, len, count).is_some(), "{len}");
+            assert!(shards(10, len, count + 1).is_none(), "{len}");
+            assert!(shards(10, len, count - 1).is_none(), "{len}");
+        }
+        assert!(shards(10, 0, 0).is_none());
+        assert!(shards(10, 0, 1).is_none());
+        assert!(shards(1, u64::MAX, 1).is_none());
+        let digests = vec![0; 33];
+        assert!(ShardDigests::new(Algorithm::Sha256, NonZeroU64::MIN, 1, digests).is_none());
+    }
+
+    #[test]
+    fn digests_by_index() {
+        let shards = shards(10, 21, 3).unwrap();
+        assert_eq!(shards.count(), 3);
+        let all: Vec<_> = shards.iter().collect();
+        for (index, digest) in all.iter().enumerate() {
+            assert_eq!(shards.digest(index as u64).as_ref(), Some(digest));
+        }
+        assert_eq!(shards.digest(3), None);
+        assert_eq!(shards.digest(u64::MAX), None);
+    }
+
+    #[test]
+    fn identity_tells_contents_apart() {
+        let bytes = [7; 32];
+        let whole = |algorithm| SignedContent::Whole(Digest::new(algorithm, &bytes).unwrap());
+        let sharded = |size, len| {
+            SignedContent::Shards(
+                ShardDigests::new(
+                    Algorithm::Sha256,
+                    NonZeroU64::new(size).unwrap(),
+                    len,
+                    bytes,
+                )
+                .unwrap(),
+            )
+        };
+        let all = [
+            whole(Algorithm::Sha256).identity(),
+            whole(Algorithm::Blake3).identity(),
+            sharded(10, 10).identity(),
+            sharded(10, 9).identity(),
+            sharded(11, 10).identity(),
+        ];
+        for (index, identity) in all.iter().enumerate() {
+            assert!(!all[..index].contains(identity));
+        }
+    }
+
+    /// Stored indexes are found by it.
+    #[test]
+    fn identity_stays_the_same() {
+        let whole = SignedContent::Whole(Algorithm::Sha256.hash(b"abc"));
+        assert_eq!(hex::encode(whole.identity()), "bab1601242c46e182a5327991325cefb09260dcdc3225d8b7453e5f86339c5fa");
+        let sharded = SignedContent::Shards(shards(10, 21, 3).unwrap());
+        assert_eq!(hex::encode(sharded.identity()), "fbabb70d381eb661ccb34e6e89450ac77f61b1dab9840e16ddd490846793c73e");
+    }
+}

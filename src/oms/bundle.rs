@@ -1,0 +1,569 @@
+//! The signature file: a Sigstore bundle in JSON (OMS v1.0, "Signature format"; Sigstore bundle
+//! v0.3).
+//!
+//! Guarantees: a [`Bundle`] has exactly the media type of OMS, exactly one kind of verification
+//! material and one DSSE envelope with one signature; nothing in it is larger than the bounds here.
+//! JSON members that aren't known are passed over; a known member that occurs twice is an error.
+//!
+//! Doesn't: check any signature. Everything in a [`Bundle`] is the claim of whoever wrote the file;
+//! what it says about its own key is never trusted.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
+use super::{Few, json_error};
+use crate::name::Escaped;
+
+/// The only media type of OMS bundles.
+pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+
+/// Largest signature file, in bytes. A bundle of 1,000,000 resources is 220 to 400 MB: 64 to 128
+/// digits of digest, some 60 bytes of JSON and a path for each, and a third more for base64.
+pub const MAX_BUNDLE: usize = 512 << 20;
+
+/// Most certificates in one bundle: far more than the depth of any chain in use.
+pub const MAX_CERTIFICATES: usize = 32;
+
+/// Largest certificate, in bytes of DER.
+pub const MAX_CERTIFICATE: usize = 64 << 10;
+
+/// Longest key hint, in bytes. The hint of OMS is 64 hexadecimal digits.
+pub const MAX_HINT: usize = 256;
+
+/// How a bundle was signed (OMS v1.0, "Signing methods").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// With a bare EC key.
+    Key,
+    /// With a key that an X.509 certificate names.
+    Certificate,
+    /// With a short-lived Sigstore certificate, logged.
+    Sigstore,
+}
+
+impl Method {
+    /// The name in the OMS specification and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Certificate => "certificate",
+            Self::Sigstore => "sigstore",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the bundle says about its signer. Claims, every one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Material {
+    /// A bare key.
+    Key {
+        /// Which key: see [`super::key::PublicKey::hint`]. Older bundles have none.
+        hint: Option<String>,
+    },
+    /// A certificate chain.
+    Certificate {
+        /// DER, the leaf first; at least one.
+        chain: Vec<Vec<u8>>,
+    },
+    /// A Sigstore certificate. The log entries and time stamps aren't kept: the Sigstore verifier
+    /// reads them from the bundle's own bytes.
+    Sigstore {
+        /// DER of the leaf.
+        certificate: Vec<u8>,
+    },
+}
+
+impl Material {
+    /// The method that this material belongs to.
+    pub const fn method(&self) -> Method {
+        match self {
+            Self::Key { .. } => Method::Key,
+            Self::Certificate { .. } => Method::Certificate,
+            Self::Sigstore { .. } => Method::Sigstore,
+        }
+    }
+}
+
+/// A signature file, validated and not verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    material: Material,
+    envelope: Envelope,
+}
+
+impl Bundle {
+    /// A bundle to be written.
+    pub(super) fn new(material: Material, envelope: Envelope) -> Self {
+        Self { material, envelope }
+    }
+
+    /// Validates the bytes of a signature file.
+    ///
+    /// # Errors
+    /// A [`BundleError`] that says which rule is broken.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
+        if bytes.len() > MAX_BUNDLE {
+            return Err(BundleError::TooLarge { found: bytes.len() });
+        }
+        let raw: RawBundle<'_> =
+            serde_json::from_slice(bytes).map_err(|error| BundleError::Json(json_error(&error)))?;
+        if raw.media_type != MEDIA_TYPE {
+            return Err(BundleError::MediaType(Escaped::bounded(&raw.media_type)));
+        }
+        let material = material(raw.verification_material)?;
+        let envelope = raw.dsse_envelope.ok_or(BundleError::NoEnvelope)?;
+        Ok(Self {
+            material,
+            envelope: Envelope::from_raw(&envelope)?,
+        })
+    }
+
+    /// What the bundle says about its signer.
+    pub fn material(&self) -> &Material {
+        &self.material
+    }
+
+    /// The signed envelope.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// Takes the bundle apart.
+    pub fn into_parts(self) -> (Material, Envelope) {
+        (self.material, self.envelope)
+    }
+
+    /// The signature file as JSON, ending in a newline.
+    #[allow(clippy::missing_panics_doc)] // strings and arrays always serialise
+    pub fn to_json(&self) -> Vec<u8> {
+        let encode = |der: &[u8]| WireCertificate {
+            raw_bytes: STANDARD.encode(der),
+        };
+        let wire = WireBundle {
+            media_type: MEDIA_TYPE,
+            verification_material: match &self.material {
+                Material::Key { hint } => WireMaterial {
+                    public_key: Some(WireKey {
+                        hint: hint.as_deref().unwrap_or_default(),
+                    }),
+                    ..WireMaterial::default()
+                },
+                Material::Certificate { chain } => WireMaterial {
+                    x509_certificate_chain: Some(WireChain {
+                        certificates: chain.iter().map(|der| encode(der)).collect(),
+                    }),
+                    ..WireMaterial::default()
+                },
+                Material::Sigstore { certificate } => WireMaterial {
+                    certificate: Some(encode(certificate)),
+                    ..WireMaterial::default()
+                },
+            },
+            dsse_envelope: self.envelope.to_wire(),
+        };
+        let mut json = serde_json::to_vec(&wire).expect("strings and arrays always serialise");
+        json.push(b'\n');
+        json
+    }
+}
+
+/// Checks that exactly one kind of material is there, and decodes it.
+fn material(raw: RawMaterial<'_>) -> Result<Material, BundleError> {
+    match (raw.public_key, raw.x509_certificate_chain, raw.certificate) {
+        (None, None, None) => Err(BundleError::NoMaterial),
+        (Some(key), None, None) => {
+            let hint = key.hint.filter(|hint| !hint.is_empty());
+            if let Some(hint) = &hint
+                && hint.len() > MAX_HINT
+            {
+                return Err(BundleError::Hint { found: hint.len() });
+            }
+            Ok(Material::Key { hint })
+        }
+        (None, Some(chain), None) => match chain.certificates.count {
+            0 => Err(BundleError::EmptyChain),
+            found if found > MAX_CERTIFICATES => Err(BundleError::LongChain { found }),
+            _ => Ok(Material::Certificate {
+                chain: chain
+                    .certificates
+                    .items
+                    .iter()
+                    .map(decode_certificate)
+                    .collect::<Result<_, _>>()?,
+            }),
+        },
+        (None, None, Some(certificate)) => {
+            if raw.tlog_entries.is_none_or(|entries| entries.count == 0) {
+                return Err(BundleError::NoLogEntry);
+            }
+            Ok(Material::Sigstore {
+                certificate: decode_certificate(&certificate)?,
+            })
+        }
+        _ => Err(BundleError::SeveralMaterials),
+    }
+}
+
+fn decode_certificate(raw: &RawCertificate<'_>) -> Result<Vec<u8>, BundleError> {
+    // Base64 is longer than what it encodes, so this bounds the decoding too.
+    if raw.raw_bytes.len() > MAX_CERTIFICATE * 4 / 3 + 4 {
+        return Err(BundleError::Certificate("is too large"));
+    }
+    match decode_base64(&raw.raw_bytes) {
+        Some(der) if der.is_empty() => Err(BundleError::Certificate("is empty")),
+        Some(der) => Ok(der),
+        None => Err(BundleError::Certificate("is not valid base64")),
+    }
+}
+
+/// Decodes base64 as the JSON form of protocol buffers and DSSE allow it: either alphabet, padding
+/// or none. Signatures cover decoded bytes, so the spelling carries no meaning.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    const CONFIG: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
+    const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
+    ANY_PADDING
+        .decode(text)
+        .or_else(|_| URL_SAFE.decode(text))
+        .ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawBundle<'a> {
+    #[serde(borrow)]
+    media_type: Cow<'a, str>,
+    #[serde(borrow)]
+    verification_material: RawMaterial<'a>,
+    #[serde(borrow)]
+    dsse_envelope: Option<RawEnvelope<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawMaterial<'a> {
+    public_key: Option<RawKey>,
+    #[serde(borrow)]
+    x509_certificate_chain: Option<RawChain<'a>>,
+    #[serde(borrow)]
+    certificate: Option<RawCertificate<'a>>,
+    tlog_entries: Option<Few<IgnoredAny, 0>>,
+}
+
+/// `rawBytes` and `keyDetails`, which older bundles have, are a key that the signer chose: unknown
+/// members here.
+#[derive(Deserialize)]
+struct RawKey {
+    hint: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawChain<'a> {
+    #[serde(borrow, default)]
+    certificates: Few<RawCertificate<'a>, MAX_CERTIFICATES>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawCertificate<'a> {
+    #[serde(borrow)]
+    raw_bytes: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireBundle<'a> {
+    media_type: &'static str,
+    verification_material: WireMaterial<'a>,
+    dsse_envelope: WireEnvelope,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMaterial<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<WireKey<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x509_certificate_chain: Option<WireChain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<WireCertificate>,
+    /// Other verifiers want the member, though it has no entries.
+    tlog_entries: [(); 0],
+}
+
+#[derive(Serialize)]
+struct WireKey<'a> {
+    hint: &'a str,
+}
+
+#[derive(Serialize)]
+struct WireChain {
+    certificates: Vec<WireCertificate>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireCertificate {
+    raw_bytes: String,
+}
+
+/// A signature file that isn't an OMS bundle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BundleError {
+    /// Larger than [`MAX_BUNDLE`].
+    #[error("the signature file has {found} bytes, at most {MAX_BUNDLE} are allowed")]
+    TooLarge {
+        /// Bytes found.
+        found: usize,
+    },
+    /// Not JSON, or not of this form. Escaped.
+    #[error("the signature file is not a Sigstore bundle: {0}")]
+    Json(Escaped),
+    /// Another media type.
+    #[error("the bundle's mediaType is \"{0}\", not \"{MEDIA_TYPE}\"")]
+    MediaType(Escaped),
+    /// None of the three kinds of material.
+    #[error(
+        "the bundle's verificationMaterial has none of publicKey, x509CertificateChain, certificate"
+    )]
+    NoMaterial,
+    /// More than one kind of material.
+    #[error(
+        "the bundle's verificationMaterial has more than one of publicKey, \
+         x509CertificateChain, certificate"
+    )]
+    SeveralMaterials,
+    /// A hint longer than [`MAX_HINT`].
+    #[error("the bundle's key hint has {found} bytes, at most {MAX_HINT} are allowed")]
+    Hint {
+        /// Bytes found.
+        found: usize,
+    },
+    /// A chain of nothing.
+    #[error("the bundle's x509CertificateChain has no certificates")]
+    EmptyChain,
+    /// A chain longer than [`MAX_CERTIFICATES`].
+    #[error("the bundle has {found} certificates, at most {MAX_CERTIFICATES} are allowed")]
+    LongChain {
+        /// Certificates found.
+        found: usize,
+    },
+    /// A certificate that isn't one; the text says why.
+    #[error("a certificate in the bundle {0}")]
+    Certificate(&'static str),
+    /// A Sigstore bundle that no log has seen.
+    #[error("the bundle has a Sigstore certificate and no tlogEntries")]
+    NoLogEntry,
+    /// No envelope.
+    #[error("the bundle has no dsseEnvelope")]
+    NoEnvelope,
+    /// A bad envelope.
+    #[error(transparent)]
+    Envelope(#[from] DsseError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENVELOPE: &str = r#"{"payload":"e30=","payloadType":"application/vnd.in-toto+json",
+        "signatures":[{"sig":"AAEC","keyid":null}]}"#;
+
+    fn bundle(material: &str) -> String {
+        format!(
+            r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{material},
+                "dsseEnvelope":{ENVELOPE},"later":{{"x":[1,2]}}}}"#
+        )
+    }
+
+    fn parse(text: &str) -> Result<Bundle, BundleError> {
+        Bundle::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn key_material_old_and_new() {
+        for (material, hint) in [
+            (
+                r#"{"publicKey":{"hint":"ab"},"tlogEntries":[]}"#,
+                Some("ab"),
+            ),
+            (r#"{"publicKey":{"hint":"ab"}}"#, Some("ab")),
+            (
+                r#"{"publicKey":{"hint":"ab"},"tlogEntries":null,"certificate":null}"#,
+                Some("ab"),
+            ),
+            (r#"{"publicKey":{"hint":""}}"#, None),
+            (r#"{"publicKey":{"hint":null}}"#, None),
+            (
+                r#"{"publicKey":{"rawBytes":"AAAA","keyDetails":"PKIX_ECDSA_P256_SHA_256"}}"#,
+                None,
+            ),
+        ] {
+            assert_eq!(
+                parse(&bundle(material)).unwrap().material(),
+                &Material::Key {
+                    hint: hint.map(str::to_owned)
+                },
+                "{material}"
+            );
+        }
+    }
+
+    #[test]
+    fn exactly_one_material() {
+        let certificate = r#""certificate":{"rawBytes":"AAAA"}"#;
+        let chain = r#""x509CertificateChain":{"certificates":[{"rawBytes":"AAAA"}]}"#;
+        let key = r#""publicKey":{"hint":"ab"}"#;
+        assert_eq!(parse(&bundle("{}")), Err(BundleError::NoMaterial));
+        for pair in [[certificate, chain], [chain, key], [key, certificate]] {
+            let material = format!("{{{}}}", pair.join(","));
+            assert_eq!(
+                parse(&bundle(&material)),
+                Err(BundleError::SeveralMaterials)
+            );
+        }
+        let chain = parse(&bundle(&format!("{{{chain}}}"))).unwrap();
+        assert_eq!(chain.material().method(), Method::Certificate);
+    }
+
+    #[test]
+    fn chains_are_bounded() {
+        let chain = |count: usize| {
+            let certificates = vec![r#"{"rawBytes":"AAAA"}"#; count].join(",");
+            parse(&bundle(&format!(
+                r#"{{"x509CertificateChain":{{"certificates":[{certificates}]}}}}"#
+            )))
+        };
+        assert_eq!(chain(0), Err(BundleError::EmptyChain));
+        assert!(chain(1).is_ok());
+        assert!(chain(MAX_CERTIFICATES).is_ok());
+        assert_eq!(
+            chain(MAX_CERTIFICATES + 1),
+            Err(BundleError::LongChain {
+                found: MAX_CERTIFICATES + 1
+            })
+        );
+        let large = format!(
+            r#"{{"x509CertificateChain":{{"certificates":[{{"rawBytes":"{}"}}]}}}}"#,
+            "A".repeat(MAX_CERTIFICATE * 2)
+        );
+        assert!(matches!(
+            parse(&bundle(&large)),
+            Err(BundleError::Certificate(_))
+        ));
+    }
+
+    #[test]
+    fn sigstore_needs_a_log_entry() {
+        let with = |entries| {
+            parse(&bundle(&format!(
+                r#"{{"certificate":{{"rawBytes":"AAAA"}},"tlogEntries":{entries}}}"#
+            )))
+        };
+        assert_eq!(with("[]"), Err(BundleError::NoLogEntry));
+        assert_eq!(with("null"), Err(BundleError::NoLogEntry));
+        assert_eq!(with("[{}]").unwrap().material().method(), Method::Sigstore);
+    }
+
+    #[test]
+    fn names_the_broken_rule() {
+        let good = bundle(r#"{"publicKey":{"hint":"ab"}}"#);
+        assert!(parse(&good).is_ok());
+        let media = good.replace(MEDIA_TYPE, "application/json");
+        assert_eq!(
+            parse(&media).unwrap_err().to_string(),
+            format!("the bundle's mediaType is \"application/json\", not \"{MEDIA_TYPE}\"")
+        );
+        assert!(matches!(parse(""), Err(BundleError::Json(_))));
+        assert!(matches!(
+            parse(&format!("{good}x")),
+            Err(BundleError::Json(_))
+        ));
+        let hint = bundle(&format!(
+            r#"{{"publicKey":{{"hint":"{}"}}}}"#,
+            "a".repeat(MAX_HINT + 1)
+        ));
+        assert_eq!(
+            parse(&hint),
+            Err(BundleError::Hint {
+                found: MAX_HINT + 1
+            })
+        );
+        let bare = format!(
+            r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{}}}}}}"#
+        );
+        assert_eq!(parse(&bare), Err(BundleError::NoEnvelope));
+    }
+
+    #[test]
+    fn a_known_member_twice_is_an_error() {
+        let good = bundle(r#"{"publicKey":{"hint":"ab"}}"#);
+        for twice in [
+            good.replacen('{', &format!(r#"{{"mediaType":"{MEDIA_TYPE}","#), 1),
+            good.replace(r#""hint":"ab""#, r#""hint":"ab","hint":"cd""#),
+            good.replace(
+                r#""payload":"e30=""#,
+                r#""payload":"e30=","payload":"e30=""#,
+            ),
+            good.replace(r#""keyid":null"#, r#""sig":"AAEC""#),
+        ] {
+            let error = parse(&twice).unwrap_err().to_string();
+            assert!(error.contains("duplicate field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_neither_overflows_nor_hurts() {
+        let good = bundle(r#"{"publicKey":{"hint":"ab"}}"#);
+        let depth = 1_000_000;
+        let nested = "[".repeat(depth) + &"]".repeat(depth);
+        // Unknown members are skipped without recursion; known ones have a type to break.
+        assert!(parse(&good.replace("[1,2]", &nested)).is_ok());
+        assert!(parse(&good.replace("{\"hint\":\"ab\"}", &nested)).is_err());
+        assert!(parse(&nested).is_err());
+        assert!(parse(&"{\"a\":".repeat(depth)).is_err());
+    }
+
+    #[test]
+    fn base64_in_either_alphabet() {
+        let bytes = [0xfb, 0xff, 0xfe, 0x01];
+        for text in ["+//+AQ==", "+//+AQ", "-__-AQ==", "-__-AQ"] {
+            assert_eq!(decode_base64(text).unwrap(), bytes);
+        }
+        // Two spellings of one value, or a mix of alphabets, would be sloppy.
+        for text in ["+//+AR==", "+__+AQ==", "A", "AA\n==", " AAAA"] {
+            assert!(decode_base64(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for material in [
+            Material::Key {
+                hint: Some("ab".into()),
+            },
+            Material::Key { hint: None },
+            Material::Certificate {
+                chain: vec![vec![1, 2], vec![3]],
+            },
+        ] {
+            let bundle = Bundle::new(material, Envelope::new(b"{}".to_vec(), vec![1, 2, 3]));
+            assert_eq!(Bundle::parse(&bundle.to_json()).unwrap(), bundle);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The DSSE envelope: which bytes are signed (DSSE v1, "Protocol").
+//!
+//! Guarantees: an [`Envelope`] has the payload type of in-toto statements and exactly one signature.
+//! [`Pae`] is the one message that its signature is made and checked over: the payload type and the
+//! payload bytes *as decoded*, each with its length.
+//!
+//! Doesn't: check the signature; [`super::verify`] does.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::Few;
+use super::bundle::decode_base64;
+use crate::name::Escaped;
+
+/// The payload type of in-toto statements, the only one of OMS.
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// Longest signature, in bytes. ECDSA over P-521 has at most 141, RSA-8192 has 1024.
+pub const MAX_SIGNATURE: usize = 2048;
+
+/// A payload and its one signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Envelope {
+    pub(super) fn new(payload: Vec<u8>, signature: Vec<u8>) -> Self {
+        Self { payload, signature }
+    }
+
+    pub(super) fn from_raw(raw: &RawEnvelope<'_>) -> Result<Self, DsseError> {
+        if raw.payload_type != PAYLOAD_TYPE {
+            return Err(DsseError::PayloadType(Escaped::bounded(&raw.payload_type)));
+        }
+        let [signature] = raw.signatures.items.as_slice() else {
+            return Err(DsseError::Signatures { found: 0 });
+        };
+        if raw.signatures.count != 1 {
+            return Err(DsseError::Signatures {
+                found: raw.signatures.count,
+            });
+        }
+        if signature.sig.len() > MAX_SIGNATURE * 4 / 3 + 4 {
+            return Err(DsseError::LongSignature);
+        }
+        let decoded = decode_base64(&signature.sig).ok_or(DsseError::Base64("signature"))?;
+        if decoded.is_empty() {
+            return Err(DsseError::EmptySignature);
+        }
+        Ok(Self {
+            payload: decode_base64(&raw.payload).ok_or(DsseError::Base64("payload"))?,
+            signature: decoded,
+        })
+    }
+
+    pub(super) fn to_wire(&self) -> WireEnvelope {
+        WireEnvelope {
+            payload: STANDARD.encode(&self.payload),
+            payload_type: PAYLOAD_TYPE,
+            signatures: [WireSignature {
+                sig: STANDARD.encode(&self.signature),
+                keyid: "",
+            }],
+        }
+    }
+
+    /// The payload, decoded. Nobody has vouched for it.
+    pub fn unverified_payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The payload, given away. Nobody has vouched for it.
+    pub(super) fn into_unverified_payload(self) -> Vec<u8> {
+        self.payload
+    }
+
+    /// The signature, decoded: for ECDSA, DER.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The message that the signature must be over.
+    pub fn pae(&self) -> Pae<'_> {
+        Pae::new(&self.payload)
+    }
+}
+
+/// The pre-authentication encoding: `DSSEv1 <length> <type> <length> <payload>`, lengths in decimal
+/// bytes. Kept in two parts, so that a large payload isn't copied.
+#[derive(Debug, Clone)]
+pub struct Pae<'a> {
+    header: String,
+    payload: &'a [u8],
+}
+
+impl<'a> Pae<'a> {
+    /// The message over `payload`.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Self {
+            header: format!(
+                "DSSEv1 {} {PAYLOAD_TYPE} {} ",
+                PAYLOAD_TYPE.len(),
+                payload.len()
+            ),
+            payload,
+        }
+    }
+
+    /// The message, as parts to be taken one after the other.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [self.header.as_bytes(), self.payload]
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawEnvelope<'a> {
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+    #[serde(borrow)]
+    payload_type: Cow<'a, str>,
+    #[serde(borrow)]
+    signatures: Few<RawSignature<'a>, 1>,
+}
+
+/// `keyid` is an unknown member on purpose: unauthenticated, and never used.
+#[derive(Debug, Deserialize)]
+struct RawSignature<'a> {
+    #[serde(borrow)]
+    sig: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WireEnvelope {
+    payload: String,
+    payload_type: &'static str,
+    signatures: [WireSignature; 1],
+}
+
+#[derive(Serialize)]
+struct WireSignature {
+    sig: String,
+    keyid: &'static str,
+}
+
+/// An envelope that isn't one of OMS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DsseError {
+    /// Another payload type.
+    #[error("the envelope's payloadType is \"{0}\", not \"{PAYLOAD_TYPE}\"")]
+    PayloadType(Escaped),
+    /// None, or several.
+    #[error("the envelope has {found} signatures, exactly one is allowed")]
+    Signatures {
+        /// Signatures found.
+        found: usize,
+    },
+    /// Longer than [`MAX_SIGNATURE`].
+    #[error("the envelope's signature is longer than {MAX_SIGNATURE} bytes")]
+    LongSignature,
+    /// No bytes.
+    #[error("the envelope's signature is empty")]
+    EmptySignature,
+    /// The field named isn't base64.
+    #[error("the envelope's {0} is not valid base64")]
+    Base64(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Envelope, DsseError> {
+        Envelope::from_raw(&serde_json::from_str(text).unwrap())
+    }
+
+    fn envelope(
+        payload: &str,
+        payload_type: &str,
+        signatures: &str,
+    ) -> Result<Envelope, DsseError> {
+        parse(&format!(
+            r#"{{"payload":"{payload}","payloadType":"{payload_type}","signatures":{signatures}}}"#
+        ))
+    }
+
+    #[test]
+    fn pae_is_that_of_the_specification() {
+        let pae = Pae::new(b"hello").parts().concat();
+        assert_eq!(pae, b"DSSEv1 28 application/vnd.in-toto+json 5 hello");
+    }
+
+    #[test]
+    fn exactly_one_signature() {
+        let sig = r#"{"sig":"AAEC"}"#;
+        assert!(envelope("e30=", PAYLOAD_TYPE, &format!("[{sig}]")).is_ok());
+        for (signatures, found) in [("[]".into(), 0), (format!("[{sig},{sig}]"), 2)] {
+            assert_eq!(
+                envelope("e30=", PAYLOAD_TYPE, &signatures),
+                Err(DsseError::Signatures { found })
+            );
+        }
+    }
+
+    #[test]
+    fn keyid_may_be_anything() {
+        for keyid in ["", r#","keyid":"""#, r#","keyid":null"#, r#","keyid":"x""#] {
+            let signatures = format!(r#"[{{"sig":"AAEC"{keyid}}}]"#);
+            assert!(envelope("e30=", PAYLOAD_TYPE, &signatures).is_ok());
+        }
+    }
+
+    #[test]
+    fn names_the_broken_rule() {
+        let sig = r#"[{"sig":"AAEC"}]"#;
+        assert!(matches!(
+            envelope("e30=", "text/plain", sig),
+            Err(DsseError::PayloadType(_))
+        ));
+        assert_eq!(
+            envelope("e30", PAYLOAD_TYPE, sig)
+                .unwrap()
+                .unverified_payload(),
+            b"{}"
+        );
+        assert_eq!(
+            envelope("e3%", PAYLOAD_TYPE, sig),
+            Err(DsseError::Base64("payload"))
+        );
+        let with = |sig: &str| envelope("e30=", PAYLOAD_TYPE, &format!(r#"[{{"sig":"{sig}"}}]"#));
+        assert_eq!(with("!"), Err(DsseError::Base64("signature")));
+        assert_eq!(with(""), Err(DsseError::EmptySignature));
+        assert_eq!(
+            with(&"A".repeat(MAX_SIGNATURE * 2)),
+            Err(DsseError::LongSignature)
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! Bundles made by other implementations.
+//!
+//! They lie outside of the project, in `../shared/vectors` or where `MODEL_FS_VECTORS` says. Where
+//! they are absent the tests say so and pass.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model_fs::digest::Algorithm;
+use model_fs::manifest::{
+    SignedContent, UnverifiedManifest, VerifiedManifest, VerifyManifestError,
+};
+use model_fs::name::FileName;
+use model_fs::oms::bundle::Method;
+use model_fs::oms::key::PublicKey;
+use model_fs::oms::trust::Trust;
+use model_fs::oms::verify::VerifyError;
+use serde_json::Value;
+
+fn vectors() -> Option<PathBuf> {
+    let root = std::env::var_os("MODEL_FS_VECTORS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
+        PathBuf::from,
+    );
+    if root.is_dir() {
+        Some(root)
+    } else {
+        eprintln!("skipped: no vectors in {}", root.display());
+        None
+    }
+}
+
+struct Case {
+    folder: PathBuf,
+    config: Value,
+}
+
+impl Case {
+    fn all(root: &Path) -> Vec<Self> {
+        let mut cases: Vec<Self> = fs::read_dir(root)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter_map(|folder| {
+                let config = fs::read(folder.join("config.json")).ok()?;
+                let config = serde_json::from_slice(&config).unwrap();
+                Some(Self { folder, config })
+            })
+            .collect();
+        cases.sort_by(|a, b| a.folder.cmp(&b.folder));
+        assert!(!cases.is_empty());
+        cases
+    }
+
+    fn bundle(&self) -> Vec<u8> {
+        fs::read(self.folder.join("bundle.sig")).unwrap()
+    }
+
+    fn passes(&self) -> bool {
+        self.config["expect"] != "fail"
+    }
+}
+
+fn key(root: &Path, name: &str) -> Trust {
+    let pem = fs::read(root.join("keys").join(name)).unwrap();
+    Trust::Key(PublicKey::from_pem(&pem).unwrap())
+}
+
+#[test]
+fn key_bundles() {
+    let Some(root) = vectors() else { return };
+    let mut verified = 0;
+    for case in Case::all(&root) {
+        if case.config["method"] != "key" {
+            continue;
+        }
+        let pem = case.config["verify"]["public_key"].as_str().unwrap();
+        let pem = Path::new(pem).file_name().unwrap().to_str().unwrap();
+        let result = VerifiedManifest::verify(case.bundle(), &key(&root, pem));
+        assert_eq!(
+            result.is_ok(),
+            case.passes(),
+            "{}: {result:?}",
+            case.folder.display()
+        );
+        let wrong = VerifiedManifest::verify(case.bundle(), &key(&root, "wrong-key-pub.pem"));
+        assert!(wrong.is_err(), "{}", case.folder.display());
+
+        let Ok(manifest) = result else { continue };
+        verified += 1;
+        let model = match case.config["model_relative_to"].as_str() {
+            Some(_) => case.folder.join("model"),
+            None => root.join("model-simple"),
+        };
+        let files = manifest.manifest().files();
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["signme-1", "signme-2"]);
+        for file in files {
+            let content = fs::read(model.join(&file.name)).unwrap();
+            assert_eq!(
+                file.content,
+                SignedContent::Whole(Algorithm::Sha256.hash(&content))
+            );
+        }
+    }
+    assert!(verified >= 2);
+}
+
+/// What the Go implementation records in `ignore_paths` is relative to where it ran.
+#[test]
+fn odd_ignore_paths_have_no_effect() {
+    let Some(root) = vectors() else { return };
+    let bundle = fs::read(root.join("key-simple-go/bundle.sig")).unwrap();
+    let verified = VerifiedManifest::verify(bundle, &key(&root, "signing-key-pub.pem")).unwrap();
+    let ignored = |path| {
+        verified
+            .manifest()
+            .is_ignored(&FileName::new(path).unwrap())
+    };
+    assert!(!ignored("ignore-me"));
+    assert!(ignored(".gitmodules"));
+    assert!(ignored(".git/HEAD"));
+}
+
+#[test]
+fn other_methods_are_named() {
+    let Some(root) = vectors() else { return };
+    for case in Case::all(&root) {
+        let method = match case.config["method"].as_str() {
+            Some("certificate") => Method::Certificate,
+            Some("sigstore") => Method::Sigstore,
+            _ => continue,
+        };
+        assert_eq!(
+            VerifiedManifest::verify(case.bundle(), &key(&root, "signing-key-pub.pem"))
+                .unwrap_err(),
+            VerifyManifestError::Signature(VerifyError::Method {
+                trusted: Method::Key,
+                found: method
+            }),
+            "{}",
+            case.folder.display()
+        );
+    }
+}
+
+#[test]
+fn unverified_looks() {
+    let Some(root) = vectors() else { return };
+    for case in Case::all(&root) {
+        let name = case.folder.file_name().unwrap().to_str().unwrap();
+        let result = UnverifiedManifest::parse_without_verifying(&case.bundle());
+        match name {
+            "key-simple-wrong-mediatype_fail" => {
+                assert!(result.unwrap_err().to_string().contains("mediaType"));
+            }
+            "historical-v0.2.0-certificate" => {
+                assert!(
+                    result
+                        .unwrap_err()
+                        .to_string()
+                        .contains("model signing 0.2")
+                );
+            }
+            _ => {
+                let unverified = result.unwrap();
+                assert_eq!(
+                    unverified.claimed_material().method().name(),
+                    case.config["method"].as_str().unwrap()
+                );
+                assert_eq!(unverified.claimed_manifest().files().len(), 2);
+            }
+        }
+    }
+}
