@@ -105,7 +105,16 @@ mod tests {
     #[test]
     fn chunks_cover_a_file_once() {
         for size in [1, 3, 4096] {
-            for len in [0, 1, size - 1, size, size + 1, 5 * size - 1, 5 * size, 5 * size + 1] {
+            for len in [
+                0,
+                1,
+                size - 1,
+                size,
+                size + 1,
+                5 * size - 1,
+                5 * size,
+                5 * size + 1,
+            ] {
                 let chunks = Chunks::new(size, len);
                 let mut next = 0;
                 for index in 0..chunks.count() {

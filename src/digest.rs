@@ -106,9 +106,7 @@ impl Hasher {
     pub fn finish(self) -> Digest {
         match self {
             Self::Sha256(hasher) => Digest::from_array(Algorithm::Sha256, hasher.finalize().into()),
-            Self::Blake3(hasher) => {
-                Digest::from_array(Algorithm::Blake3, hasher.finalize().into())
-            }
+            Self::Blake3(hasher) => Digest::from_array(Algorithm::Blake3, hasher.finalize().into()),
             Self::Blake2b(hasher) => Digest {
                 algorithm: Algorithm::Blake2b,
                 bytes: hasher.finalize().into(),
@@ -257,7 +255,13 @@ mod tests {
             Digest::from_hex(Algorithm::Sha256, &upper),
             Err(DigestError::NotHex { .. })
         ));
-        for text in ["", "0", "00", &good.to_hex()[..63], &format!("{}0", good.to_hex())] {
+        for text in [
+            "",
+            "0",
+            "00",
+            &good.to_hex()[..63],
+            &format!("{}0", good.to_hex()),
+        ] {
             assert!(matches!(
                 Digest::from_hex(Algorithm::Sha256, text),
                 Err(DigestError::Length { .. })

@@ -19,6 +19,9 @@
 
 pub mod chunk;
 pub mod digest;
+pub mod fs;
+pub mod kernel;
 pub mod manifest;
 pub mod name;
 pub mod oms;
+pub mod reading;

@@ -494,6 +494,15 @@ impl VerifiedManifest {
         &self.manifest
     }
 
+    /// The same, without the files that are one of `ignored` or beneath one. What is left out is
+    /// neither checked nor served.
+    #[must_use]
+    pub fn without(mut self, ignored: &[FileName]) -> Self {
+        let is_ignored = |name: &FileName| ignored.iter().any(|ignored| name.is_within(ignored));
+        self.manifest.files.retain(|file| !is_ignored(&file.name));
+        self
+    }
+
     /// Who signed it.
     pub fn signer(&self) -> &Signer {
         &self.signer

@@ -255,7 +255,9 @@ mod tests {
 
     #[test]
     fn hostile_characters_are_shown_not_sent() {
-        let shown = FileName::new("a\u{1b}[2Jb\u{202e}c\n\\").unwrap().to_string();
+        let shown = FileName::new("a\u{1b}[2Jb\u{202e}c\n\\")
+            .unwrap()
+            .to_string();
         assert_eq!(shown, "a\\u{1b}[2Jb\\u{202e}c\\u{a}\\\\");
         let error = FileName::new(&"/\u{7}".repeat(100_000)).unwrap_err();
         assert!(error.to_string().len() < 4096);

@@ -130,7 +130,9 @@ impl Tree {
             if let Kind::Directory(children) = &mut self.inodes[at].kind {
                 let mut children = std::mem::take(children);
                 children.sort_unstable_by(|&a, &b| {
-                    self.inodes[a as usize].name.cmp(&self.inodes[b as usize].name)
+                    self.inodes[a as usize]
+                        .name
+                        .cmp(&self.inodes[b as usize].name)
                 });
                 self.inodes[at].kind = Kind::Directory(children);
             }
@@ -145,7 +147,8 @@ impl Tree {
     }
 
     fn inode(&self, ino: u64) -> Option<&Inode> {
-        self.inodes.get(usize::try_from(ino.checked_sub(ROOT)?).ok()?)
+        self.inodes
+            .get(usize::try_from(ino.checked_sub(ROOT)?).ok()?)
     }
 
     /// What `ino` is; `None` if there is no such inode.
@@ -163,7 +166,12 @@ impl Tree {
             return None;
         };
         let child = children
-            .binary_search_by(|&child| self.inodes[child as usize].name.as_bytes().cmp(name.as_bytes()))
+            .binary_search_by(|&child| {
+                self.inodes[child as usize]
+                    .name
+                    .as_bytes()
+                    .cmp(name.as_bytes())
+            })
             .ok()?;
         Some(ino_of(children[child]))
     }

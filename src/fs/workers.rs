@@ -74,7 +74,10 @@ impl Queue {
             if jobs.closed {
                 return None;
             }
-            jobs = self.filled.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs = self
+                .filled
+                .wait(jobs)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

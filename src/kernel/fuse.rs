@@ -157,10 +157,11 @@ impl Filesystem for FuseAdaptor {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(fh.0, offset, size as usize, move |read| match read {
-            Ok(bytes) => reply.data(bytes.as_slice()),
-            Err(error) => reply.error(code(&error)),
-        });
+        self.fs
+            .read(fh.0, offset, size as usize, move |read| match read {
+                Ok(bytes) => reply.data(bytes.as_slice()),
+                Err(error) => reply.error(code(&error)),
+            });
     }
 
     fn release(
@@ -233,7 +234,12 @@ impl Filesystem for FuseAdaptor {
         for position in offset.. {
             match self.fs.entry(ino.0, position) {
                 Ok(Some((name, found))) => {
-                    if reply.add(INodeNo(found.ino), position + 1, kind(found.is_directory), name) {
+                    if reply.add(
+                        INodeNo(found.ino),
+                        position + 1,
+                        kind(found.is_directory),
+                        name,
+                    ) {
                         break;
                     }
                 }
@@ -272,7 +278,16 @@ impl Filesystem for FuseAdaptor {
         let totals = self.fs.totals();
         let blocks = totals.bytes.div_ceil(u64::from(BLOCK_SIZE));
         let name_max = u32::try_from(MAX_COMPONENT).unwrap_or(u32::MAX);
-        reply.statfs(blocks, 0, 0, totals.inodes, 0, BLOCK_SIZE, name_max, BLOCK_SIZE);
+        reply.statfs(
+            blocks,
+            0,
+            0,
+            totals.inodes,
+            0,
+            BLOCK_SIZE,
+            name_max,
+            BLOCK_SIZE,
+        );
     }
 
     fn access(&self, _req: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {

@@ -4,6 +4,7 @@
 //! shard, and so prove its length. Doesn't: read any file.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use crate::digest::{Algorithm, Digest};
 
@@ -77,8 +78,8 @@ pub struct ShardDigests {
     shard_size: NonZeroU64,
     /// Bytes in the file; at least one.
     len: u64,
-    /// Raw digests one after the other, one for every shard.
-    digests: Box<[u8]>,
+    /// Raw digests one after the other, one for every shard. Shared with the chunk table.
+    digests: Arc<[u8]>,
 }
 
 impl ShardDigests {
@@ -89,7 +90,7 @@ impl ShardDigests {
         algorithm: Algorithm,
         shard_size: NonZeroU64,
         len: u64,
-        digests: impl Into<Box<[u8]>>,
+        digests: impl Into<Arc<[u8]>>,
     ) -> Option<Self> {
         let digests = digests.into();
         let count = usize::try_from(len.div_ceil(shard_size.get())).ok()?;
@@ -125,13 +126,17 @@ impl ShardDigests {
 
     /// The digest of shard `index`; `None` beyond the last.
     pub fn digest(&self, index: u64) -> Option<Digest> {
+        let bytes = self.raw_digest(index)?;
+        Digest::new(self.algorithm, bytes).ok()
+    }
+
+    /// The raw digest of shard `index`; `None` beyond the last.
+    pub(crate) fn raw_digest(&self, index: u64) -> Option<&[u8]> {
         let start = usize::try_from(index)
             .ok()?
             .checked_mul(self.algorithm.len())?;
-        let bytes = self
-            .digests
-            .get(start..start.checked_add(self.algorithm.len())?)?;
-        Digest::new(self.algorithm, bytes).ok()
+        self.digests
+            .get(start..start.checked_add(self.algorithm.len())?)
     }
 
     /// The digests in the order of their ranges.
@@ -215,8 +220,14 @@ mod tests {
     #[test]
     fn identity_stays_the_same() {
         let whole = SignedContent::Whole(Algorithm::Sha256.hash(b"abc"));
-        assert_eq!(hex::encode(whole.identity()), "bab1601242c46e182a5327991325cefb09260dcdc3225d8b7453e5f86339c5fa");
+        assert_eq!(
+            hex::encode(whole.identity()),
+            "bab1601242c46e182a5327991325cefb09260dcdc3225d8b7453e5f86339c5fa"
+        );
         let sharded = SignedContent::Shards(shards(10, 21, 3).unwrap());
-        assert_eq!(hex::encode(sharded.identity()), "fbabb70d381eb661ccb34e6e89450ac77f61b1dab9840e16ddd490846793c73e");
+        assert_eq!(
+            hex::encode(sharded.identity()),
+            "fbabb70d381eb661ccb34e6e89450ac77f61b1dab9840e16ddd490846793c73e"
+        );
     }
 }

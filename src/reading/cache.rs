@@ -5,13 +5,14 @@
 //!
 //! Two queues, each least recently used first out (a segmented LRU, Karedla et al. 1994). A chunk
 //! enters *on probation*. When some of its bytes are delivered a second time it is *hot*. Delivering
-//! different parts of a chunk one after the other, as small requests of a scan do, isn't reuse: once
-//! all of it was delivered, the kernel has it, and it is the next to go.
+//! different parts of a chunk one after the other, as small requests of a scan do, isn't reuse. Where
+//! the kernel caches what it was given, a chunk that was delivered in full is the next to go.
 
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
 
+use super::reader::Retain;
 use super::verified::VerifiedBytes;
 
 /// A chunk of a file of this reader.
@@ -42,11 +43,12 @@ struct Queues {
 pub(super) struct ChunkCache {
     queues: Mutex<Queues>,
     capacity: usize,
+    retain: Retain,
 }
 
 impl ChunkCache {
     /// A cache of at most `capacity` bytes. With zero it holds nothing.
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, retain: Retain) -> Self {
         Self {
             queues: Mutex::new(Queues {
                 probation: LruCache::unbounded(),
@@ -55,6 +57,7 @@ impl ChunkCache {
                 hot_bytes: 0,
             }),
             capacity,
+            retain,
         }
     }
 
@@ -79,7 +82,7 @@ impl ChunkCache {
                 queues.hot.push(key, entry);
                 self.cool(queues);
             }
-        } else if entry.delivered == bytes.len() {
+        } else if entry.delivered == bytes.len() && self.retain == Retain::Partial {
             queues.probation.demote(&key);
         }
         Some(bytes)
@@ -97,11 +100,7 @@ impl ChunkCache {
             return;
         }
         queues.bytes += size;
-        let used_up = delivered >= bytes.len();
         queues.probation.push(key, Entry { bytes, delivered });
-        if used_up {
-            queues.probation.demote(&key);
-        }
         while queues.bytes > self.capacity {
             if let Some((_, evicted)) = queues.probation.pop_lru() {
                 queues.bytes -= evicted.bytes.footprint();
@@ -158,14 +157,14 @@ mod tests {
     #[test]
     fn the_bound_holds() {
         let pool = BufferPool::new(0);
-        let cache = ChunkCache::new(10 * CHUNK);
+        let cache = ChunkCache::new(10 * CHUNK, Retain::Partial);
         for index in 0..100 {
             cache.insert(key(index), chunk(&pool), 1);
             cache.get(key(index / 2), CHUNK);
             assert!(cache.bytes() <= 10 * CHUNK);
         }
         assert_eq!(cache.bytes(), 10 * CHUNK);
-        let nothing = ChunkCache::new(0);
+        let nothing = ChunkCache::new(0, Retain::All);
         nothing.insert(key(0), chunk(&pool), 1);
         assert!(nothing.get(key(0), 1).is_none());
     }
@@ -173,7 +172,7 @@ mod tests {
     #[test]
     fn a_scan_does_not_evict_what_is_hot() {
         let pool = BufferPool::new(0);
-        let cache = ChunkCache::new(10 * CHUNK);
+        let cache = ChunkCache::new(10 * CHUNK, Retain::Partial);
         for index in 0..5 {
             cache.insert(key(index), chunk(&pool), CHUNK / 2);
             cache.get(key(index), CHUNK);
@@ -191,7 +190,7 @@ mod tests {
     #[test]
     fn what_was_delivered_in_full_goes_first() {
         let pool = BufferPool::new(0);
-        let cache = ChunkCache::new(2 * CHUNK);
+        let cache = ChunkCache::new(2 * CHUNK, Retain::Partial);
         cache.insert(key(0), chunk(&pool), CHUNK / 2);
         cache.insert(key(1), chunk(&pool), CHUNK / 2);
         cache.get(key(1), CHUNK / 2);
@@ -203,7 +202,7 @@ mod tests {
     #[test]
     fn even_hot_chunks_make_room_in_the_end() {
         let pool = BufferPool::new(0);
-        let cache = ChunkCache::new(4 * CHUNK);
+        let cache = ChunkCache::new(4 * CHUNK, Retain::All);
         for index in 0..8 {
             cache.insert(key(index), chunk(&pool), CHUNK);
             cache.get(key(index), CHUNK);

@@ -64,7 +64,8 @@ pub fn check_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec<
     let mut signed = manifest.files().iter().map(|file| &file.name).peekable();
     let mut found = scan.entries.iter().peekable();
     let is_extra = |name: &FileName, what: &Found| {
-        let unsignable = *what == Found::File { len: 0 } && matches!(manifest.serialization(), Serialization::Shards { .. });
+        let unsignable = *what == Found::File { len: 0 }
+            && matches!(manifest.serialization(), Serialization::Shards { .. });
         (unsigned == Unsigned::Refuse && !unsignable)
             .then(|| Failure::Unsigned(Escaped::new(name.as_str())))
     };
@@ -147,7 +148,10 @@ pub fn check_content(
         .filter(|(_, failures)| !failures.is_empty())
         .collect();
     failures.sort_by_key(|&(index, _)| index);
-    failures.into_iter().flat_map(|(_, failures)| failures).collect()
+    failures
+        .into_iter()
+        .flat_map(|(_, failures)| failures)
+        .collect()
 }
 
 /// Hashes one file and compares.
@@ -174,7 +178,7 @@ fn check_file(
         Ok(opened) => opened,
         Err(error) => return unreadable(error),
     };
-    let plan = proof::plan(&file.content);
+    let plan = proof::plan_of(&file.content);
     let hashed = match full_pass::hash_file(&*opened, &plan, observer) {
         Ok(hashed) => hashed,
         Err(error) => return unreadable(SourceError::Io(Arc::new(error))),

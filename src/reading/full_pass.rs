@@ -92,7 +92,10 @@ pub fn hash_file(
     };
     // A sparse file may claim to be an exabyte.
     let count = |size: SubtreeSize| Chunks::new(size.bytes(), pass.len).count();
-    if plan.table.is_some_and(|size| count(size) > MAX_VALUES / VALUE_LEN as u64) {
+    if plan
+        .table
+        .is_some_and(|size| count(size) > MAX_VALUES / VALUE_LEN as u64)
+    {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let (digests, values) = match (plan.shard_size, plan.algorithm) {
@@ -299,7 +302,11 @@ impl Iterator for Parts {
         if self.range.is_empty() {
             return None;
         }
-        let end = self.range.start.saturating_add(self.size).min(self.range.end);
+        let end = self
+            .range
+            .start
+            .saturating_add(self.size)
+            .min(self.range.end);
         let part = self.range.start..end;
         self.range.start = end;
         Some(part)
@@ -358,7 +365,9 @@ mod tests {
         if let Some(table) = &hashed.table {
             assert_eq!(table.root, root, "{len} bytes, {plan:?}");
         }
-        let chunks = plan.table.map_or(0, |size| Chunks::new(size.bytes(), len as u64).count());
+        let chunks = plan
+            .table
+            .map_or(0, |size| Chunks::new(size.bytes(), len as u64).count());
         assert_eq!(hashed.table.is_some(), chunks > 1, "{len} bytes, {plan:?}");
     }
 
@@ -371,7 +380,11 @@ mod tests {
                     let Some(len) = usize::checked_add_signed(around, delta) else {
                         continue;
                     };
-                    let plan = |shard_size| Plan { algorithm, shard_size, table };
+                    let plan = |shard_size| Plan {
+                        algorithm,
+                        shard_size,
+                        table,
+                    };
                     check(len, plan(None));
                     check(len, plan(Some(100_000)));
                 }
@@ -406,7 +419,11 @@ mod tests {
             }
         }
         for algorithm in Algorithm::ALL {
-            let plan = Plan { algorithm, shard_size: None, table: Some(SubtreeSize::MIN) };
+            let plan = Plan {
+                algorithm,
+                shard_size: None,
+                table: Some(SubtreeSize::MIN),
+            };
             let error = hash_file(&Shrinking(Memory(bytes(100_000))), &plan, &()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
@@ -415,7 +432,10 @@ mod tests {
     #[test]
     fn an_observer_sees_every_byte_and_can_stop() {
         use std::sync::atomic::{AtomicU64, Ordering};
-        struct Counting { seen: AtomicU64, stop_at: u64 }
+        struct Counting {
+            seen: AtomicU64,
+            stop_at: u64,
+        }
         impl Observer for Counting {
             fn hashed(&self, bytes: u64) {
                 self.seen.fetch_add(bytes, Ordering::Relaxed);
@@ -426,11 +446,21 @@ mod tests {
         }
         let data = Memory(bytes(5 << 20));
         for algorithm in Algorithm::ALL {
-            let plan = Plan { algorithm, shard_size: None, table: Some(SubtreeSize::DEFAULT) };
-            let all = Counting { seen: AtomicU64::new(0), stop_at: u64::MAX };
+            let plan = Plan {
+                algorithm,
+                shard_size: None,
+                table: Some(SubtreeSize::DEFAULT),
+            };
+            let all = Counting {
+                seen: AtomicU64::new(0),
+                stop_at: u64::MAX,
+            };
             hash_file(&data, &plan, &all).unwrap();
             assert_eq!(all.seen.into_inner(), 5 << 20);
-            let some = Counting { seen: AtomicU64::new(0), stop_at: 1 };
+            let some = Counting {
+                seen: AtomicU64::new(0),
+                stop_at: 1,
+            };
             let error = hash_file(&data, &plan, &some).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::Interrupted);
         }

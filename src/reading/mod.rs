@@ -22,7 +22,7 @@
 //! | `buffer`, `verified`, `cache`, `flights` | private buffers, verified bytes, keeping and sharing them |
 //! | `reader` | opening and reading files |
 //! | `violation`, `violation_log` | what is wrong, and telling it |
-//! | `check`, `hashing` | whole models: verifying and signing them |
+//! | `check`, `signing` | whole models: verifying and signing them |
 
 mod buffer;
 mod cache;
@@ -32,8 +32,9 @@ pub mod full_pass;
 mod index_store;
 pub mod proof;
 mod reader;
+pub mod signing;
 mod source;
-mod subtree;
+pub mod subtree;
 mod table;
 mod table_file;
 mod verified;
@@ -48,3 +49,6 @@ pub use table_file::{TableFile, TableFileError};
 pub use verified::VerifiedBytes;
 pub use violation::{ReadError, Violation, ViolationKind};
 pub use violation_log::ViolationLog;
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! root hash that this host has bound to the signed digest in a full pass. Doesn't: read the source;
 //! the reader does, and it still owes the proof of a claimed length.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::full_pass::{Hashed, Plan};
@@ -35,7 +36,7 @@ pub(super) const fn max_whole(algorithm: Algorithm) -> u64 {
 pub(super) fn direct_table(content: &SignedContent) -> Option<ChunkTable> {
     match content {
         SignedContent::Shards(shards)
-            if shards.shard_size().min(shards.len()) <= MAX_DIRECT_SHARD =>
+            if shards.shard_size().get().min(shards.len()) <= MAX_DIRECT_SHARD =>
         {
             Some(ChunkTable::shards(shards.clone()))
         }
@@ -43,24 +44,38 @@ pub(super) fn direct_table(content: &SignedContent) -> Option<ChunkTable> {
     }
 }
 
-/// What a full pass over a file of this content has to compute.
-pub(super) fn plan(content: &SignedContent) -> Plan {
-    let table = Some(SubtreeSize::DEFAULT);
-    match content {
-        SignedContent::Whole(digest) => Plan {
-            algorithm: digest.algorithm(),
-            shard_size: None,
-            table,
-        },
-        SignedContent::Shards(shards) => Plan {
-            algorithm: shards.algorithm(),
-            shard_size: Some(shards.shard_size()),
-            table: match direct_table(content) {
-                Some(_) => None,
-                None => table,
-            },
-        },
+/// What a full pass over a file has to compute that is signed so.
+pub(super) fn plan(algorithm: Algorithm, shard_size: Option<NonZeroU64>) -> Plan {
+    let is_table = shard_size.is_some_and(|size| size.get() <= MAX_DIRECT_SHARD);
+    Plan {
+        algorithm,
+        shard_size: shard_size.map(NonZeroU64::get),
+        table: (!is_table).then_some(SubtreeSize::DEFAULT),
     }
+}
+
+/// [`plan`] for signed content.
+pub(super) fn plan_of(content: &SignedContent) -> Plan {
+    match content {
+        SignedContent::Whole(digest) => plan(digest.algorithm(), None),
+        SignedContent::Shards(shards) => plan(shards.algorithm(), Some(shards.shard_size())),
+    }
+}
+
+/// What to keep of a full pass: a table, if reading this content lazily needs one.
+pub(super) fn table_file(content: &SignedContent, hashed: Hashed) -> Option<TableFile> {
+    let is_table = match content {
+        SignedContent::Whole(digest) => hashed.len <= max_whole(digest.algorithm()),
+        SignedContent::Shards(_) => direct_table(content).is_some(),
+    };
+    let table = hashed.table.filter(|_| !is_table)?;
+    Some(TableFile {
+        size: table.size,
+        len: hashed.len,
+        identity: content.identity(),
+        root: table.root,
+        values: table.values,
+    })
 }
 
 /// A table from a file of the index store or from beside the model. `None` where it isn't under the
@@ -108,25 +123,16 @@ pub(super) fn compare(file: &ManifestFile, hashed: Hashed) -> Proved {
     if !violations.is_empty() {
         return Proved::Violations(violations);
     }
-    if let Some(table) = direct_table(&file.content) {
-        return Proved::Table(table, None);
-    }
-    match (hashed.table, &file.content) {
-        (Some(table), _) => {
-            let file = TableFile {
-                size: table.size,
-                len: hashed.len,
-                identity: file.content.identity(),
-                root: table.root,
-                values: table.values,
-            };
-            let len = Length::Proved(file.len);
-            let table = ChunkTable::subtrees(&file.root, file.size, len, file.values.clone())
+    let len = hashed.len;
+    match (table_file(&file.content, hashed), &file.content) {
+        (Some(kept), _) => {
+            let values = kept.values.clone();
+            let table = ChunkTable::subtrees(&kept.root, kept.size, Length::Proved(len), values)
                 .expect("values that were merged to this root a moment ago");
-            Proved::Table(table, Some(file))
+            Proved::Table(table, Some(kept))
         }
         (None, SignedContent::Whole(digest)) => {
-            Proved::Table(ChunkTable::whole(*digest, hashed.len), None)
+            Proved::Table(ChunkTable::whole(*digest, len), None)
         }
         (None, SignedContent::Shards(shards)) => {
             Proved::Table(ChunkTable::shards(shards.clone()), None)
@@ -157,19 +163,14 @@ fn violations(file: &ManifestFile, hashed: &Hashed) -> Vec<Violation> {
             .filter_map(|found| differs(0..hashed.len, *expected, found))
             .collect(),
         SignedContent::Shards(shards) => {
-            let (signed, size) = (shards.len(), shards.shard_size());
-            let mut all: Vec<_> = hashed
-                .digests
-                .iter()
-                .enumerate()
-                .take(shards.count())
-                .filter_map(|(index, found)| {
-                    let start = index as u64 * size;
-                    let range = start..(start + size).min(signed);
-                    // A shard that was hashed over another range differs for that reason.
-                    (range.end == (start + size).min(hashed.len))
-                        .then(|| differs(range, shards.digest(index), found))
-                        .flatten()
+            let (signed, size) = (shards.len(), shards.shard_size().get());
+            let shard = |index: u64, len: u64| index * size..((index + 1) * size).min(len);
+            let mut all: Vec<_> = (0..)
+                .zip(shards.iter().zip(&hashed.digests))
+                // A shard that was hashed over another range differs for that reason.
+                .filter(|&(index, _)| shard(index, signed) == shard(index, hashed.len))
+                .filter_map(|(index, (expected, found))| {
+                    differs(shard(index, signed), expected, found)
                 })
                 .collect();
             if hashed.len < signed {

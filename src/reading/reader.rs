@@ -149,6 +149,7 @@ impl Reader {
         options: ReaderOptions,
     ) -> Arc<Self> {
         let files = manifest
+            .manifest()
             .files()
             .iter()
             .map(|_| FileState {
@@ -157,7 +158,7 @@ impl Reader {
             })
             .collect();
         Arc::new(Self {
-            cache: ChunkCache::new(options.cache_bytes),
+            cache: ChunkCache::new(options.cache_bytes, options.retain),
             manifest,
             source,
             store,
@@ -205,7 +206,7 @@ impl Reader {
 
     /// The proved length of a file in bytes, if it is known already. Looks at nothing.
     pub fn proved_len(&self, index: usize) -> Option<u64> {
-        if let Some(len) = self.manifest.files()[index].content.len() {
+        if let Some(len) = self.manifest.manifest().files()[index].content.len() {
             return Some(len);
         }
         match &*lock(&self.files[index].proof) {
@@ -224,7 +225,9 @@ impl Reader {
             // Fails only if the receiver is gone, and it is waiting below.
             let _ = sender.send(opened);
         });
-        receiver.recv().unwrap_or_else(|_| Err(self.abandoned(index)))
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(self.abandoned(index)))
     }
 
     /// Opens a file and hands it to `then`: at once where the table is at hand, otherwise after the
@@ -257,7 +260,7 @@ impl Reader {
 
     /// Proves a file without reading all of it, if that is possible.
     fn prove_from_table(&self, index: usize) -> Result<Option<ChunkTable>, ReadError> {
-        let file = &self.manifest.files()[index];
+        let file = &self.manifest.manifest().files()[index];
         if let Some(table) = proof::direct_table(&file.content) {
             return Ok(Some(table));
         }
@@ -267,7 +270,9 @@ impl Reader {
         // may still tell how long it was, and so which parts of it can be read.
         let mut unproved = None;
         if let (SignedContent::Whole(digest), Ok(source)) = (&file.content, &opened) {
-            let len = source.len().map_err(|error| source_error(file, 0..0, error))?;
+            let len = source
+                .len()
+                .map_err(|error| source_error(file, 0..0, error))?;
             if len <= proof::max_whole(digest.algorithm()) {
                 let table = ChunkTable::whole(*digest, len);
                 match self.prove_length(index, &table, &**source) {
@@ -315,7 +320,10 @@ impl Reader {
         let last = table.chunks().count() - 1;
         let run = last..last + 1;
         for chunk in self.read_chunks(index, table, source, run) {
-            let key = Key { file: index, chunk: last };
+            let key = Key {
+                file: index,
+                chunk: last,
+            };
             self.cache.insert(key, chunk?, 0);
         }
         Ok(())
@@ -378,15 +386,20 @@ impl Reader {
 
     /// Proves a file by hashing all of it, and keeps the table.
     fn prove_by_full_pass(&self, index: usize) -> Result<ChunkTable, ReadError> {
-        let file = &self.manifest.files()[index];
-        let source = self.source.open(&file.name).map_err(|error| ReadError::Source {
-            file: file.name.clone(),
-            range: 0..0,
-            error,
-        })?;
-        let len = source.len().map_err(|error| source_error(file, 0..0, error))?;
+        let file = &self.manifest.manifest().files()[index];
+        let source = self
+            .source
+            .open(&file.name)
+            .map_err(|error| ReadError::Source {
+                file: file.name.clone(),
+                range: 0..0,
+                error,
+            })?;
+        let len = source
+            .len()
+            .map_err(|error| source_error(file, 0..0, error))?;
         tracing::info!(file = %file.name, bytes = len, "full pass: no chunk table is proved yet");
-        let plan = proof::plan(&file.content);
+        let plan = proof::plan_of(&file.content);
         let observer = PassObserver(self);
         let hashed = full_pass::hash_file(&*source, &plan, &observer).map_err(|error| {
             if observer.cancelled() {
@@ -425,12 +438,15 @@ impl Reader {
         if let Some(open) = lock(state).upgrade() {
             return Ok(open);
         }
-        let file = &self.manifest.files()[index];
-        let source = self.source.open(&file.name).map_err(|error| ReadError::Source {
-            file: file.name.clone(),
-            range: 0..table.len(),
-            error,
-        })?;
+        let file = &self.manifest.manifest().files()[index];
+        let source = self
+            .source
+            .open(&file.name)
+            .map_err(|error| ReadError::Source {
+                file: file.name.clone(),
+                range: 0..table.len(),
+                error,
+            })?;
         let mut open = lock(state);
         // Somebody may have been faster.
         if let Some(open) = open.upgrade() {
@@ -454,7 +470,7 @@ impl Reader {
         source: &dyn SourceFile,
         run: Range<u64>,
     ) -> Vec<Result<VerifiedBytes, ReadError>> {
-        let file = &self.manifest.files()[index];
+        let file = &self.manifest.manifest().files()[index];
         let chunks = table.chunks();
         let (start, end) = (chunks.range(run.start).start, chunks.range(run.end - 1).end);
         let Ok(len) = usize::try_from(end - start) else {
@@ -468,7 +484,9 @@ impl Reader {
                 return run.map(|_| Err(error.clone())).collect();
             }
         };
-        self.counters.source_bytes.fetch_add(read, Ordering::Relaxed);
+        self.counters
+            .source_bytes
+            .fetch_add(read, Ordering::Relaxed);
         // Chunks that the source gave in full.
         let whole = run
             .clone()
@@ -487,7 +505,9 @@ impl Reader {
             let verify = run.start..run.start + whole;
             let bytes = chunks.range(verify.end - 1).end - start;
             buffer.truncate(usize::try_from(bytes).unwrap_or(len));
-            self.counters.verified_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.counters
+                .verified_bytes
+                .fetch_add(bytes, Ordering::Relaxed);
             for (chunk, result) in verify.clone().zip(verify_chunks(table, verify, buffer)) {
                 results.push(result.map_err(|mismatch| {
                     let kind = ViolationKind::Digest {
@@ -513,13 +533,13 @@ impl Reader {
 
     fn abandoned(&self, index: usize) -> ReadError {
         ReadError::Abandoned {
-            file: self.manifest.files()[index].name.clone(),
+            file: self.manifest.manifest().files()[index].name.clone(),
         }
     }
 
     fn stopped_error(&self, index: usize) -> ReadError {
         ReadError::Stopped {
-            file: self.manifest.files()[index].name.clone(),
+            file: self.manifest.manifest().files()[index].name.clone(),
         }
     }
 }
@@ -546,7 +566,10 @@ struct PassObserver<'a>(&'a Reader);
 
 impl Observer for PassObserver<'_> {
     fn hashed(&self, bytes: u64) {
-        self.0.counters.full_pass_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.0
+            .counters
+            .full_pass_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn cancelled(&self) -> bool {
@@ -585,7 +608,10 @@ impl Settle {
         let proved = proved.map(Arc::new);
         let next = match &proved {
             Ok(table) => {
-                self.reader.counters.proved_files.fetch_add(1, Ordering::Relaxed);
+                self.reader
+                    .counters
+                    .proved_files
+                    .fetch_add(1, Ordering::Relaxed);
                 Proof::Proved(Arc::clone(table))
             }
             // The next open tries again: the right bytes may have come back.
@@ -663,7 +689,10 @@ impl OpenFile {
             // Within a chunk, so within memory.
             usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0)
         };
-        let key = |chunk| Key { file: self.index, chunk };
+        let key = |chunk| Key {
+            file: self.index,
+            chunk,
+        };
 
         let mut found = span
             .clone()
@@ -701,7 +730,10 @@ impl OpenFile {
             })
             .collect::<Result<Vec<_>, ReadError>>()?;
         let bytes = VerifiedBytes::join(&parts, &reader.pool);
-        reader.counters.delivered_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        reader
+            .counters
+            .delivered_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes)
     }
 
@@ -724,10 +756,16 @@ impl OpenFile {
         let start = usize::try_from(offset - chunk.start).ok()?;
         let rest = usize::try_from(chunk.end - offset).ok()?;
         let wanted = rest.min(len);
-        let key = Key { file: self.index, chunk: span.start };
+        let key = Key {
+            file: self.index,
+            chunk: span.start,
+        };
         let bytes = reader.cache.get(key, wanted)?;
         reader.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-        reader.counters.delivered_bytes.fetch_add(wanted as u64, Ordering::Relaxed);
+        reader
+            .counters
+            .delivered_bytes
+            .fetch_add(wanted as u64, Ordering::Relaxed);
         Some(bytes.slice(start..start + wanted))
     }
 
@@ -754,14 +792,16 @@ impl OpenFile {
         if results.iter().all(Result::is_ok) {
             return results;
         }
-        let name = &reader.manifest.files()[self.index].name;
+        let name = &reader.manifest.manifest().files()[self.index].name;
         if let Ok(fresh) = reader.source.open(name) {
             for (chunk, result) in run.zip(&mut results) {
                 if result.is_ok() {
                     continue;
                 }
                 let again = chunk..chunk + 1;
-                let again = reader.read_chunks(self.index, &self.table, &*fresh, again).pop();
+                let again = reader
+                    .read_chunks(self.index, &self.table, &*fresh, again)
+                    .pop();
                 if let Some(Ok(bytes)) = again {
                     *result = Ok(bytes);
                     *self.source.write().unwrap_or_else(PoisonError::into_inner) =
@@ -779,7 +819,10 @@ impl OpenFile {
 impl std::fmt::Debug for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenFile")
-            .field("name", &self.reader.manifest.files()[self.index].name)
+            .field(
+                "name",
+                &self.reader.manifest.manifest().files()[self.index].name,
+            )
             .field("len", &self.len())
             .finish_non_exhaustive()
     }

@@ -363,7 +363,10 @@ impl SourceFile for LocalFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64)
+            {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -418,7 +421,9 @@ mod tests {
         symlink("a.bin", path("link")).unwrap();
         symlink("sub", path("linked")).unwrap();
         symlink("/etc/passwd", path("outside")).unwrap();
-        let fifo = std::process::Command::new("mkfifo").arg(path("fifo")).status();
+        let fifo = std::process::Command::new("mkfifo")
+            .arg(path("fifo"))
+            .status();
         assert!(fifo.unwrap().success());
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
 
@@ -468,7 +473,8 @@ mod tests {
     fn a_scan_finds_what_is_there_and_skips_what_it_is_told() {
         let dir = tree();
         symlink("a.bin", dir.path().join("link")).unwrap();
-        let hidden = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-utf8-\xff");
+        let hidden =
+            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-utf8-\xff");
         std::fs::write(dir.path().join(hidden), b"").unwrap();
         let source = LocalDirectory::open(dir.path(), Links::Refuse).unwrap();
         let scan = source.scan(|name| name.as_str() == "sub").unwrap();
@@ -477,7 +483,10 @@ mod tests {
         assert_eq!(scan.entries[&name("link")], Found::Other("a symbolic link"));
         assert_eq!(scan.unnameable.len(), 1);
         let scan = source.scan(|_| false).unwrap();
-        assert_eq!(scan.entries[&name("sub/deep/b.bin")], Found::File { len: 2 });
+        assert_eq!(
+            scan.entries[&name("sub/deep/b.bin")],
+            Found::File { len: 2 }
+        );
     }
 
     #[test]

@@ -73,7 +73,9 @@ mod tests {
     use super::*;
 
     fn input(len: usize) -> Vec<u8> {
-        (0..len).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect()
+        (0..len)
+            .map(|i| u8::try_from(i * 7 % 251).unwrap())
+            .collect()
     }
 
     #[test]

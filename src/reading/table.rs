@@ -99,7 +99,7 @@ impl ChunkTable {
     /// The signed shards as a table.
     pub fn shards(shards: ShardDigests) -> Self {
         Self {
-            chunks: Chunks::new(shards.shard_size(), shards.len()),
+            chunks: Chunks::new(shards.shard_size().get(), shards.len()),
             kind: Kind::Shards(shards),
         }
     }
@@ -161,7 +161,7 @@ impl ChunkTable {
     }
 
     /// The algorithm that chunks are checked with.
-    pub const fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> Algorithm {
         match &self.kind {
             Kind::Whole(digest) => digest.algorithm(),
             Kind::Shards(shards) => shards.algorithm(),
@@ -184,16 +184,15 @@ impl ChunkTable {
     /// # Panics
     /// If there is no such chunk.
     pub(crate) fn expected(&self, index: u64) -> &[u8] {
-        let index = usize::try_from(index).expect("a chunk of a table in memory");
         match &self.kind {
             Kind::Whole(digest) => {
                 assert_eq!(index, 0, "a whole file is one chunk");
                 digest.as_bytes()
             }
-            Kind::Shards(shards) => shards.raw_digest(index),
+            Kind::Shards(shards) => shards.raw_digest(index).expect("a shard of this file"),
             Kind::Subtrees { values, .. } => {
                 let (values, _) = values.as_chunks::<{ subtree::VALUE_LEN }>();
-                &values[index]
+                &values[usize::try_from(index).expect("a chunk of a table in memory")]
             }
         }
     }

@@ -137,7 +137,9 @@ impl TableFile {
 
 /// A fixed part of the header.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes.try_into().expect("a slice of the header of this length")
+    bytes
+        .try_into()
+        .expect("a slice of the header of this length")
 }
 
 #[cfg(test)]
@@ -198,7 +200,10 @@ mod tests {
     fn truncated_and_extended_files_are_refused() {
         let bytes = encoded(None);
         for len in 0..bytes.len() {
-            assert!(TableFile::read(&mut &bytes[..len], None).is_err(), "{len} bytes");
+            assert!(
+                TableFile::read(&mut &bytes[..len], None).is_err(),
+                "{len} bytes"
+            );
         }
         let mut longer = bytes;
         longer.push(0);

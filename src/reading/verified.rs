@@ -84,7 +84,7 @@ fn local(offset: u64) -> usize {
 impl VerifiedBytes {
     /// The exact bytes of the signature file that was verified.
     pub fn of_signature(manifest: &VerifiedManifest) -> Self {
-        let bytes: Arc<[u8]> = manifest.bundle();
+        let bytes = Arc::clone(manifest.bundle());
         Self {
             range: 0..bytes.len(),
             storage: Storage::Signature(bytes),
@@ -218,8 +218,14 @@ mod tests {
         let table = ChunkTable::whole(Algorithm::Sha256.hash(b"signed"), 6);
         let mut buffer = pool.take(6);
         buffer.as_mut_slice().copy_from_slice(b"sigmed");
-        let mismatch = verify_chunks(&table, 0..1, buffer).pop().unwrap().unwrap_err();
-        assert_eq!(mismatch.expected, Algorithm::Sha256.hash(b"signed").to_hex());
+        let mismatch = verify_chunks(&table, 0..1, buffer)
+            .pop()
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            mismatch.expected,
+            Algorithm::Sha256.hash(b"signed").to_hex()
+        );
         assert_eq!(mismatch.found, Algorithm::Sha256.hash(b"sigmed").to_hex());
     }
 

@@ -55,7 +55,11 @@ impl ViolationLog {
 
     /// The last violations, newest first, each place once.
     pub fn recent(&self) -> Vec<Violation> {
-        self.lock().recent.iter().map(|(_, violation)| violation.clone()).collect()
+        self.lock()
+            .recent
+            .iter()
+            .map(|(_, violation)| violation.clone())
+            .collect()
     }
 
     pub(super) fn record(&self, violation: &Violation) {
@@ -95,6 +99,8 @@ impl ViolationLog {
 
 impl std::fmt::Debug for ViolationLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ViolationLog").field("count", &self.count()).finish_non_exhaustive()
+        f.debug_struct("ViolationLog")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }

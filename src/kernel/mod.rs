@@ -1,0 +1,3 @@
+//! The kernel: FUSE.
+mod fuse;
+pub use fuse::FuseAdaptor;

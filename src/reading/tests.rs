@@ -1,0 +1,561 @@
+//! The verified read path as a whole, against sources that lie, change and fail.
+
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::signing::{SigningPlan, hash_model};
+use super::*;
+use crate::digest::Algorithm;
+use crate::manifest::{Description, Manifest, Serialization, VerifiedManifest};
+use crate::name::FileName;
+use crate::oms::key::PrivateKey;
+use crate::oms::sign::Compat;
+use crate::oms::trust::Trust;
+
+/// Files in memory that tests change under the reader.
+#[derive(Default)]
+struct Memory {
+    files: Mutex<HashMap<String, Arc<MemoryFile>>>,
+    reads: Arc<AtomicU64>,
+}
+
+struct MemoryFile {
+    bytes: Mutex<Vec<u8>>,
+    reads: Arc<AtomicU64>,
+    failing: AtomicBool,
+}
+
+impl Memory {
+    fn put(&self, name: &str, bytes: &[u8]) {
+        let file = MemoryFile {
+            bytes: Mutex::new(bytes.to_vec()),
+            reads: Arc::clone(&self.reads),
+            failing: AtomicBool::new(false),
+        };
+        self.files
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), Arc::new(file));
+    }
+
+    fn remove(&self, name: &str) {
+        self.files.lock().unwrap().remove(name);
+    }
+
+    fn file(&self, name: &str) -> Arc<MemoryFile> {
+        Arc::clone(&self.files.lock().unwrap()[name])
+    }
+
+    /// Changes a file in place.
+    fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+        edit(&mut self.file(name).bytes.lock().unwrap());
+    }
+
+    /// Bytes read from any file since the last call.
+    fn take_reads(&self) -> u64 {
+        self.reads.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl Source for Memory {
+    fn open(&self, name: &FileName) -> Result<Arc<dyn SourceFile>, SourceError> {
+        match self.files.lock().unwrap().get(name.as_str()) {
+            Some(file) => Ok(Arc::clone(file) as Arc<dyn SourceFile>),
+            None => Err(SourceError::Missing),
+        }
+    }
+}
+
+impl SourceFile for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes.lock().unwrap().len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(io::Error::other("as if the disk were broken"));
+        }
+        let bytes = self.bytes.lock().unwrap();
+        let start = usize::try_from(offset).unwrap().min(bytes.len());
+        let read = (bytes.len() - start).min(buffer.len());
+        buffer[..read].copy_from_slice(&bytes[start..start + read]);
+        self.reads.fetch_add(read as u64, Ordering::SeqCst);
+        Ok(read)
+    }
+}
+
+fn random(len: usize, seed: u64) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new()
+        .update(&seed.to_le_bytes())
+        .finalize_xof()
+        .fill(&mut out);
+    out
+}
+
+/// Signs everything in `source`. Tables are shipped with it if asked for.
+fn sign(
+    source: &Memory,
+    algorithm: Algorithm,
+    shard_size: Option<u64>,
+    ship: bool,
+) -> Arc<VerifiedManifest> {
+    let shard_size = shard_size.and_then(NonZeroU64::new);
+    let mut names: Vec<FileName> = source
+        .files
+        .lock()
+        .unwrap()
+        .keys()
+        .map(|name| FileName::new(name).unwrap())
+        .collect();
+    names.sort();
+    let tables = Mutex::new(Vec::new());
+    let keep = |table: &TableFile| {
+        tables.lock().unwrap().push(table.clone());
+        Ok(())
+    };
+    let plan = SigningPlan {
+        algorithm,
+        shard_size,
+    };
+    let hashed = hash_model(source, &names, plan, &keep, &()).unwrap();
+    if ship {
+        let dir = tempfile::tempdir().unwrap();
+        for table in tables.into_inner().unwrap() {
+            shipped::save(dir.path(), &table).unwrap();
+        }
+        if let Ok(entries) = std::fs::read_dir(dir.path().join(shipped::DIRECTORY)) {
+            for entry in entries {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                let bytes = std::fs::read(entry.path()).unwrap();
+                source.put(&format!("{}/{name}", shipped::DIRECTORY), &bytes);
+            }
+        }
+    }
+    let description = Description {
+        subject_name: "test".to_owned(),
+        hash: algorithm,
+        serialization: match shard_size {
+            None => Serialization::Files,
+            Some(size) => Serialization::Shards { size },
+        },
+        allow_symlinks: false,
+        ignore_paths: vec![FileName::new(shipped::DIRECTORY).unwrap()],
+    };
+    let manifest = Manifest::new(description, hashed.files).unwrap();
+    let pem = include_bytes!("../../tests/data/keys/p256-pkcs8.pem");
+    let key = PrivateKey::from_pem(pem, None).unwrap();
+    let bundle = manifest.sign(&key, Compat::Specification).unwrap();
+    let trust = Trust::Key(key.public_key().clone());
+    Arc::new(VerifiedManifest::verify(bundle, &trust).unwrap())
+}
+
+fn reader(
+    manifest: &Arc<VerifiedManifest>,
+    source: &Arc<Memory>,
+    store: Option<&Path>,
+) -> Arc<Reader> {
+    let store = store.map(|path| IndexStore::open(path).unwrap());
+    let options = ReaderOptions::default();
+    let source = Arc::clone(source) as Arc<dyn Source>;
+    Reader::new(Arc::clone(manifest), source, store, options)
+}
+
+/// The one model file of these tests.
+const NAME: &str = "model.bin";
+const MIB: usize = 1 << 20;
+
+fn model(bytes: &[u8]) -> Arc<Memory> {
+    let source = Memory::default();
+    source.put(NAME, bytes);
+    Arc::new(source)
+}
+
+fn read_all(file: &OpenFile) -> Result<Vec<u8>, ReadError> {
+    let mut all = Vec::new();
+    loop {
+        let bytes = file.read(all.len() as u64, 100_000)?;
+        if bytes.is_empty() {
+            return Ok(all);
+        }
+        all.extend_from_slice(bytes.as_slice());
+    }
+}
+
+/// Every way of signing, with a shard size on each side of what is read directly.
+fn methods() -> impl Iterator<Item = (Algorithm, Option<u64>)> {
+    Algorithm::ALL.into_iter().flat_map(|algorithm| {
+        [None, Some(100_000), Some(proof::MAX_DIRECT_SHARD + 1)]
+            .into_iter()
+            .map(move |shard_size| (algorithm, shard_size))
+    })
+}
+
+#[test]
+fn gives_the_signed_bytes_however_they_were_signed() {
+    for (algorithm, shard_size) in methods() {
+        for len in [
+            1,
+            4096,
+            256 * 1024,
+            256 * 1024 + 1,
+            MIB,
+            MIB + 1,
+            5 * MIB + 7,
+        ] {
+            let bytes = random(len, 1);
+            let source = model(&bytes);
+            let manifest = sign(&source, algorithm, shard_size, false);
+            let file = reader(&manifest, &source, None).open(0).unwrap();
+            assert_eq!(file.len(), len as u64);
+            assert!(
+                read_all(&file).unwrap() == bytes,
+                "{algorithm} {shard_size:?} {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_is_empty() {
+    for algorithm in Algorithm::ALL {
+        let source = model(b"");
+        let manifest = sign(&source, algorithm, None, false);
+        let file = reader(&manifest, &source, None).open(0).unwrap();
+        assert!(file.is_empty());
+        assert!(file.read(0, 4096).unwrap().is_empty());
+        source.edit(NAME, |bytes| bytes.push(0));
+        assert!(reader(&manifest, &source, None).open(0).is_err());
+    }
+}
+
+#[test]
+fn a_shipped_table_makes_blake3_lazy_and_an_edited_one_changes_nothing() {
+    let bytes = random(20 * MIB, 2);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, true);
+    let table = source
+        .files
+        .lock()
+        .unwrap()
+        .keys()
+        .find(|name| name.starts_with(shipped::DIRECTORY))
+        .cloned()
+        .unwrap();
+
+    source.take_reads();
+    let first = reader(&manifest, &source, None);
+    let file = first.open(0).unwrap();
+    assert_eq!(
+        file.read(7 * MIB as u64, 10).unwrap().as_slice(),
+        &bytes[7 * MIB..7 * MIB + 10]
+    );
+    assert!(source.take_reads() < 2 * MIB as u64);
+    assert_eq!(first.stats().full_passes, 0);
+
+    // Magic, chunk size, length, root, values, and one byte too many.
+    let len = source.file(&table).len().unwrap();
+    for position in [0, 12, 16, 60, 128, len - 1, len] {
+        let original = source.file(&table).bytes.lock().unwrap().clone();
+        source.edit(&table, |bytes| {
+            match bytes.get_mut(usize::try_from(position).unwrap()) {
+                Some(byte) => *byte ^= 1,
+                None => bytes.push(0),
+            }
+        });
+        let again = reader(&manifest, &source, None);
+        let file = again.open(0).unwrap();
+        assert!(read_all(&file).unwrap() == bytes, "edited at {position}");
+        source.edit(&table, |bytes| *bytes = original);
+    }
+}
+
+#[test]
+fn a_table_shipped_with_a_sha256_model_is_not_believed() {
+    // The attacker owns the model: content and table fit each other, the signature doesn't.
+    let genuine = random(3 * MIB, 3);
+    let source = model(&genuine);
+    let manifest = sign(&source, Algorithm::Sha256, None, false);
+    let forged = random(3 * MIB, 4);
+    let other = model(&forged);
+    let other_manifest = sign(&other, Algorithm::Sha256, None, true);
+    let identity = |manifest: &VerifiedManifest| manifest.manifest().files()[0].content.identity();
+    let path = |identity| format!("{}/{}.table", shipped::DIRECTORY, hex::encode(identity));
+    let mut table = other
+        .file(&path(identity(&other_manifest)))
+        .bytes
+        .lock()
+        .unwrap()
+        .clone();
+    table[24..56].copy_from_slice(&identity(&manifest));
+    source.put(&path(identity(&manifest)), &table);
+    source.edit(NAME, |bytes| *bytes = forged);
+    assert!(matches!(
+        reader(&manifest, &source, None).open(0),
+        Err(ReadError::Violation(_))
+    ));
+}
+
+#[test]
+fn a_model_is_hashed_once_per_store() {
+    for (algorithm, shard_size) in methods() {
+        let bytes = random(6 * MIB, 5);
+        let source = model(&bytes);
+        let manifest = sign(&source, algorithm, shard_size, false);
+        let store = tempfile::tempdir().unwrap();
+        reader(&manifest, &source, Some(store.path()))
+            .open(0)
+            .unwrap();
+        source.take_reads();
+        let second = reader(&manifest, &source, Some(store.path()));
+        let file = second.open(0).unwrap();
+        assert_eq!(source.take_reads(), 0, "{algorithm} {shard_size:?}");
+        assert_eq!(second.stats().full_passes, 0);
+        assert!(read_all(&file).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn what_verifying_a_model_proved_is_not_proved_again() {
+    let bytes = random(6 * MIB, 6);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Sha256, None, false);
+    let dir = tempfile::tempdir().unwrap();
+    let store = IndexStore::open(dir.path()).unwrap();
+    let failures = check::check_content(manifest.manifest(), &*source, Some(&store), &());
+    assert!(failures.is_empty(), "{failures:?}");
+    let reader = reader(&manifest, &source, Some(dir.path()));
+    reader.open(0).unwrap();
+    assert_eq!(reader.stats().full_passes, 0);
+}
+
+#[test]
+fn a_bad_chunk_fails_alone_and_heals() {
+    for (algorithm, shard_size) in methods() {
+        let bytes = random(6 * MIB, 7);
+        let source = model(&bytes);
+        let manifest = sign(&source, algorithm, shard_size, false);
+        let reader = reader(&manifest, &source, None);
+        let file = reader.open(0).unwrap();
+        let bad = 2 * MIB + 5;
+        source.edit(NAME, |bytes| bytes[bad] ^= 0x10);
+        let error = file.read(bad as u64, 1).unwrap_err();
+        let ReadError::Violation(violation) = error else {
+            panic!("{error}");
+        };
+        assert!(violation.range.contains(&(bad as u64)));
+        assert!(matches!(violation.kind, ViolationKind::Digest { .. }));
+        assert!(file.read(0, 6 * MIB).is_err());
+        for offset in [0, 6 * MIB - 1] {
+            assert_eq!(
+                file.read(offset as u64, 1).unwrap().as_slice(),
+                &bytes[offset..=offset]
+            );
+        }
+        assert!(reader.stats().violations > 0);
+        source.edit(NAME, |bytes| bytes[bad] ^= 0x10);
+        assert!(read_all(&file).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn a_replaced_file_is_found_again_by_its_name() {
+    let bytes = random(3 * MIB, 8);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, false);
+    let file = reader(&manifest, &source, None).open(0).unwrap();
+    source.edit(NAME, |bytes| bytes.fill(0));
+    assert!(file.read(0, 10).is_err());
+    source.put(NAME, &bytes);
+    assert!(read_all(&file).unwrap() == bytes);
+    // What fails to be read, as a stale handle of a network file system does, is looked up too.
+    source.file(NAME).failing.store(true, Ordering::SeqCst);
+    assert!(matches!(
+        file.read(0, 10),
+        Err(ReadError::Source { .. }) | Ok(_)
+    ));
+    source.put(NAME, &bytes);
+    assert!(read_all(&file).unwrap() == bytes);
+    source.remove(NAME);
+    assert_eq!(file.read(0, 10).unwrap().as_slice(), &bytes[..10]);
+}
+
+#[test]
+fn the_proved_length_is_served_whatever_the_source_says() {
+    for (algorithm, shard_size) in methods() {
+        let bytes = random(6 * MIB, 9);
+        let source = model(&bytes);
+        let manifest = sign(&source, algorithm, shard_size, false);
+        let store = tempfile::tempdir().unwrap();
+        reader(&manifest, &source, Some(store.path()))
+            .open(0)
+            .unwrap();
+        for change in [
+            (|bytes| bytes.truncate(5 * MIB + 3)) as fn(&mut Vec<u8>),
+            |bytes| bytes.clear(),
+        ] {
+            source.edit(NAME, change);
+            let file = reader(&manifest, &source, Some(store.path()))
+                .open(0)
+                .unwrap();
+            assert_eq!(file.len(), 6 * MIB as u64);
+            let error = file.read(6 * MIB as u64 - 1, 1).unwrap_err();
+            let ReadError::Violation(violation) = error else {
+                panic!("{error}");
+            };
+            assert!(matches!(violation.kind, ViolationKind::Truncated { .. }));
+            source.edit(NAME, |now| now.clone_from(&bytes));
+        }
+        source.edit(NAME, |bytes| bytes.extend_from_slice(b"more"));
+        let file = reader(&manifest, &source, Some(store.path()))
+            .open(0)
+            .unwrap();
+        assert_eq!(file.len(), 6 * MIB as u64);
+        assert!(read_all(&file).unwrap() == bytes);
+        assert!(file.read(6 * MIB as u64, 100).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn many_requests_for_a_chunk_verify_it_once() {
+    let bytes = random(8 * MIB, 10);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, true);
+    let reader = reader(&manifest, &source, None);
+    let file = reader.open(0).unwrap();
+    source.take_reads();
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let (file, bytes) = (&file, &bytes);
+            scope.spawn(move || {
+                for step in 0..64_usize {
+                    let offset = (step * 131_072 + thread * 4096) % (8 * MIB - 4096);
+                    let read = file.read(offset as u64, 4096).unwrap();
+                    assert!(read.as_slice() == &bytes[offset..offset + 4096]);
+                }
+            });
+        }
+    });
+    // The last chunk was read to open the file.
+    assert!(source.take_reads() <= 8 * MIB as u64);
+}
+
+#[test]
+fn other_files_are_read_while_one_is_being_proved() {
+    let source = Arc::new(Memory::default());
+    source.put("large", &random(40 * MIB, 11));
+    source.put("small", &random(1000, 12));
+    let manifest = sign(&source, Algorithm::Sha256, None, false);
+    let reader = reader(&manifest, &source, None);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    reader.open_then(0, move |opened| sender.send(opened.is_ok()).unwrap());
+    let small = reader.open(1).unwrap();
+    assert_eq!(small.read(0, 1000).unwrap().len(), 1000);
+    assert!(receiver.recv().unwrap());
+}
+
+#[test]
+fn a_stopped_reader_reads_nothing_and_keeps_nobody_waiting() {
+    let source = model(&random(8 * MIB, 13));
+    let manifest = sign(&source, Algorithm::Sha256, None, false);
+    let reader = reader(&manifest, &source, None);
+    let file = reader.open(0).unwrap();
+    reader.stop();
+    assert!(matches!(file.read(0, 1), Err(ReadError::Stopped { .. })));
+    assert!(file.read_cached(0, 1).is_none());
+}
+
+/// A change to a model that an adversary may make.
+#[derive(Debug, Clone)]
+enum Change {
+    Flip(usize),
+    Truncate(usize),
+    Extend(Vec<u8>),
+    Swap(Range<usize>, usize),
+    Zero(Range<usize>),
+    Restore,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        4 => any::<usize>().prop_map(Change::Flip),
+        1 => any::<usize>().prop_map(Change::Truncate),
+        1 => prop::collection::vec(any::<u8>(), 1..100).prop_map(Change::Extend),
+        2 => (any::<usize>(), 1..70_000_usize, any::<usize>())
+            .prop_map(|(start, len, to)| Change::Swap(start..start.wrapping_add(len), to)),
+        1 => (any::<usize>(), 1..70_000_usize)
+            .prop_map(|(start, len)| Change::Zero(start..start.wrapping_add(len))),
+        2 => Just(Change::Restore),
+    ]
+}
+
+fn apply(change: &Change, original: &[u8], bytes: &mut Vec<u8>) {
+    let len = bytes.len();
+    let clip = |range: &Range<usize>| {
+        let start = range.start % len;
+        start..(start + range.len()).min(len)
+    };
+    match change {
+        Change::Restore => bytes.clone_from(&original.to_vec()),
+        Change::Extend(more) => bytes.extend_from_slice(more),
+        _ if len == 0 => {}
+        Change::Flip(at) => bytes[at % len] ^= 0x40,
+        Change::Truncate(to) => bytes.truncate(to % len),
+        Change::Zero(range) => bytes[clip(range)].fill(0),
+        Change::Swap(range, to) => {
+            let range = clip(range);
+            let moved = bytes[range.clone()].to_vec();
+            let to = to % (len - moved.len() + 1);
+            bytes.copy_within(to..to + moved.len(), range.start);
+            bytes[to..to + moved.len()].copy_from_slice(&moved);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Whatever is done to the model between reads, a read gives the bytes that were signed or an
+    /// error; and while the model is as it was signed, it gives the bytes.
+    #[test]
+    fn never_a_wrong_byte(
+        len in 1_usize..3_000_000,
+        algorithm in prop::sample::select(&Algorithm::ALL[..]),
+        shard_size in prop::option::of(20_000_u64..5_000_000),
+        ship in any::<bool>(),
+        stored in any::<bool>(),
+        steps in prop::collection::vec((change(), any::<usize>(), 1_usize..400_000), 1..12),
+    ) {
+        let bytes = random(len, 99);
+        let source = model(&bytes);
+        let manifest = sign(&source, algorithm, shard_size, ship);
+        let store = tempfile::tempdir().unwrap();
+        let path = stored.then_some(store.path());
+        let reader = reader(&manifest, &source, path);
+        let mut file = None;
+        for (change, offset, count) in steps {
+            source.edit(NAME, |now| apply(&change, &bytes, now));
+            let intact = *source.file(NAME).bytes.lock().unwrap() == bytes;
+            if file.is_none() {
+                file = reader.open(0).ok();
+                prop_assert!(file.is_some() || !intact);
+            }
+            let Some(file) = &file else { continue };
+            prop_assert_eq!(file.len(), len as u64);
+            let offset = offset % (len + 10);
+            let expected = &bytes[offset.min(len)..(offset + count).min(len)];
+            match file.read(offset as u64, count) {
+                Ok(read) => prop_assert!(read.as_slice() == expected),
+                Err(_) => prop_assert!(!intact),
+            }
+        }
+    }
+}
