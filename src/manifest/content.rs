@@ -215,8 +215,14 @@ mod tests {
     #[test]
     fn identity_stays_the_same() {
         let whole = SignedContent::Whole(Algorithm::Sha256.hash(b"abc"));
-        assert_eq!(hex::encode(whole.identity()), "bab1601242c46e182a5327991325cefb09260dcdc3225d8b7453e5f86339c5fa");
+        assert_eq!(
+            hex::encode(whole.identity()),
+            "bab1601242c46e182a5327991325cefb09260dcdc3225d8b7453e5f86339c5fa"
+        );
         let sharded = SignedContent::Shards(shards(10, 21, 3).unwrap());
-        assert_eq!(hex::encode(sharded.identity()), "fbabb70d381eb661ccb34e6e89450ac77f61b1dab9840e16ddd490846793c73e");
+        assert_eq!(
+            hex::encode(sharded.identity()),
+            "fbabb70d381eb661ccb34e6e89450ac77f61b1dab9840e16ddd490846793c73e"
+        );
     }
 }
