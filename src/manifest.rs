@@ -14,6 +14,7 @@ mod content;
 mod tests;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -461,7 +462,7 @@ fn sharded_file(
 /// A manifest whose signature was verified against somebody trusted.
 ///
 /// Only [`VerifiedManifest::verify`] makes one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct VerifiedManifest {
     // Private, and filled in by `verify` alone: the file system serves what one of these names.
     manifest: Manifest,
@@ -511,6 +512,15 @@ impl VerifiedManifest {
     /// The exact bytes of the signature file that was verified.
     pub fn bundle(&self) -> &Arc<[u8]> {
         &self.bundle
+    }
+}
+
+impl fmt::Debug for VerifiedManifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedManifest")
+            .field("manifest", &self.manifest)
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
     }
 }
 

@@ -146,6 +146,15 @@ fn what_cannot_be_used_is_named() {
         opened("p256-pkcs8-des3.pem", PASSWORD).unwrap_err(),
         KeyError::Encryption
     );
+    // The password is right; what it opens is the trouble.
+    assert_eq!(
+        opened("secp256k1-sec1-aes256.pem", PASSWORD).unwrap_err(),
+        KeyError::UnknownSec1
+    );
+    assert_eq!(
+        opened("secp256k1-sec1-aes256.pem", "wrong").unwrap_err(),
+        KeyError::WrongPassword
+    );
     for name in ["p256-pkcs8-slow-pbkdf2.pem", "p256-pkcs8-slow-scrypt.pem"] {
         assert_eq!(
             opened(name, PASSWORD).unwrap_err(),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::name::NameRule;
 use crate::oms::sign::sign_payload;
+use crate::oms::statement::MAX_IGNORE_PATHS;
 
 fn key() -> PrivateKey {
     let pem = include_bytes!("../../tests/data/keys/p256-sec1.pem");
@@ -605,6 +606,27 @@ fn ignored_paths() {
     }
 }
 
+#[test]
+fn ignored_paths_are_bounded() {
+    let with_entries = |count: usize| {
+        let mut statement = files(&["a"]);
+        let entries: Vec<String> = (0..count).map(|index| format!("skip-{index}")).collect();
+        statement["predicate"]["serialization"]["ignore_paths"] = json!(entries);
+        signed(&statement)
+    };
+    assert_eq!(
+        with_entries(MAX_IGNORE_PATHS).unwrap().ignore_paths().len(),
+        MAX_IGNORE_PATHS
+    );
+    assert_eq!(
+        with_entries(MAX_IGNORE_PATHS + 1).unwrap_err(),
+        StatementError::IgnorePaths {
+            found: MAX_IGNORE_PATHS + 1
+        }
+        .into()
+    );
+}
+
 fn description(serialization: Serialization, hash: Algorithm) -> Description {
     Description {
         subject_name: "model".into(),
@@ -813,6 +835,59 @@ proptest! {
         let bundle = manifest.sign(&key(), compat).unwrap();
         let verified = VerifiedManifest::verify(bundle, &trust()).unwrap();
         prop_assert_eq!(verified.manifest(), &manifest);
+    }
+
+    /// Whatever a trusted signer signed, it is an error or a manifest that keeps the rules.
+    #[test]
+    fn damaged_statements_are_errors_or_keep_the_rules(
+        sharded: bool,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let statement = if sharded {
+            shards(&json!(10), &["a:0:10", "a:10:15", "b/c:0:3"])
+        } else {
+            files(&["a", "b/c", "b/d"])
+        };
+        let mut payload = statement.to_string().into_bytes();
+        for (index, byte) in edits {
+            let index = index.index(payload.len());
+            payload[index] = byte;
+        }
+        if let Some(cut) = cut {
+            payload.truncate(cut.index(payload.len()));
+        }
+        let bundle = sign_payload(payload, &key()).unwrap();
+        if let Ok(verified) = VerifiedManifest::verify(bundle, &trust()) {
+            let manifest = verified.manifest();
+            prop_assert!(manifest.files().is_sorted_by(|a, b| a.name < b.name));
+            prop_assert!(!manifest.files().is_empty());
+            for file in manifest.files() {
+                prop_assert!(FileName::new(file.name.as_str()).is_ok());
+                prop_assert_eq!(file.content.algorithm(), manifest.hash());
+                prop_assert!(file.content.len() != Some(0));
+                prop_assert!(!manifest.is_ignored(&file.name));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bundles_are_errors_and_nothing_worse(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bundle = sign_payload(files(&["a"]).to_string().into_bytes(), &key()).unwrap();
+        for (index, byte) in edits {
+            let index = index.index(bundle.len());
+            bundle[index] = byte;
+        }
+        if let Some(cut) = cut {
+            bundle.truncate(cut.index(bundle.len()));
+        }
+        let _ = UnverifiedManifest::parse_without_verifying(&bundle);
+        if let Ok(verified) = VerifiedManifest::verify(bundle, &trust()) {
+            prop_assert_eq!(verified.manifest(), &signed(&files(&["a"])).unwrap());
+        }
     }
 
     #[test]

@@ -98,6 +98,19 @@ impl Material {
     }
 }
 
+impl fmt::Display for Material {
+    /// For people; the bundle's claims, escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { hint: Some(hint) } => write!(f, "key {}", Escaped::bounded(hint)),
+            Self::Key { hint: None } => f.write_str("a key that the bundle does not name"),
+            Self::Certificate { chain } if chain.len() == 1 => f.write_str("a certificate"),
+            Self::Certificate { chain } => write!(f, "a chain of {} certificates", chain.len()),
+            Self::Sigstore { .. } => f.write_str("a Sigstore identity"),
+        }
+    }
+}
+
 /// A signature file, validated and not verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
@@ -181,7 +194,8 @@ impl Bundle {
     }
 }
 
-/// Checks that exactly one kind of material is there, and decodes it.
+/// Checks that exactly one kind of material is there, and decodes it. Log entries beside a key or a
+/// certificate chain prove nothing about it and are passed over.
 fn material(raw: RawMaterial<'_>) -> Result<Material, BundleError> {
     match (raw.public_key, raw.x509_certificate_chain, raw.certificate) {
         (None, None, None) => Err(BundleError::NoMaterial),
@@ -508,6 +522,19 @@ mod tests {
             r#"{{"mediaType":"{MEDIA_TYPE}","verificationMaterial":{{"publicKey":{{}}}}}}"#
         );
         assert_eq!(parse(&bare), Err(BundleError::NoEnvelope));
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let found = MAX_BUNDLE + 1;
+        assert_eq!(
+            Bundle::parse(&vec![0; found]),
+            Err(BundleError::TooLarge { found })
+        );
+        assert!(matches!(
+            Bundle::parse(&vec![0; MAX_BUNDLE]),
+            Err(BundleError::Json(_))
+        ));
     }
 
     #[test]

@@ -248,7 +248,11 @@ impl PrivateKey {
                     let password = password.ok_or(KeyError::NoPassword)?;
                     let decrypted = decrypt_traditional(block.contents(), &dek_info, password)?;
                     // A wrong password passes the padding check once in 256 times.
-                    Self::from_sec1(&decrypted).map_err(|_| KeyError::WrongPassword)
+                    if looks_like_sec1(&decrypted) {
+                        Self::from_sec1(&decrypted)
+                    } else {
+                        Err(KeyError::WrongPassword)
+                    }
                 }
             },
         }
@@ -444,6 +448,14 @@ fn decrypt_traditional(
         "AES-256-CBC" => decrypt_cbc::<cbc::Decryptor<aes::Aes256>>(&key[..], &vector, encrypted),
         _ => Err(KeyError::Encryption),
     }
+}
+
+/// Whether DER begins as a SEC1 key does: a sequence whose first member is the number 1.
+fn looks_like_sec1(der: &[u8]) -> bool {
+    matches!(
+        der,
+        [0x30, 0..=0x7f, 2, 1, 1, ..] | [0x30, 0x81, _, 2, 1, 1, ..]
+    )
 }
 
 fn decrypt_cbc<C: KeyIvInit + BlockDecryptMut>(

@@ -14,8 +14,9 @@ pub enum Compat {
     /// The specification's text: `sha256`.
     #[default]
     Specification,
-    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`. Other
-    /// verifiers that keep to the text may refuse it.
+    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`. Verifiers
+    /// that keep to the text may refuse it. Of shards, Python's `model_signing` 1.1 verifies only
+    /// those hashed with `sha256`.
     Reference,
 }
 

@@ -32,6 +32,13 @@ const PREDICATE_TYPE_V1: &str = "https://model_signing/signature/v1.";
 /// The `predicateType` of releases before 1.0.
 const PREDICATE_TYPE_V0: &str = "https://model_signing/Digests/v0.1";
 
+/// Most resources in one statement. Each takes over 100 bytes of a payload, so hardly more fit into
+/// a bundle of [`super::bundle::MAX_BUNDLE`] bytes.
+pub const MAX_RESOURCES: usize = 4_000_000;
+
+/// Most entries of `ignore_paths`.
+pub const MAX_IGNORE_PATHS: usize = 100_000;
+
 /// Largest whole number that a JSON number with a fraction can state exactly: 2⁵³.
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
@@ -127,7 +134,18 @@ impl<'a> Statement<'a> {
             other => return Err(StatementError::Method(Escaped::bounded(other))),
         };
 
-        let resources = check_resources(resources, method, hash)?;
+        if resources.count > MAX_RESOURCES {
+            return Err(StatementError::Resources {
+                found: resources.count,
+            });
+        }
+        let ignore_paths = serialization.ignore_paths.unwrap_or_default();
+        if ignore_paths.count > MAX_IGNORE_PATHS {
+            return Err(StatementError::IgnorePaths {
+                found: ignore_paths.count,
+            });
+        }
+        let resources = check_resources(resources.items, method, hash)?;
         let computed = root_digest_of(resources.iter().map(|resource| &resource.digest));
         if computed != root_digest {
             return Err(StatementError::RootDigest {
@@ -142,7 +160,7 @@ impl<'a> Statement<'a> {
             serialization: method,
             hash,
             allow_symlinks: serialization.allow_symlinks.unwrap_or(false),
-            ignore_paths: serialization.ignore_paths.unwrap_or_default(),
+            ignore_paths: ignore_paths.items,
             resources,
         })
     }
@@ -374,7 +392,7 @@ struct RawDigests {
 #[derive(Deserialize)]
 struct RawPredicate<'a> {
     #[serde(borrow)]
-    resources: Option<Vec<RawResource<'a>>>,
+    resources: Option<Few<RawResource<'a>, MAX_RESOURCES>>,
     #[serde(borrow)]
     serialization: Option<RawSerialization<'a>>,
 }
@@ -397,7 +415,7 @@ struct RawSerialization<'a> {
     hash_type: Cow<'a, str>,
     shard_size: Option<serde_json::Number>,
     allow_symlinks: Option<bool>,
-    ignore_paths: Option<Vec<String>>,
+    ignore_paths: Option<Few<String, MAX_IGNORE_PATHS>>,
 }
 
 #[derive(Serialize)]
@@ -500,6 +518,18 @@ pub enum StatementError {
     /// Nothing was signed.
     #[error("the statement lists no resources")]
     NoResources,
+    /// More than [`MAX_RESOURCES`].
+    #[error("the statement lists {found} resources, at most {MAX_RESOURCES} are allowed")]
+    Resources {
+        /// Resources found.
+        found: usize,
+    },
+    /// More than [`MAX_IGNORE_PATHS`].
+    #[error("the statement has {found} ignore_paths, at most {MAX_IGNORE_PATHS} are allowed")]
+    IgnorePaths {
+        /// Entries found.
+        found: usize,
+    },
     /// A resource breaks a rule.
     #[error("resource \"{name}\": {rule}")]
     Resource {

@@ -7,6 +7,8 @@
 //! Doesn't: say that these bytes are a sensible statement ([`VerifiedStatement::parse`] tells) or
 //! that any file has the signed content.
 
+use std::fmt;
+
 use super::bundle::{Bundle, BundleError, Material, Method};
 use super::dsse::Envelope;
 use super::key::PublicKey;
@@ -15,7 +17,6 @@ use super::trust::{Signer, Trust};
 use crate::name::Escaped;
 
 /// The payload of a bundle whose signature holds, and who signed it.
-#[derive(Debug)]
 pub struct VerifiedStatement {
     // Private, and filled in by `verify` alone: whoever holds one of these holds signed bytes.
     payload: Vec<u8>,
@@ -39,6 +40,14 @@ impl VerifiedStatement {
     /// The signed bytes.
     pub fn payload(&self) -> &[u8] {
         &self.payload
+    }
+}
+
+impl fmt::Debug for VerifiedStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedStatement")
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
     }
 }
 
