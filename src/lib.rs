@@ -9,23 +9,19 @@
 //! | layer | modules |
 //! |---|---|
 //! | words | [`digest`], [`name`], [`chunk`] |
-//! | OMS: bundle, envelope, statement, signatures | [`oms`] |
-//! | the validated list of resources | [`manifest`] |
-//! | verified reading: chunk tables, index store, sources, reader | [`reading`] |
-//! | the file system, knowing nothing of FUSE | [`fs`] |
+//! | OMS: bundle, envelope, statement, signatures | `oms` |
+//! | the validated list of resources | `manifest` |
+//! | verified reading: chunk tables, index store, sources, reader | `reading` |
+//! | the file system, knowing nothing of FUSE | `fs` |
 //! | the kernel: FUSE session, mount, unmount | [`kernel`] |
 //!
 //! Two types carry the security argument. Only a checked signature makes a
-//! [`manifest::VerifiedManifest`], and the file system accepts nothing else. Only the reader makes
-//! a [`reading::VerifiedBytes`], and a reply accepts nothing else.
+//! `manifest::VerifiedManifest`, and the file system accepts nothing else. Only the reader makes
+//! a `reading::VerifiedBytes`, and a reply accepts nothing else.
 //!
 //! [oms]: https://github.com/ossf/model-signing-spec
 
 pub mod chunk;
 pub mod digest;
-pub mod fs;
 pub mod kernel;
-pub mod manifest;
 pub mod name;
-pub mod oms;
-pub mod reading;
