@@ -122,8 +122,12 @@ impl IndexStore {
         }
     }
 
-    /// Keeps a table that has just been proved.
-    pub(super) fn save(&self, table: &TableFile) -> io::Result<()> {
+    /// Keeps a table that has just been proved, by a full pass of our own: what is kept is believed
+    /// later.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, table: &TableFile) -> io::Result<()> {
         let path = self.path_of(&table.identity);
         let parent = path.parent().unwrap_or(&self.directory);
         make_directory(parent)?;

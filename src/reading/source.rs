@@ -129,6 +129,16 @@ pub struct Scan {
     pub unnameable: Vec<Escaped>,
 }
 
+impl Scan {
+    /// The claimed length of a file in bytes; `None` if there is no such file.
+    pub fn len_of(&self, name: &FileName) -> Option<u64> {
+        match self.entries.get(name)? {
+            Found::File { len } => Some(*len),
+            Found::Other(_) => None,
+        }
+    }
+}
+
 /// Deepest directory nesting that a scan follows. Deeper trees can't hold a signed name, since
 /// names are at most [`crate::name::MAX_PATH`] bytes long.
 const MAX_DEPTH: usize = crate::name::MAX_PATH / 2;
@@ -176,6 +186,24 @@ impl LocalDirectory {
             &mut ancestors,
             &mut scan,
         )?;
+        Ok(scan)
+    }
+
+    /// A scan that looks at one name only: the model is that file.
+    ///
+    /// # Errors
+    /// When the file system can't say what is there.
+    pub fn scan_one(&self, name: &FileName) -> io::Result<Scan> {
+        let mut scan = Scan::default();
+        let found = match self.open(name) {
+            Ok(file) => Found::File { len: file.len()? },
+            Err(SourceError::Missing) => return Ok(scan),
+            Err(SourceError::NotAFile(what)) => Found::Other(what),
+            Err(SourceError::Io(error)) => {
+                return Err(io::Error::new(error.kind(), format!("{name}: {error}")));
+            }
+        };
+        scan.entries.insert(name.clone(), found);
         Ok(scan)
     }
 

@@ -332,6 +332,26 @@ pub(crate) struct SignArgs {
     /// Sign what symbolic links point to
     #[arg(long)]
     pub(crate) allow_symlinks: bool,
+
+    /// Don't write chunk tables into the model (MODEL/.model-fs); other hosts then read it once
+    /// before they can mount it lazily
+    #[arg(long)]
+    pub(crate) no_tables: bool,
+}
+
+impl SignArgs {
+    /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
+    pub(crate) fn ships_tables(&self) -> bool {
+        self.hash == Hash::Blake3 && !self.no_tables
+    }
+}
+
+impl From<Compat> for model_fs::oms::sign::Compat {
+    fn from(compat: Compat) -> Self {
+        match compat {
+            Compat::Reference => Self::Reference,
+        }
+    }
 }
 
 /// The hash of a signature's content.

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use model_fs::kernel::{MountError, OptionError, UnmountError};
+use model_fs::reading::location::LocationError;
 
 /// The exit codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,19 @@ impl From<UnmountError> for Failure {
     fn from(error: UnmountError) -> Self {
         let hint = error.hint();
         Self::new(Exit::Failed, error).with_hint(hint)
+    }
+}
+
+impl From<LocationError> for Failure {
+    fn from(error: LocationError) -> Self {
+        let exit = match error {
+            LocationError::Ignored(_) => Exit::Usage,
+            LocationError::Model { .. }
+            | LocationError::Kind(_)
+            | LocationError::Name(_)
+            | LocationError::Signature { .. } => Exit::Failed,
+        };
+        Self::new(exit, error)
     }
 }
 

@@ -3,9 +3,6 @@
 //! Guarantees: results on stdout, everything else on stderr, and an exit code of [`exit::Exit`].
 //! Doesn't: hold any logic; that is in the library and in `commands/`.
 
-// MERGE: goes away with the verbs that use the rest.
-#![allow(dead_code)]
-
 mod background;
 mod cli;
 mod commands;

@@ -24,7 +24,8 @@ pub(crate) fn show_failure(failure: &Failure) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn render(failure: &Failure, colours: bool) -> String {
+/// The message of a failure, without label, colour and hint.
+pub(crate) fn plain(failure: &Failure) -> String {
     // The chain of causes, outermost first. A cause that the text before it ends with adds nothing.
     let mut message = String::new();
     for cause in failure.error.chain() {
@@ -36,6 +37,19 @@ fn render(failure: &Failure, colours: bool) -> String {
             message.push_str(&cause);
         }
     }
+    message
+}
+
+/// A JSON value as people read it, strings without quotes, and harmless to a terminal.
+pub(crate) fn text_of(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => sanitise(text),
+        other => other.to_string(),
+    }
+}
+
+fn render(failure: &Failure, colours: bool) -> String {
+    let message = plain(failure);
     let mut text = line("error", "\u{1b}[1;31m", &message, colours);
     if let Some(hint) = &failure.hint {
         text.push_str(&line("hint", "\u{1b}[1;36m", hint, colours));
