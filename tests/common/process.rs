@@ -36,6 +36,12 @@ impl Finished {
         self.status.and_then(|status| status.code())
     }
 
+    /// Whether this signal ended it.
+    pub(crate) fn killed_by(&self, signal: i32) -> bool {
+        self.status
+            .is_some_and(|status| status.signal() == Some(signal))
+    }
+
     /// What the test needs to go on, or a failure that shows everything the command said.
     #[track_caller]
     pub(crate) fn expect(self, what: &str) -> Self {
