@@ -278,7 +278,11 @@ fn own_descriptor_table() -> rustix::io::Result<()> {
 /// The session thread.
 fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
     // fuser's own threads turn panics of the file system into an error of `run`.
-    let result = session.run();
+    let result = match session.run() {
+        // The kernel says so to a thread that was just taking a request in when the mount ended.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+        result => result,
+    };
     // Nobody may be waiting any more.
     let _ = events.send(Event::Ended(result));
 }
