@@ -12,8 +12,8 @@
 //! `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount()) removes.
 
 use std::io;
-use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,7 @@ impl MountSession {
         options: &MountOptions,
         shutdown: Shutdown,
     ) -> Result<Self, MountError> {
+        let prober = Prober::new()?;
         let (attached, connection) = Attached::new(mountpoint, options)?;
         let mut config = Config::default();
         config.acl = options.acl();
@@ -92,22 +93,18 @@ impl MountSession {
             .name("session".into())
             .spawn(move || serve(session, &sender))
             .map_err(MountError::Thread)?;
-        this.until_ready()?;
+        this.until_ready(&prober)?;
         Ok(this)
     }
 
-    /// Looks into the mount from a thread of its own, which may be left behind waiting.
-    fn until_ready(&self) -> Result<(), MountError> {
-        let (answered, answer) = channel();
-        let mountpoint = self.attached.mountpoint().to_owned();
-        let device = self.attached.device();
-        thread::Builder::new()
-            .name("ready".into())
-            .spawn(move || {
-                // Nobody may be waiting any more.
-                let _ = answered.send(look(&mountpoint, device));
-            })
-            .map_err(MountError::Thread)?;
+    /// Waits until a look into the mount has been answered.
+    fn until_ready(&self, prober: &Prober) -> Result<(), MountError> {
+        let Some(answer) = prober.look(self.attached.mountpoint(), self.attached.device()) else {
+            tracing::debug!(
+                "not looked into the new mount; the kernel and it have agreed to start"
+            );
+            return Ok(());
+        };
         let not_answering = |source| MountError::NotAnswering {
             mountpoint: self.attached.mountpoint().to_owned(),
             source,
@@ -222,10 +219,70 @@ impl Drop for MountSession {
     }
 }
 
+/// A thread that can look into our own mount.
+///
+/// Whoever waits for an answer from a FUSE file system can't be killed, and a process releases its
+/// descriptors only when its last thread is gone: a thread that waits for its own process would
+/// keep the connection open that its wait depends on, for ever. So this thread takes a descriptor
+/// table of its own *before* the connection is opened. When the process ends, the connection closes,
+/// and the look fails.
+struct Prober {
+    order: Sender<(PathBuf, DeviceId)>,
+    answer: Receiver<io::Result<()>>,
+    usable: bool,
+}
+
+impl Prober {
+    fn new() -> Result<Self, MountError> {
+        let (order, orders) = channel::<(PathBuf, DeviceId)>();
+        let (answered, answer) = channel();
+        let (prepared, preparation) = channel();
+        thread::Builder::new()
+            .name("prober".into())
+            .spawn(move || {
+                let own_table = own_descriptor_table();
+                let usable = own_table.is_ok();
+                if let Err(error) = own_table {
+                    tracing::debug!(%error, "cannot separate a descriptor table");
+                }
+                // Each of these fails only if nobody is interested any more.
+                let _ = prepared.send(usable);
+                if let (true, Ok((mountpoint, device))) = (usable, orders.recv()) {
+                    let _ = answered.send(look(&mountpoint, device));
+                }
+            })
+            .map_err(MountError::Thread)?;
+        Ok(Self {
+            order,
+            answer,
+            usable: preparation.recv().unwrap_or(false),
+        })
+    }
+
+    /// Begins a look; `None` if that would be dangerous here.
+    fn look(&self, mountpoint: &Path, device: DeviceId) -> Option<&Receiver<io::Result<()>>> {
+        let order = (mountpoint.to_owned(), device);
+        (self.usable && self.order.send(order).is_ok()).then_some(&self.answer)
+    }
+}
+
+/// Gives the calling thread a copy of the process's descriptor table.
+///
+/// Deprecated in `rustix` because objects of one thread's table mean nothing in another's. The
+/// prober gets only a path and a number, and hands back only a result.
+#[expect(deprecated)]
+fn own_descriptor_table() -> rustix::io::Result<()> {
+    rustix::thread::unshare(rustix::thread::UnshareFlags::FILES)
+}
+
 /// The session thread.
 fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
     // fuser's own threads turn panics of the file system into an error of `run`.
-    let result = session.run();
+    let result = match session.run() {
+        // The kernel says so to a thread that was just taking a request in when the mount ended.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+        result => result,
+    };
     // Nobody may be waiting any more.
     let _ = events.send(Event::Ended(result));
 }

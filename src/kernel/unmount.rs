@@ -97,10 +97,15 @@ fn daemons(device: DeviceId) -> Vec<OwnedFd> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
+    let own = rustix::process::getpid().as_raw_pid();
     processes
         .flatten()
         .filter_map(|process| {
             let pid = process.file_name().to_str()?.parse().ok()?;
+            // A program that serves and unmounts by itself needn't wait for its own end.
+            if pid == own {
+                return None;
+            }
             // Opened before looking, so that the number can't come to mean another process.
             let handle = rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty());
             serves(&process.path(), device).then_some(handle.ok()?)
