@@ -355,14 +355,6 @@ pub enum MountError {
     /// A thread couldn't be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-    /// It was mounted, but a look into it failed.
-    #[error("the mounted file system does not answer on {}", show(mountpoint))]
-    NotAnswering {
-        /// Without links.
-        mountpoint: PathBuf,
-        /// What the look gave; a timeout if nothing.
-        source: io::Error,
-    },
     /// A stop was asked for before it was ready.
     #[error("interrupted before the mount was ready")]
     Interrupted,
@@ -404,7 +396,6 @@ impl MountError {
             | Self::Vanished { .. }
             | Self::Handshake(_)
             | Self::Thread(_)
-            | Self::NotAnswering { .. }
             | Self::Interrupted => return None,
         })
     }

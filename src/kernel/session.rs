@@ -1,7 +1,8 @@
 //! A session: a mounted file system being served, from the first answer to the last.
 //!
 //! Guarantees:
-//! - [`MountSession::start`] returns when the file system answers, or with nothing left mounted.
+//! - [`MountSession::start`] returns when the kernel and the file system talk, or with nothing left
+//!   mounted.
 //! - Once a stop was asked for, the mount leaves the namespace first of all, busy or not, so that
 //!   nobody new comes in. Files that are open are served for the grace period; then they get errors.
 //! - [`MountSession::wait`] returns in bounded time after a stop was asked for, whatever the file
@@ -12,8 +13,8 @@
 //! `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount()) removes.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::path::Path;
+use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,6 @@ use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
-
-/// How long a new mount may take to answer its first request.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long threads get to notice that the connection is gone.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,7 +62,6 @@ impl MountSession {
         options: &MountOptions,
         shutdown: Shutdown,
     ) -> Result<Self, MountError> {
-        let prober = Prober::new()?;
         let (attached, connection) = Attached::new(mountpoint, options)?;
         let mut config = Config::default();
         config.acl = options.acl();
@@ -93,38 +90,22 @@ impl MountSession {
             .name("session".into())
             .spawn(move || serve(session, &sender))
             .map_err(MountError::Thread)?;
-        this.until_ready(&prober)?;
+        this.check_started()?;
         Ok(this)
     }
 
-    /// Waits until a look into the mount has been answered.
-    fn until_ready(&self, prober: &Prober) -> Result<(), MountError> {
-        let Some(answer) = prober.look(self.attached.mountpoint(), self.attached.device()) else {
-            tracing::debug!(
-                "not looked into the new mount; the kernel and it have agreed to start"
-            );
-            return Ok(());
-        };
-        let not_answering = |source| MountError::NotAnswering {
-            mountpoint: self.attached.mountpoint().to_owned(),
-            source,
-        };
-        let deadline = Instant::now() + READY_TIMEOUT;
-        loop {
-            match answer.recv_timeout(Duration::from_millis(20)) {
-                Ok(result) => return result.map_err(not_answering),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(_) => return Err(not_answering(io::ErrorKind::TimedOut.into())),
-            }
-            match self.shutdown.events.try_recv() {
-                Ok(Event::Stop(_)) => return Err(MountError::Interrupted),
-                Ok(Event::Ended(result)) => {
-                    let broken = || io::Error::from(io::ErrorKind::NotConnected);
-                    let source = result.err().unwrap_or_else(broken);
-                    return Err(not_answering(source));
-                }
-                Err(_) => {}
-            }
+    /// That nobody has asked for a stop meanwhile, and that the session lives.
+    ///
+    /// Kernel and file system have agreed on how to talk (`FUSE_INIT`) by now, and the session's
+    /// threads answer whatever comes. Looking into the mount from here would prove no more and be a
+    /// trap: a process that waits for its own file system can't be killed.
+    fn check_started(&self) -> Result<(), MountError> {
+        match self.shutdown.events.try_recv() {
+            Ok(Event::Stop(_)) => Err(MountError::Interrupted),
+            Ok(Event::Ended(result)) => Err(MountError::Handshake(
+                result.err().unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
+            )),
+            Err(_) => Ok(()),
         }
     }
 
@@ -219,62 +200,6 @@ impl Drop for MountSession {
     }
 }
 
-/// A thread that can look into our own mount.
-///
-/// Whoever waits for an answer from a FUSE file system can't be killed, and a process releases its
-/// descriptors only when its last thread is gone: a thread that waits for its own process would
-/// keep the connection open that its wait depends on, for ever. So this thread takes a descriptor
-/// table of its own *before* the connection is opened. When the process ends, the connection closes,
-/// and the look fails.
-struct Prober {
-    order: Sender<(PathBuf, DeviceId)>,
-    answer: Receiver<io::Result<()>>,
-    usable: bool,
-}
-
-impl Prober {
-    fn new() -> Result<Self, MountError> {
-        let (order, orders) = channel::<(PathBuf, DeviceId)>();
-        let (answered, answer) = channel();
-        let (prepared, preparation) = channel();
-        thread::Builder::new()
-            .name("prober".into())
-            .spawn(move || {
-                let own_table = own_descriptor_table();
-                let usable = own_table.is_ok();
-                if let Err(error) = own_table {
-                    tracing::debug!(%error, "cannot separate a descriptor table");
-                }
-                // Each of these fails only if nobody is interested any more.
-                let _ = prepared.send(usable);
-                if let (true, Ok((mountpoint, device))) = (usable, orders.recv()) {
-                    let _ = answered.send(look(&mountpoint, device));
-                }
-            })
-            .map_err(MountError::Thread)?;
-        Ok(Self {
-            order,
-            answer,
-            usable: preparation.recv().unwrap_or(false),
-        })
-    }
-
-    /// Begins a look; `None` if that would be dangerous here.
-    fn look(&self, mountpoint: &Path, device: DeviceId) -> Option<&Receiver<io::Result<()>>> {
-        let order = (mountpoint.to_owned(), device);
-        (self.usable && self.order.send(order).is_ok()).then_some(&self.answer)
-    }
-}
-
-/// Gives the calling thread a copy of the process's descriptor table.
-///
-/// Deprecated in `rustix` because objects of one thread's table mean nothing in another's. The
-/// prober gets only a path and a number, and hands back only a result.
-#[expect(deprecated)]
-fn own_descriptor_table() -> rustix::io::Result<()> {
-    rustix::thread::unshare(rustix::thread::UnshareFlags::FILES)
-}
-
 /// The session thread.
 fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
     // fuser's own threads turn panics of the file system into an error of `run`.
@@ -285,18 +210,6 @@ fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
     };
     // Nobody may be waiting any more.
     let _ = events.send(Event::Ended(result));
-}
-
-/// One look at the root, which the kernel passes on to the file system.
-fn look(mountpoint: &Path, device: DeviceId) -> io::Result<()> {
-    rustix::fs::statfs(mountpoint)?;
-    let found = rustix::fs::stat(mountpoint)?.st_dev;
-    let found = (rustix::fs::major(found), rustix::fs::minor(found));
-    if found == (device.major, device.minor) {
-        Ok(())
-    } else {
-        Err(io::Error::other("another file system is mounted there"))
-    }
 }
 
 /// Whether each thread can have a descriptor of its own. The device is opened once more for each,
