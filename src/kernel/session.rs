@@ -103,7 +103,9 @@ impl MountSession {
         match self.shutdown.events.try_recv() {
             Ok(Event::Stop(_)) => Err(MountError::Interrupted),
             Ok(Event::Ended(result)) => Err(MountError::Handshake(
-                result.err().unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
+                result
+                    .err()
+                    .unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
             )),
             Err(_) => Ok(()),
         }

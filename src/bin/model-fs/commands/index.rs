@@ -23,8 +23,10 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     let model = SignedModel::open(&args.model, &ignore, args.trust)?;
     model.require_names()?;
     let Some(store) = open_store(args.index_dir.as_deref(), &model.location)? else {
-        return Err(Failure::from(anyhow::anyhow!("there is no index store to write to"))
-            .with_hint("choose a directory with --index-dir".to_owned()));
+        return Err(
+            Failure::from(anyhow::anyhow!("there is no index store to write to"))
+                .with_hint("choose a directory with --index-dir".to_owned()),
+        );
     };
     let directory = store.directory().to_owned();
     let files = model.manifest.manifest().files().len();
@@ -59,7 +61,10 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     }
     bar.finish();
     if let Some(first) = failures.first() {
-        let message = format!("{} of {files} files failed, the first: {first}", failures.len());
+        let message = format!(
+            "{} of {files} files failed, the first: {first}",
+            failures.len()
+        );
         return Err(Failure::new(Exit::Content, anyhow::Error::msg(message)));
     }
     let stats = reader.stats();

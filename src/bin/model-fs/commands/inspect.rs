@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use model_fs::manifest::{Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest};
+use model_fs::manifest::{
+    Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
+};
 use model_fs::name::Escaped;
 use model_fs::oms::bundle::MAX_BUNDLE;
 use model_fs::reading::Links;
@@ -91,7 +93,11 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
         manifest.root_digest(),
         manifest.hash(),
         serialization(manifest),
-        if manifest.allow_symlinks() { "followed" } else { "refused" },
+        if manifest.allow_symlinks() {
+            "followed"
+        } else {
+            "refused"
+        },
         manifest.files().len(),
         sizes.values().sum::<u64>(),
         sizes.len(),
@@ -112,7 +118,9 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
 fn signed(file: &ManifestFile) -> String {
     match &file.content {
         SignedContent::Whole(digest) => digest.to_string(),
-        SignedContent::Shards(shards) => format!("{}:{} shards", shards.algorithm(), shards.count()),
+        SignedContent::Shards(shards) => {
+            format!("{}:{} shards", shards.algorithm(), shards.count())
+        }
     }
 }
 

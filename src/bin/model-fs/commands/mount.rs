@@ -109,7 +109,9 @@ pub(crate) fn run(
     reader.stop();
     match end.map_err(anyhow::Error::new)? {
         SessionEnd::Unmounted | SessionEnd::Stopped(_) => Ok(Exit::Done.into()),
-        SessionEnd::Aborted(_) => Err(anyhow::anyhow!("files were still open when the mount ended").into()),
+        SessionEnd::Aborted(_) => {
+            Err(anyhow::anyhow!("files were still open when the mount ended").into())
+        }
     }
 }
 
