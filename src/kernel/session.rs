@@ -18,7 +18,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fuser::{Config, Filesystem, Notifier, Session};
+use fuser::{Config, Filesystem, INodeNo, Notifier, Session};
 
 use super::attach::{Attached, FUSE_DEVICE, MountError, show};
 use super::mountinfo::DeviceId;
@@ -126,9 +126,16 @@ impl MountSession {
         &self.tuning
     }
 
-    /// Tells the kernel what it should forget.
-    pub fn notifier(&self) -> Notifier {
-        self.notifier.clone()
+    /// Makes the kernel ask again for the attributes of an inode; cached pages stay. To be called
+    /// from any thread, also before the request that it concerns was answered.
+    pub fn forget_attributes(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let notifier = self.notifier.clone();
+        move |ino| {
+            // An offset below zero means the attributes only (FUSE_NOTIFY_INVAL_INODE).
+            if let Err(error) = notifier.inval_inode(INodeNo(ino), -1, 0) {
+                tracing::warn!(%error, "the kernel may show an old file size");
+            }
+        }
     }
 
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its

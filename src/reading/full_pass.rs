@@ -206,7 +206,7 @@ impl Pass<'_> {
             straddling.extend_from_slice(&part.head);
             let start = (values.len() / VALUE_LEN) as u64 * size.bytes();
             let end = start + straddling.len() as u64;
-            if end % size.bytes() == 0 || end == self.len {
+            if end.is_multiple_of(size.bytes()) || end == self.len {
                 subtree::chaining_values(size, start, &straddling, &mut values);
                 straddling.clear();
             }

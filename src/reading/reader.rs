@@ -365,13 +365,11 @@ impl Reader {
         loop {
             let index = {
                 let mut passes = lock(&self.passes);
-                match passes.waiting.pop_front() {
-                    Some(index) => index,
-                    None => {
-                        passes.running -= 1;
-                        return;
-                    }
-                }
+                let Some(index) = passes.waiting.pop_front() else {
+                    passes.running -= 1;
+                    return;
+                };
+                index
             };
             let settle = Settle::new(&self, index);
             // A panic settles with `Abandoned` and must not end the queue.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,13 +179,7 @@ impl LocalDirectory {
     pub fn scan(&self, mut skip: impl FnMut(&FileName) -> bool) -> io::Result<Scan> {
         let mut scan = Scan::default();
         let mut ancestors = vec![identity_of(&self.root)?];
-        self.scan_directory(
-            self.root.try_clone()?,
-            "",
-            &mut skip,
-            &mut ancestors,
-            &mut scan,
-        )?;
+        self.scan_directory(self.root.as_fd(), "", &mut skip, &mut ancestors, &mut scan)?;
         Ok(scan)
     }
 
@@ -209,7 +203,7 @@ impl LocalDirectory {
 
     fn scan_directory(
         &self,
-        directory: OwnedFd,
+        directory: BorrowedFd<'_>,
         prefix: &str,
         skip: &mut impl FnMut(&FileName) -> bool,
         ancestors: &mut Vec<(u64, u64)>,
@@ -221,7 +215,7 @@ impl LocalDirectory {
         };
         // A descriptor of its own to list: listing moves a file offset that clones share.
         let listing = rustix::fs::openat(
-            &directory,
+            directory,
             ".",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
@@ -254,7 +248,7 @@ impl LocalDirectory {
                 Links::Refuse => AtFlags::SYMLINK_NOFOLLOW,
                 Links::Follow => AtFlags::empty(),
             };
-            let stat = match rustix::fs::statat(&directory, raw, follow) {
+            let stat = match rustix::fs::statat(directory, raw, follow) {
                 Ok(stat) => stat,
                 // Gone since it was listed.
                 Err(Errno::NOENT) if self.links == Links::Refuse => continue,
@@ -276,7 +270,7 @@ impl LocalDirectory {
                         Links::Follow => OFlags::empty(),
                     };
                     let child = rustix::fs::openat(
-                        &directory,
+                        directory,
                         raw,
                         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow,
                         Mode::empty(),
@@ -289,7 +283,7 @@ impl LocalDirectory {
                         )));
                     }
                     ancestors.push(identity);
-                    self.scan_directory(child, name.as_str(), skip, ancestors, scan)?;
+                    self.scan_directory(child.as_fd(), name.as_str(), skip, ancestors, scan)?;
                     ancestors.pop();
                 }
                 other => {

@@ -1,7 +1,7 @@
 //! `model-fs index`.
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use model_fs::reading::{Reader, ReaderOptions, Source};
@@ -52,10 +52,9 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     let mut failures = Vec::new();
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok(Ok(())) => {}
             Ok(Err(error)) => failures.push(error),
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            Ok(Ok(())) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
         bar.set(reader.stats().full_pass_bytes);
     }

@@ -1,5 +1,6 @@
 //! A model whose signature was verified, as every verb but `sign` and `inspect` begins.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,7 +113,7 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
         message.push_str(&failure.to_string());
     }
     if let Some(more) = failures.len().checked_sub(LISTED + 1) {
-        message.push_str(&format!("\n… and {} more", more + 1));
+        let _ = write!(message, "\n… and {} more", more + 1);
     }
     Failure::new(Exit::Content, anyhow::Error::msg(message))
 }
