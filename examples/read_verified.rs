@@ -24,7 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Only a signature that holds makes a `VerifiedManifest`.
     let location = ModelLocation::find(Path::new(model), None)?;
     let trust = Trust::Key(PublicKey::from_pem(&std::fs::read(key)?)?);
-    let manifest = Arc::new(VerifiedManifest::verify(location.read_signature()?, &trust)?);
+    let manifest = Arc::new(VerifiedManifest::verify(
+        location.read_signature()?,
+        &trust,
+    )?);
     eprintln!("signed by {}", manifest.signer());
 
     let index = manifest

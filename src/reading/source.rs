@@ -10,14 +10,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::name::{Escaped, FileName};
 
@@ -51,7 +52,16 @@ pub trait SourceFile: Send + Sync {
     ///
     /// # Errors
     /// What the source says.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize>;
+}
+
+/// Whether a source that caches should keep what it gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// It will be asked for the same bytes again soon.
+    Keep,
+    /// Whoever reads keeps what is needed; another copy would only take memory.
+    Drop,
 }
 
 /// Why a source doesn't give a file.
@@ -368,12 +378,34 @@ fn describe(kind: FileType) -> &'static str {
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
+    /// The kernel, or the file system that holds the file, has no uncached reads.
+    no_uncached: AtomicBool,
 }
+
+/// `RWF_DONTCACHE` (preadv2(2), Linux 6.14): pages that this read brings into the page cache leave it
+/// when the read is done. Pages that were there already, for somebody else, stay.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 impl LocalFile {
     /// Takes over an open regular file.
     pub fn new(file: File) -> Self {
-        Self { file }
+        Self {
+            file,
+            no_uncached: AtomicBool::new(false),
+        }
+    }
+
+    fn read_some(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
+        if caching == Caching::Drop && !self.no_uncached.load(Ordering::Relaxed) {
+            let mut buffers = [IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(&self.file, &mut buffers, offset, DONTCACHE) {
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    self.no_uncached.store(true, Ordering::Relaxed);
+                }
+                other => return Ok(other?),
+            }
+        }
+        self.file.read_at(buffer, offset)
     }
 }
 
@@ -382,13 +414,10 @@ impl SourceFile for LocalFile {
         Ok(self.file.metadata()?.len())
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self
-                .file
-                .read_at(&mut buffer[filled..], offset + filled as u64)
-            {
+            match self.read_some(&mut buffer[filled..], offset + filled as u64, caching) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -419,7 +448,7 @@ mod tests {
 
     fn read_all(file: &dyn SourceFile) -> Vec<u8> {
         let mut bytes = vec![0; 100];
-        let read = file.read_at(&mut bytes, 0).unwrap();
+        let read = file.read_at(&mut bytes, 0, Caching::Drop).unwrap();
         bytes.truncate(read);
         bytes
     }
