@@ -6,6 +6,8 @@
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
 mod errno;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod workers;
 

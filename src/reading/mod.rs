@@ -54,4 +54,6 @@ pub use violation::{ReadError, Violation, ViolationKind};
 pub use violation_log::ViolationLog;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -265,6 +265,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Where what was learned about models is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
 }
@@ -315,6 +319,10 @@ pub(crate) struct SignArgs {
     /// Sign what symbolic links point to
     #[arg(long)]
     pub(crate) allow_symlinks: bool,
+
+    /// Where what was learned about models is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
 
     /// Don't write chunk tables into the model (MODEL/.model-fs); other hosts then read it once
     /// before they can mount it lazily

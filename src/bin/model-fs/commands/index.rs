@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use model_fs::reading::{Reader, ReaderOptions, Source};
+use model_fs::reading::{ReadError, Reader, ReaderOptions, Source};
 
 use super::progress::Bar;
 use super::signed_model::{SignedModel, open_store};
@@ -60,11 +60,17 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     }
     bar.finish();
     if let Some(first) = failures.first() {
+        let is_violation = |error: &ReadError| matches!(error, ReadError::Violation(_));
+        let exit = if failures.iter().any(is_violation) {
+            Exit::Content
+        } else {
+            Exit::Failed
+        };
         let message = format!(
             "{} of {files} files failed, the first: {first}",
             failures.len()
         );
-        return Err(Failure::new(Exit::Content, anyhow::Error::msg(message)));
+        return Err(Failure::new(exit, anyhow::Error::msg(message)));
     }
     let stats = reader.stats();
     println!(

@@ -30,6 +30,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let ignored = location.ignored(&args.ignore_paths)?;
     let scan = location.scan_to_sign(&directory, &ignored)?;
     let names = names_to_sign(&scan, args.allow_symlinks)?;
+    if args.allow_symlinks {
+        warn_of_outside_links(location.root(), &names);
+    }
 
     let plan = SigningPlan {
         algorithm: args.hash.into(),
@@ -38,7 +41,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
             .and_then(|size| NonZeroU64::new(size.bytes())),
     };
     let tables = Tables {
-        store: open_store(None, &location)?,
+        store: open_store(args.index_dir.as_deref(), &location)?,
         // Only BLAKE3 tables prove themselves to somebody else.
         ship_to: (args.ships_tables() && plan.shard_size.is_none()).then(|| location.root()),
     };
@@ -69,6 +72,11 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest.sign(&key, compat).map_err(anyhow::Error::new)?;
+    if tables.ship_to.is_some() {
+        // Of an earlier state of the model. Nobody would ask for them.
+        shipped::remove_others(location.root(), &manifest)
+            .with_context(|| format!("old chunk tables in {}", shipped::DIRECTORY))?;
+    }
     write_atomically(location.signature(), &bundle)
         .with_context(|| format!("signature {}", location.signature().display()))?;
     println!(
@@ -122,6 +130,16 @@ fn names_to_sign(scan: &Scan, allow_symlinks: bool) -> Result<Vec<FileName>, Fai
         }
     }
     Ok(names)
+}
+
+/// What lies outside of the model is signed as it is now, and doesn't travel with the model.
+fn warn_of_outside_links(root: &Path, names: &[FileName]) {
+    for name in names {
+        let target = root.join(name).canonicalize();
+        if target.is_ok_and(|target| !target.starts_with(root)) {
+            tracing::warn!(file = %name, "a symbolic link leads out of the model");
+        }
+    }
 }
 
 /// Where chunk tables go that fall out of hashing.

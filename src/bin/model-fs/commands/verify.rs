@@ -43,7 +43,7 @@ struct Report {
 
 fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let model = SignedModel::open(&args.model, &args.ignore, args.trust)?;
-    let store = open_store(None, &model.location)?;
+    let store = open_store(args.index_dir.as_deref(), &model.location)?;
     let bytes = model.claimed_bytes();
     let mut failures = model.name_failures();
     let bar = Bar::new(bytes, "verifying");
