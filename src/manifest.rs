@@ -10,6 +10,7 @@
 //! [`UnverifiedManifest`], and nothing turns one into the other.
 
 mod content;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 pub use self::content::{ShardDigests, SignedContent};
+pub use self::store::VerifyWithStoreError;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Escaped, FileName, NameError};
 use crate::oms::bundle::{Bundle, BundleError, Material};

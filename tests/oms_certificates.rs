@@ -1,5 +1,6 @@
 //! Models signed with certificates, from the signature to the verdict.
 
+#[allow(dead_code)] // each test uses a part of it
 mod pki;
 
 use model_fs::digest::Algorithm;

@@ -5,6 +5,7 @@
 //! certificates of that path alone. Without the `openssl` program the shapes are judged by what is
 //! written here, and the tests say so.
 
+#[allow(dead_code)] // each test uses a part of it
 mod pki;
 
 use std::fs;

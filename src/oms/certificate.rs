@@ -81,7 +81,6 @@ struct Extensions {
     extended_key_usage: Option<ExtendedKeyUsage>,
     extended_key_usage_is_critical: bool,
     has_name_constraints: bool,
-    alternative_names: Option<SubjectAltName>,
     /// A critical one that isn't understood.
     unknown_critical: Option<ObjectIdentifier>,
 }
@@ -192,11 +191,6 @@ impl Certificate {
     /// [`KeyError`] if it isn't one that OMS signs with.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
         PublicKey::from_spki(&self.0.spki)
-    }
-
-    /// The names in its `subjectAltName`, if it has any.
-    pub(super) fn alternative_names(&self) -> Option<&SubjectAltName> {
-        self.0.extensions.alternative_names.as_ref()
     }
 
     /// Whether its subject is its issuer (RFC 5280, section 3.2, "self-issued").
@@ -345,10 +339,7 @@ impl Extensions {
                 NameConstraints::OID => extensions.has_name_constraints = true,
                 // Names and policies are asked of nobody here, so any will do (section 6.1.1:
                 // every policy is acceptable).
-                SubjectAltName::OID => {
-                    extensions.alternative_names = SubjectAltName::from_der(value).ok();
-                }
-                CertificatePolicies::OID => {}
+                SubjectAltName::OID | CertificatePolicies::OID => {}
                 _ if extension.critical && extensions.unknown_critical.is_none() => {
                     extensions.unknown_critical = Some(oid);
                 }

@@ -20,16 +20,18 @@
 //! arm in [`verify`], and changes nothing else.
 //!
 //! Every error of these modules says that a signature is invalid, malformed or by somebody else,
-//! save those of [`key`] and [`sign`], which are about the user's own files.
+//! save those of [`key`], [`sign`] and [`trust_store`], which are about the user's own files.
 
 pub mod bundle;
 pub mod certificate;
 pub mod chain;
+pub mod claim;
 pub mod dsse;
 pub mod key;
 pub mod sign;
 pub mod statement;
 pub mod trust;
+pub mod trust_store;
 pub mod verify;
 
 use std::fmt;

@@ -19,6 +19,7 @@ use std::time::SystemTime;
 use super::bundle::{Bundle, BundleError, Material, Method};
 use super::certificate::{Anchors, Certificate, CertificateError};
 use super::chain::{Path, PathError};
+use super::claim::Claim;
 use super::dsse::{Envelope, legacy_sha256};
 use super::key::{KeyError, PublicKey};
 use super::statement::{Statement, StatementError};
@@ -119,7 +120,10 @@ pub(crate) fn verify_any<'a, L>(
             statement: VerifiedStatement::new(bundle, signer, message),
             signers,
         }),
-        None => Err(VerifyAnyError::Nobody { refused }),
+        None => Err(VerifyAnyError::Nobody {
+            claim: Claim::of(bundle.material()),
+            refused,
+        }),
     }
 }
 
@@ -134,7 +138,10 @@ pub(crate) struct VerifiedByAny<L> {
 /// A signature file that is malformed, or by none of those who were asked about.
 pub(crate) enum VerifyAnyError<L> {
     Bundle(BundleError),
-    Nobody { refused: Vec<(L, VerifyError)> },
+    Nobody {
+        claim: Claim,
+        refused: Vec<(L, VerifyError)>,
+    },
 }
 
 /// Whom a signature is by, and which message it is over.
