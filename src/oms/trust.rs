@@ -3,12 +3,14 @@
 //! Guarantees: a [`Trust`] holds nothing that came from a bundle. Doesn't: say where it came from;
 //! the trust store and the command line do.
 //!
-//! Both types are `non_exhaustive`: certificates and Sigstore identities join as variants.
+//! Both types are `non_exhaustive`: Sigstore identities join as variants.
 
 use std::fmt;
 
 use super::bundle::Method;
+use super::certificate::Anchors;
 use super::key::PublicKey;
+use crate::name::Escaped;
 
 /// Who may have signed.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ use super::key::PublicKey;
 pub enum Trust {
     /// The holder of this key.
     Key(PublicKey),
+    /// Whoever has a certificate for signing that a path leads from to one of these.
+    Certificate(Anchors),
 }
 
 impl Trust {
@@ -23,6 +27,7 @@ impl Trust {
     pub fn method(&self) -> Method {
         match self {
             Self::Key(_) => Method::Key,
+            Self::Certificate(_) => Method::Certificate,
         }
     }
 }
@@ -36,6 +41,15 @@ pub enum Signer {
         /// The key, see [`PublicKey::hint`].
         hint: String,
     },
+    /// The holder of a certificate's key.
+    Certificate {
+        /// The certificate's subject, escaped.
+        subject: Escaped,
+        /// The certificate, see [`super::certificate::Certificate::fingerprint`].
+        fingerprint: String,
+        /// The subject of the trusted certificate at the end of the path, escaped.
+        anchor: Escaped,
+    },
 }
 
 impl Signer {
@@ -43,6 +57,7 @@ impl Signer {
     pub fn method(&self) -> Method {
         match self {
             Self::Key { .. } => Method::Key,
+            Self::Certificate { .. } => Method::Certificate,
         }
     }
 }
@@ -51,6 +66,14 @@ impl fmt::Display for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key { hint } => write!(f, "key {hint}"),
+            Self::Certificate {
+                subject,
+                fingerprint,
+                anchor,
+            } => write!(
+                f,
+                "certificate \"{subject}\" (SHA-256 {fingerprint}) under \"{anchor}\""
+            ),
         }
     }
 }

@@ -1,0 +1,99 @@
+//! Who a bundle says has signed it, for people to read.
+//!
+//! Guarantees: everything here is safe to show. Doesn't: prove any of it. A claim is what whoever
+//! wrote the file wants to be believed, so what it says is compared with what the publisher says
+//! elsewhere before anybody is trusted.
+
+use std::fmt;
+
+use super::bundle::{Material, Method};
+use super::certificate::Certificate;
+use crate::name::Escaped;
+
+/// Who a bundle says has signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Claim {
+    /// The holder of a key.
+    Key {
+        /// The key, see [`super::key::PublicKey::hint`], escaped. Older bundles name none.
+        hint: Option<Escaped>,
+    },
+    /// The holder of a certificate.
+    Certificate {
+        /// The signer's certificate; `None` if it is malformed.
+        leaf: Option<Certificate>,
+        /// The issuer that the last certificate names, escaped: mostly who would have to be trusted.
+        issuer: Option<Escaped>,
+    },
+    /// An identity that Sigstore vouches for.
+    Sigstore,
+}
+
+impl Claim {
+    /// What the material of a bundle says.
+    pub fn of(material: &Material) -> Self {
+        match material {
+            Material::Key { hint } => Self::Key {
+                hint: hint.as_deref().map(Escaped::bounded),
+            },
+            Material::Certificate { chain } => {
+                let decode = |der: Option<&Vec<u8>>| Certificate::from_der(der?).ok();
+                Self::Certificate {
+                    leaf: decode(chain.first()),
+                    issuer: decode(chain.last()).map(|last| last.issuer().clone()),
+                }
+            }
+            Material::Sigstore { .. } => Self::Sigstore,
+        }
+    }
+
+    /// The method that the bundle was signed with.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Key { .. } => Method::Key,
+            Self::Certificate { .. } => Method::Certificate,
+            Self::Sigstore => Method::Sigstore,
+        }
+    }
+
+    /// The command that would trust whoever is claimed. Words in capitals are for the user to fill
+    /// in: a bundle holds neither the key nor the certificate that would have to be trusted, and if
+    /// it did, it would be that of whoever wrote the bundle.
+    pub fn trust_command(&self) -> String {
+        let how = match self {
+            Self::Key { .. } => "--public-key PEM",
+            Self::Certificate { .. } => "--certificate-chain PEM",
+            Self::Sigstore => "--identity ID --identity-provider URL",
+        };
+        format!("model-fs trust add NAME {how}")
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { hint: Some(hint) } => write!(f, "key {hint}"),
+            Self::Key { hint: None } => f.write_str("a key that the bundle does not name"),
+            Self::Certificate {
+                leaf: Some(leaf),
+                issuer,
+            } => {
+                write!(
+                    f,
+                    "certificate \"{}\" (SHA-256 {}, valid from {} to {})",
+                    leaf.subject(),
+                    leaf.fingerprint(),
+                    leaf.not_before(),
+                    leaf.not_after()
+                )?;
+                match issuer {
+                    Some(issuer) => write!(f, " under \"{issuer}\""),
+                    None => Ok(()),
+                }
+            }
+            Self::Certificate { leaf: None, .. } => f.write_str("a malformed certificate"),
+            Self::Sigstore => f.write_str("a Sigstore identity"),
+        }
+    }
+}
