@@ -15,17 +15,19 @@
 //! Doesn't: look at any file of the model, or know which names make a sensible directory tree; that
 //! is [`crate::manifest`].
 //!
-//! The method `key` is complete. `certificate` and `sigstore` are recognised, so that an error can
-//! say what a bundle needs; they join as variants of [`trust::Trust`] and [`trust::Signer`] and an
-//! arm in [`verify`], and change nothing else.
+//! The methods `key` and [`sigstore`] are complete. `certificate` is recognised, so that an error can
+//! say what a bundle needs; it joins as a variant of [`trust::Trust`] and [`trust::Signer`] and an
+//! arm in [`verify`], and changes nothing else.
 //!
 //! Every error of these modules says that a signature is invalid, malformed or by somebody else,
-//! save those of [`key`] and [`sign`], which are about the user's own key files.
+//! save those of [`key`], [`sign`] and [`sigstore::trusted_root`], which are about the user's own
+//! files.
 
 pub mod bundle;
 pub mod dsse;
 pub mod key;
 pub mod sign;
+pub mod sigstore;
 pub mod statement;
 pub mod trust;
 pub mod verify;

@@ -3,12 +3,15 @@
 //! Guarantees: a [`Trust`] holds nothing that came from a bundle. Doesn't: say where it came from;
 //! the trust store and the command line do.
 //!
-//! Both types are `non_exhaustive`: certificates and Sigstore identities join as variants.
+//! Both types are `non_exhaustive`: certificates join as variants.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use super::bundle::Method;
 use super::key::PublicKey;
+use super::sigstore::trusted_root::TrustedRoot;
+use crate::name::Escaped;
 
 /// Who may have signed.
 #[derive(Debug, Clone)]
@@ -16,6 +19,15 @@ use super::key::PublicKey;
 pub enum Trust {
     /// The holder of this key.
     Key(PublicKey),
+    /// Whoever a Sigstore instance knew by this identity.
+    Sigstore {
+        /// An email address or a URI, compared as a whole and byte for byte.
+        identity: String,
+        /// The URL of the OpenID Connect provider that vouches for the identity, compared likewise.
+        identity_provider: String,
+        /// The instance.
+        trusted_root: TrustedRoot,
+    },
 }
 
 impl Trust {
@@ -23,6 +35,7 @@ impl Trust {
     pub fn method(&self) -> Method {
         match self {
             Self::Key(_) => Method::Key,
+            Self::Sigstore { .. } => Method::Sigstore,
         }
     }
 }
@@ -36,6 +49,20 @@ pub enum Signer {
         /// The key, see [`PublicKey::hint`].
         hint: String,
     },
+    /// An identity that Sigstore vouches for.
+    Sigstore {
+        /// An email address or a URI.
+        identity: String,
+        /// The URL of the OpenID Connect provider.
+        identity_provider: String,
+        /// The number of the log entry, where the log signed it. The first, if there are several.
+        log_index: Option<u64>,
+        /// When the log took the entry, where the log signed it (Rekor v1). The earliest, if there
+        /// are several.
+        integrated_time: Option<SystemTime>,
+        /// The earliest proved time at which the signature existed: of a log or a time stamp.
+        signed_before: SystemTime,
+    },
 }
 
 impl Signer {
@@ -43,6 +70,7 @@ impl Signer {
     pub fn method(&self) -> Method {
         match self {
             Self::Key { .. } => Method::Key,
+            Self::Sigstore { .. } => Method::Sigstore,
         }
     }
 }
@@ -51,6 +79,17 @@ impl fmt::Display for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key { hint } => write!(f, "key {hint}"),
+            // Whoever chose an identity could not choose what it does to a terminal.
+            Self::Sigstore {
+                identity,
+                identity_provider,
+                ..
+            } => write!(
+                f,
+                "Sigstore identity \"{}\" of \"{}\"",
+                Escaped::bounded(identity),
+                Escaped::bounded(identity_provider)
+            ),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::fmt;
 use super::bundle::{Bundle, BundleError, Material, Method};
 use super::dsse::Envelope;
 use super::key::PublicKey;
+use super::sigstore::{self, SigstoreError};
 use super::statement::{Statement, StatementError};
 use super::trust::{Signer, Trust};
 use crate::name::Escaped;
@@ -60,7 +61,26 @@ pub fn verify(bundle: &[u8], trust: &Trust) -> Result<VerifiedStatement, VerifyE
     let (material, envelope) = Bundle::parse(bundle)?.into_parts();
     let signer = match (trust, &material) {
         (Trust::Key(key), Material::Key { hint }) => verify_key(key, hint.as_deref(), &envelope)?,
-        (Trust::Key(_), Material::Certificate { .. } | Material::Sigstore { .. }) => {
+        (
+            Trust::Sigstore {
+                identity,
+                identity_provider,
+                trusted_root,
+            },
+            Material::Sigstore {
+                certificate,
+                evidence,
+            },
+        ) => sigstore::verify(
+            identity,
+            identity_provider,
+            trusted_root,
+            certificate,
+            evidence,
+            &envelope,
+        )?,
+        (Trust::Key(_), Material::Certificate { .. } | Material::Sigstore { .. })
+        | (Trust::Sigstore { .. }, Material::Key { .. } | Material::Certificate { .. }) => {
             return Err(VerifyError::Method {
                 trusted: trust.method(),
                 found: material.method(),
@@ -121,4 +141,7 @@ pub enum VerifyError {
     /// The signature isn't by that key over that payload.
     #[error("the signature does not match the bundle's payload and the trusted key")]
     Signature,
+    /// Not proved by what Sigstore adds to a signature.
+    #[error(transparent)]
+    Sigstore(#[from] SigstoreError),
 }
