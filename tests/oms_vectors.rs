@@ -150,6 +150,39 @@ fn sigstore_bundles() {
 
         let Ok(manifest) = manifest else { continue };
         verified += 1;
+        let trust = Trust::Sigstore {
+            identity: case.config["verify"]["identity"].as_str().unwrap().into(),
+            identity_provider: case.config["verify"]["identity_provider"]
+                .as_str()
+                .unwrap()
+                .into(),
+            trusted_root: TrustedRoot::public_good(),
+        };
+        for member in [
+            "/inclusionPromise/signedEntryTimestamp",
+            "/inclusionProof/hashes/0",
+            "/inclusionProof/rootHash",
+            "/inclusionProof/checkpoint/envelope",
+            "/canonicalizedBody",
+            "/logId/keyId",
+        ] {
+            let mut forged: Value = serde_json::from_slice(&case.bundle()).unwrap();
+            let member = forged["verificationMaterial"]["tlogEntries"][0]
+                .pointer_mut(member)
+                .unwrap();
+            // Another letter of the same alphabet, well before the padding.
+            let mut text = member.as_str().unwrap().to_owned();
+            let index = text.len() - 12;
+            let other = if &text[index..=index] == "A" {
+                "B"
+            } else {
+                "A"
+            };
+            text.replace_range(index..=index, other);
+            *member = text.into();
+            let forged = VerifiedManifest::verify(forged.to_string().into_bytes(), &trust);
+            assert!(forged.is_err());
+        }
         let Signer::Sigstore { log_index, .. } = manifest.signer() else {
             panic!("{:?}", manifest.signer());
         };

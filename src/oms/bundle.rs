@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
+use super::sigstore::ClaimedIdentity;
 use super::sigstore::evidence::{Evidence, EvidenceError};
 use super::{Few, json_error};
 use crate::name::Escaped;
@@ -108,7 +109,10 @@ impl fmt::Display for Material {
             Self::Key { hint: None } => f.write_str("a key that the bundle does not name"),
             Self::Certificate { chain } if chain.len() == 1 => f.write_str("a certificate"),
             Self::Certificate { chain } => write!(f, "a chain of {} certificates", chain.len()),
-            Self::Sigstore { .. } => f.write_str("a Sigstore identity"),
+            Self::Sigstore { certificate, .. } => match ClaimedIdentity::of(certificate) {
+                Ok(identity) => identity.fmt(f),
+                Err(_) => f.write_str("a Sigstore identity that the certificate does not name"),
+            },
         }
     }
 }

@@ -55,8 +55,7 @@ use sigstore_verify::types::{
 };
 use sigstore_verify::{Error, VerificationPolicy};
 
-pub use self::certificate::CertificateRule;
-use self::certificate::Claims;
+pub use self::certificate::{CertificateRule, ClaimedIdentity};
 use self::evidence::{Evidence, LogEntry};
 pub use self::log::EntryRule;
 use self::trusted_root::{Log, TrustedRoot};
@@ -84,11 +83,11 @@ pub(super) fn verify(
     evidence: &Evidence,
     envelope: &Envelope,
 ) -> Result<Signer, SigstoreError> {
-    let claims = Claims::of(certificate).map_err(SigstoreError::Certificate)?;
-    if claims.identity != identity || claims.issuer != identity_provider {
+    let claims = ClaimedIdentity::of(certificate).map_err(SigstoreError::Certificate)?;
+    if claims.identity != identity || claims.identity_provider != identity_provider {
         return Err(SigstoreError::OtherSigner {
             stated_identity: Escaped::bounded(&claims.identity),
-            stated_provider: Escaped::bounded(&claims.issuer),
+            stated_provider: Escaped::bounded(&claims.identity_provider),
             identity: Escaped::bounded(identity),
             identity_provider: Escaped::bounded(identity_provider),
         });
@@ -141,7 +140,7 @@ pub(super) fn verify(
 
     Ok(Signer::Sigstore {
         identity: claims.identity,
-        identity_provider: claims.issuer,
+        identity_provider: claims.identity_provider,
         log_index: entries
             .iter()
             .find(|(entry, kind, _)| log::proves_index(entry, *kind))

@@ -23,7 +23,7 @@ pub enum Trust {
     Sigstore {
         /// An email address or a URI, compared as a whole and byte for byte.
         identity: String,
-        /// The URL of the OpenID Connect provider that vouches for the identity, compared likewise.
+        /// The URL of the OIDC provider that vouches for the identity, compared likewise.
         identity_provider: String,
         /// The instance.
         trusted_root: TrustedRoot,
@@ -53,7 +53,7 @@ pub enum Signer {
     Sigstore {
         /// An email address or a URI.
         identity: String,
-        /// The URL of the OpenID Connect provider.
+        /// The URL of the OIDC provider.
         identity_provider: String,
         /// The number of the log entry, where the log signed it. The first, if there are several.
         log_index: Option<u64>,

@@ -1,7 +1,7 @@
 //! What a Sigstore certificate says about its holder (Fulcio, "Certificate specification" and
 //! "OID information").
 //!
-//! Guarantees: [`Claims`] are unambiguous. The certificate names one subject, as an email address or
+//! Guarantees: a [`ClaimedIdentity`] is unambiguous. The certificate names one subject, as an email address or
 //! a URI; one issuer, the same in both extensions where it has both; none of them empty. Its key may
 //! sign.
 //!
@@ -10,12 +10,16 @@
 //! several names, prefers the newer issuer extension whatever the older one says, and doesn't look
 //! at the key usage.
 
+use std::fmt;
+
 use x509_cert::Certificate;
 use x509_cert::der::asn1::Utf8StringRef;
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::der::{self, Decode};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{KeyUsage, SubjectAltName};
+
+use crate::name::Escaped;
 
 /// The issuer as bare UTF-8 text. Deprecated by Fulcio, and still in every certificate of 2025.
 const ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.1");
@@ -25,23 +29,38 @@ const ISSUER_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57
 
 /// Who holds the key of a certificate, as the certificate says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Claims {
-    /// An email address or a URI.
-    pub(super) identity: String,
-    /// The URL of the OpenID Connect provider that vouched for the identity.
-    pub(super) issuer: String,
+pub struct ClaimedIdentity {
+    /// An email address or a URI. Hostile text.
+    pub identity: String,
+    /// The URL of the OIDC provider that vouched for the identity. Hostile text.
+    pub identity_provider: String,
 }
 
-impl Claims {
+impl ClaimedIdentity {
     /// Reads the claims of a leaf certificate in DER.
-    pub(super) fn of(certificate: &[u8]) -> Result<Self, CertificateRule> {
+    ///
+    /// # Errors
+    /// A [`CertificateRule`] if the certificate doesn't say clearly who holds its key.
+    pub fn of(certificate: &[u8]) -> Result<Self, CertificateRule> {
         let certificate =
             Certificate::from_der(certificate).map_err(|_| CertificateRule::Malformed)?;
         check_key_usage(&certificate)?;
         Ok(Self {
             identity: identity(&certificate)?,
-            issuer: issuer(&certificate)?,
+            identity_provider: issuer(&certificate)?,
         })
+    }
+}
+
+impl fmt::Display for ClaimedIdentity {
+    /// For people, escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Sigstore identity \"{}\" of \"{}\"",
+            Escaped::bounded(&self.identity),
+            Escaped::bounded(&self.identity_provider)
+        )
     }
 }
 
