@@ -1081,23 +1081,35 @@ fn what_is_signed_must_be_a_statement() {
     }
 }
 
-/// A payload that nobody trusted signed is not parsed, however large what it would parse to.
+/// A payload is parsed once it is known to be signed by somebody trusted, and not before: the error
+/// is about the signer or the signature, though the payload is nothing at all.
 #[test]
 fn nothing_is_parsed_for_strangers() {
-    let instance = Instance::new();
-    let mut signing = Signing::new(&instance, Kind::Dsse);
-    let many = vec!["{\"\":0}"; 1 << 20].join(",");
-    signing.payload = format!(r#"{{"predicate":[{many}]}}"#).into_bytes();
-    let stranger = Instance::new();
-    let bundle = signing.bundle();
-    let error = rejected(&bundle, &stranger.trust());
-    assert!(!matches!(error, SigstoreError::Statement(_)), "{error}");
-    let mut forged = bundle;
-    forged.payload.push(b' ');
-    assert_eq!(
-        rejected(&forged, &instance.trust()),
-        SigstoreError::Signature
-    );
+    let (instance, other) = (Instance::new(), Instance::new());
+    for kind in Kind::ALL {
+        let mut signing = Signing::new(&instance, kind);
+        signing.payload = b"not JSON".to_vec();
+        let bundle = signing.bundle();
+        let error = rejected(&bundle, &instance.trust());
+        assert!(matches!(error, SigstoreError::Statement(_)), "{error}");
+
+        let mut root = instance.trusted_root();
+        root["certificateAuthorities"] = other.trusted_root()["certificateAuthorities"].clone();
+        let error = rejected(&bundle, &trust(&root, IDENTITY, ISSUER));
+        assert!(matches!(error, SigstoreError::Chain(_)), "{error}");
+
+        let mut forged = bundle.clone();
+        flip(&mut forged.entries[0]["inclusionProof"]["hashes"][0]);
+        let error = rejected(&forged, &instance.trust());
+        assert!(matches!(error, SigstoreError::Log(_)), "{error}");
+
+        let mut forged = bundle;
+        forged.payload.push(b' ');
+        assert_eq!(
+            rejected(&forged, &instance.trust()),
+            SigstoreError::Signature
+        );
+    }
 }
 
 #[test]
@@ -1151,6 +1163,135 @@ fn another_instance_knows_nobody_here() {
             assert_eq!(result.is_err(), needed, "{kind:?} {part}");
         }
     }
+}
+
+/// What `sigstore-verify` accepts and we don't. Where it becomes stricter, this fails, and the table
+/// in `oms::sigstore` is out of date.
+#[test]
+fn what_only_we_check() {
+    use sigstore_verify::trust_root::TrustedRoot;
+    use sigstore_verify::types::{Bundle, Sha256Hash};
+    use sigstore_verify::{VerificationPolicy, Verifier};
+
+    let crate_accepts = |parts: &Parts, root: &Value| {
+        let root = TrustedRoot::from_json(&root.to_string()).unwrap();
+        let bundle = Bundle::from_json(&parts.to_value().to_string()).unwrap();
+        let payload: Value = serde_json::from_slice(&parts.payload).unwrap();
+        let digest = payload["subject"][0]["digest"]["sha256"].as_str().unwrap();
+        let verified = Verifier::new(&root)
+            .unwrap()
+            .verify(
+                Sha256Hash::from_hex(digest).unwrap(),
+                &bundle,
+                &VerificationPolicy::new(IDENTITY, ISSUER),
+            )
+            .unwrap();
+        assert!(verified.tlog_verified() && verified.sct_verified());
+    };
+    let only_we = |what: &str, parts: &Parts, root: &Value| {
+        let result = check(&parts.to_json(), &trust(root, IDENTITY, ISSUER));
+        assert!(result.is_err(), "{what}");
+        crate_accepts(parts, root);
+    };
+    let instance = Instance::new();
+    let root = instance.trusted_root();
+
+    let bent: [(&str, fn(&mut Signing<'_>)); 5] = [
+        ("no key usage", |s| s.remove_extension(KEY_USAGE)),
+        ("key usage", |s| {
+            *s.extension(KEY_USAGE) = Extension::key_usage(0b0000_0100);
+        }),
+        ("two names", |s| {
+            let (ours, other) = (IDENTITY.as_bytes(), b"other@example.org");
+            s.extension(SAN).value = seq(&[&tlv(0x81, ours), &tlv(0x81, other)]);
+        }),
+        ("two providers", |s| {
+            s.extension(ISSUER_V1_OID).value = b"https://other.example".to_vec();
+        }),
+        ("a name of another kind first", |s| {
+            let (ours, other) = (IDENTITY.as_bytes(), b"example.org");
+            s.extension(SAN).value = seq(&[&tlv(0x82, other), &tlv(0x81, ours)]);
+        }),
+    ];
+    for (what, bend) in bent {
+        let mut signing = Signing::new(&instance, Kind::Dsse);
+        bend(&mut signing);
+        only_we(what, &signing.bundle(), &root);
+    }
+
+    let signing = Signing::new(&instance, Kind::Dsse);
+    let honest = signing.bundle();
+    crate_accepts(&honest, &root);
+    let log_body = |kind| {
+        body(
+            kind,
+            &honest.certificate,
+            &honest.signature,
+            &honest.payload,
+        )
+    };
+    let with = |entry: Value| Parts {
+        entries: vec![entry],
+        ..honest.clone()
+    };
+
+    let mut unproved = honest.clone();
+    unproved.entries.push(honest.entries[0].clone());
+    let second = unproved.entries[1].as_object_mut().unwrap();
+    second.remove("inclusionProof");
+    second.remove("inclusionPromise");
+    only_we("an entry that nothing proves", &unproved, &root);
+
+    let logged = log_body(Kind::Dsse);
+    let mut entry = Entry::new(&instance, Kind::Dsse, &logged, signing.time);
+    let mut leaves = entry.leaves.clone();
+    leaves[entry.position] = der::sha256(&[&[0], &entry.body[..]].concat());
+    let head = root_of(&leaves);
+    let mut other_log = entry.to_json();
+    other_log["inclusionProof"]["checkpoint"]["envelope"] =
+        checkpoint(&instance.rekor_v2, leaves.len(), &head).into();
+    only_we("the checkpoint of another log", &with(other_log), &root);
+
+    let mut other_size = entry.to_json();
+    other_size["inclusionProof"]["checkpoint"]["envelope"] =
+        checkpoint(&instance.rekor, leaves.len() + 1, &head).into();
+    only_we("a checkpoint of another size", &with(other_size), &root);
+
+    let mut renamed = logged.clone();
+    renamed["kind"] = "rekord".into();
+    entry.body = renamed.to_string().into_bytes();
+    only_we("a body of another kind", &with(entry.to_json()), &root);
+
+    let mut signing = Signing::new(&instance, Kind::Intoto);
+    let mut swapped = signing.bundle();
+    signing.certificate.serial += 1;
+    swapped.certificate = signing.certified();
+    only_we("another certificate of the same key", &swapped, &root);
+
+    let signing = Signing::new(&instance, Kind::HashedRekord);
+    let mut old_key = root.clone();
+    old_key["tlogs"][1]["publicKey"]["validFor"] =
+        json!({ "start": time(NOW - 9), "end": time(NOW + 4) });
+    only_we("a log key after its time", &signing.bundle(), &old_key);
+
+    let mut instance = Instance::new();
+    let key = Key::p256();
+    let certificate = Certificate {
+        serial: 4,
+        issuer: name("root"),
+        subject: name("authority"),
+        validity: [NOW - 1000, NOW + 4],
+        spki: key.spki(),
+        extensions: vec![Extension::authority(), Extension::key_usage(0b0000_0110)],
+    }
+    .signed(&instance.root.0);
+    instance.authority = (key, certificate);
+    let signing = Signing::new(&instance, Kind::Dsse);
+    only_we(
+        "an expired authority",
+        &signing.bundle(),
+        &instance.trusted_root(),
+    );
 }
 
 /// The wrapping of a time stamp is not signed; all else in these parts is.

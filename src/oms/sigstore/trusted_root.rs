@@ -227,7 +227,7 @@ pub enum TrustedRootError {
     #[error("the trusted root has a malformed certificate")]
     Certificate,
     /// Nothing of a kind, without which every signature would be refused.
-    #[error("the trusted root has no {0}")]
+    #[error("the trusted root has no {0}, and without them no signature can be accepted")]
     Missing(&'static str),
     /// A key or certificate that can't be used, or one log twice. Escaped.
     #[error("the trusted root can not be used: {0}")]
