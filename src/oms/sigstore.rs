@@ -1,11 +1,11 @@
 //! The Sigstore method: a short-lived certificate, and logs that saw it in use (OMS v1.0, "Signing
 //! methods"; Sigstore client specification, "Verification").
 //!
-//! Guarantees: [`verify`] accepts an envelope only if its one signature is by the key of the
-//! bundle's certificate; that certificate is of a trusted authority, for code signing, logged in a
-//! trusted certificate log, and names exactly the trusted identity and identity provider; and every
-//! log entry is proved to be in a trusted log and to be about this envelope, this signature and this
-//! certificate. The certificate was valid at every time that anything in the bundle proves, at
+//! Guarantees: [`super::verify::verify`] accepts an envelope only if its one signature is by the key
+//! of the bundle's certificate; that certificate is of a trusted authority, for code signing, logged
+//! in a trusted certificate log, and names exactly the trusted identity and identity provider; and
+//! every log entry is proved to be in a trusted log and to be about this envelope, this signature and
+//! this certificate. The certificate was valid at every time that anything in the bundle proves, at
 //! least one. No network is used, and the clock only to refuse times in the future. No byte of the
 //! payload is parsed before its signature, by the trusted identity, has held.
 //!
@@ -70,6 +70,7 @@ use self::trusted_root::{Log, TrustedRoot};
 use super::dsse::{Envelope, PAYLOAD_TYPE};
 use super::statement::{Statement, StatementError};
 use super::trust::Signer;
+use crate::digest::Digest;
 use crate::name::Escaped;
 
 /// Stands in for a payload while nothing is known about the signer.
@@ -117,11 +118,9 @@ pub(super) fn verify(
     }
     check_signature(certificate, envelope)?;
 
-    // Now the payload is the signer's. The crate wants the artifact that the statement is about,
-    // which for OMS is the list of digests: `Statement` recomputes the digest over it.
+    // Now the payload is the signer's.
     let payload = envelope.unverified_payload();
-    let root_digest = Statement::parse(payload)?.root_digest();
-    let artifact = Sha256Hash::try_from(root_digest.as_bytes())
+    let artifact = Sha256Hash::try_from(artifact(payload)?.as_bytes())
         .map_err(|_| SigstoreError::Incomplete("the digest of the model"))?;
     let bundle = bundle(material, payload.to_vec(), envelope.signature());
     let verified = root.verifier().verify(artifact, &bundle, &policy)?;
@@ -178,6 +177,12 @@ fn entries<'a>(
             Ok((entry, kind, log))
         })
         .collect()
+}
+
+/// The digest of what the statement is about: for OMS of the list of digests, over which
+/// [`Statement`] has recomputed it.
+fn artifact(payload: &[u8]) -> Result<Digest, StatementError> {
+    Ok(Statement::parse(payload)?.root_digest())
 }
 
 /// Checks that the envelope's signature is by the certificate's key.

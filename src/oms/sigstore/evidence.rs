@@ -4,8 +4,8 @@
 //! Guarantees: [`Evidence`] has at least one log entry; every entry has an inclusion proof and a
 //! checkpoint; nothing is larger than the bounds here.
 //!
-//! Doesn't: check any of it. Log indexes and times are claims until [`super::verify`] has proved
-//! them.
+//! Doesn't: check any of it. Log indexes and times are claims until [`super::super::verify`] has
+//! proved them.
 
 use std::borrow::Cow;
 use std::fmt;
