@@ -1,9 +1,9 @@
 //! What a Sigstore certificate says about its holder (Fulcio, "Certificate specification" and
 //! "OID information").
 //!
-//! Guarantees: a [`ClaimedIdentity`] is unambiguous. The certificate names one subject, as an email address or
-//! a URI; one issuer, the same in both extensions where it has both; none of them empty. Its key may
-//! sign.
+//! Guarantees: a [`ClaimedIdentity`] is unambiguous. The certificate names one subject, as an email
+//! address or a URI; one identity provider, the same in both extensions where it has both; none of
+//! them empty. Its key may sign.
 //!
 //! Doesn't: say that the claims are true. Whether an authority made the certificate, for code
 //! signing and at the right time, is checked by `sigstore-verify`, which itself takes the first of
