@@ -14,6 +14,8 @@ use model_fs::name::FileName;
 use model_fs::oms::bundle::Method;
 use model_fs::oms::certificate::Anchors;
 use model_fs::oms::key::PublicKey;
+use model_fs::oms::sigstore::SigstoreError;
+use model_fs::oms::sigstore::trusted_root::TrustedRoot;
 use model_fs::oms::trust::{Signer, Trust};
 use model_fs::oms::verify::VerifyError;
 use serde_json::Value;
@@ -212,4 +214,100 @@ fn unverified_looks() {
         );
         assert_eq!(unverified.claimed_manifest().files().len(), 2);
     }
+}
+
+#[test]
+fn sigstore_bundles() {
+    let Some(root) = vectors() else { return };
+    let mut verified = 0;
+    for case in Case::all(&root) {
+        if case.config["method"] != "sigstore" {
+            continue;
+        }
+        let verify = |edit: fn(&mut String, &mut String)| {
+            let text = |name: &str| case.config["verify"][name].as_str().unwrap().to_owned();
+            let (mut identity, mut identity_provider) =
+                (text("identity"), text("identity_provider"));
+            edit(&mut identity, &mut identity_provider);
+            let trust = Trust::Sigstore {
+                identity,
+                identity_provider,
+                trusted_root: TrustedRoot::public_good(),
+            };
+            VerifiedManifest::verify(case.bundle(), &trust)
+        };
+        let manifest = verify(|_, _| {});
+        assert_eq!(manifest.is_ok(), case.passes(), "{manifest:?}");
+        let edits: [fn(&mut String, &mut String); 6] = [
+            |identity, _| identity.push('x'),
+            |identity, _| identity.truncate(identity.len() - 1),
+            |identity, _| identity.clear(),
+            |identity, _| identity.make_ascii_uppercase(),
+            |_, provider| provider.push('/'),
+            |identity, provider| std::mem::swap(identity, provider),
+        ];
+        for edit in edits {
+            assert!(matches!(
+                verify(edit),
+                Err(VerifyManifestError::Signature(VerifyError::Sigstore(
+                    SigstoreError::OtherSigner { .. }
+                )))
+            ));
+        }
+        let wrong = VerifiedManifest::verify(case.bundle(), &key(&root, "wrong-key-pub.pem"));
+        assert!(wrong.is_err(), "{}", case.folder.display());
+
+        let Ok(manifest) = manifest else { continue };
+        verified += 1;
+        let trust = Trust::Sigstore {
+            identity: case.config["verify"]["identity"].as_str().unwrap().into(),
+            identity_provider: case.config["verify"]["identity_provider"]
+                .as_str()
+                .unwrap()
+                .into(),
+            trusted_root: TrustedRoot::public_good(),
+        };
+        for member in [
+            "/inclusionPromise/signedEntryTimestamp",
+            "/inclusionProof/hashes/0",
+            "/inclusionProof/rootHash",
+            "/inclusionProof/checkpoint/envelope",
+            "/canonicalizedBody",
+            "/logId/keyId",
+        ] {
+            let mut forged: Value = serde_json::from_slice(&case.bundle()).unwrap();
+            let member = forged["verificationMaterial"]["tlogEntries"][0]
+                .pointer_mut(member)
+                .unwrap();
+            // Another letter of the same alphabet, well before the padding.
+            let mut text = member.as_str().unwrap().to_owned();
+            let index = text.len() - 12;
+            let other = if &text[index..=index] == "A" {
+                "B"
+            } else {
+                "A"
+            };
+            text.replace_range(index..=index, other);
+            *member = text.into();
+            let forged = VerifiedManifest::verify(forged.to_string().into_bytes(), &trust);
+            assert!(forged.is_err());
+        }
+        let Signer::Sigstore { log_index, .. } = manifest.signer() else {
+            panic!("{:?}", manifest.signer());
+        };
+        let bundle: Value = serde_json::from_slice(&case.bundle()).unwrap();
+        let entry = &bundle["verificationMaterial"]["tlogEntries"][0];
+        assert_eq!(
+            log_index.map(|index| index.to_string()).as_deref(),
+            entry["logIndex"].as_str()
+        );
+        for file in manifest.manifest().files() {
+            let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
+            assert_eq!(
+                file.content,
+                SignedContent::Whole(Algorithm::Sha256.hash(&content))
+            );
+        }
+    }
+    assert!(verified >= 2);
 }

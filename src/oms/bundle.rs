@@ -15,10 +15,12 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
+use super::sigstore::ClaimedIdentity;
+use super::sigstore::evidence::{Evidence, EvidenceError};
 use super::{Few, json_error};
 use crate::name::Escaped;
 
@@ -79,11 +81,12 @@ pub enum Material {
         /// DER, the leaf first; at least one.
         chain: Vec<Vec<u8>>,
     },
-    /// A Sigstore certificate. The log entries and time stamps aren't kept: the Sigstore verifier
-    /// reads them from the bundle's own bytes.
+    /// A Sigstore certificate.
     Sigstore {
         /// DER of the leaf.
         certificate: Vec<u8>,
+        /// Log entries and time stamps.
+        evidence: Evidence,
     },
 }
 
@@ -106,7 +109,10 @@ impl fmt::Display for Material {
             Self::Key { hint: None } => f.write_str("a key that the bundle does not name"),
             Self::Certificate { chain } if chain.len() == 1 => f.write_str("a certificate"),
             Self::Certificate { chain } => write!(f, "a chain of {} certificates", chain.len()),
-            Self::Sigstore { .. } => f.write_str("a Sigstore identity"),
+            Self::Sigstore { certificate, .. } => match ClaimedIdentity::of(certificate) {
+                Ok(identity) => identity.fmt(f),
+                Err(_) => f.write_str("a Sigstore identity that the certificate does not name"),
+            },
         }
     }
 }
@@ -181,7 +187,8 @@ impl Bundle {
                     }),
                     ..WireMaterial::default()
                 },
-                Material::Sigstore { certificate } => WireMaterial {
+                // Nothing makes one: log entries are read and not written.
+                Material::Sigstore { certificate, .. } => WireMaterial {
                     certificate: Some(encode(certificate)),
                     ..WireMaterial::default()
                 },
@@ -221,11 +228,10 @@ fn material(raw: RawMaterial<'_>) -> Result<Material, BundleError> {
             }),
         },
         (None, None, Some(certificate)) => {
-            if raw.tlog_entries.is_none_or(|entries| entries.count == 0) {
-                return Err(BundleError::NoLogEntry);
-            }
+            let evidence = Evidence::parse(raw.tlog_entries, raw.timestamp_verification_data)?;
             Ok(Material::Sigstore {
                 certificate: decode_certificate(&certificate)?,
+                evidence,
             })
         }
         _ => Err(BundleError::SeveralMaterials),
@@ -276,7 +282,10 @@ struct RawMaterial<'a> {
     x509_certificate_chain: Option<RawChain<'a>>,
     #[serde(borrow)]
     certificate: Option<RawCertificate<'a>>,
-    tlog_entries: Option<Few<IgnoredAny, 0>>,
+    #[serde(borrow)]
+    tlog_entries: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp_verification_data: Option<&'a RawValue>,
 }
 
 /// `rawBytes` and `keyDetails`, which older bundles have, are a key that the signer chose: unknown
@@ -380,9 +389,9 @@ pub enum BundleError {
     /// A certificate that isn't one; the text says why.
     #[error("a certificate in the bundle {0}")]
     Certificate(&'static str),
-    /// A Sigstore bundle that no log has seen.
-    #[error("the bundle has a Sigstore certificate and no tlogEntries")]
-    NoLogEntry,
+    /// Bad log entries or time stamps.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// No envelope.
     #[error("the bundle has no dsseEnvelope")]
     NoEnvelope,
@@ -489,9 +498,14 @@ mod tests {
                 r#"{{"certificate":{{"rawBytes":"AAAA"}},"tlogEntries":{entries}}}"#
             )))
         };
-        assert_eq!(with("[]"), Err(BundleError::NoLogEntry));
-        assert_eq!(with("null"), Err(BundleError::NoLogEntry));
-        assert_eq!(with("[{}]").unwrap().material().method(), Method::Sigstore);
+        let none = Err(BundleError::Evidence(EvidenceError::NoLogEntry));
+        assert_eq!(with("[]"), none);
+        assert_eq!(with("null"), none);
+        let malformed = with("[{}]").unwrap_err();
+        assert!(matches!(
+            malformed,
+            BundleError::Evidence(EvidenceError::Json(_))
+        ));
     }
 
     #[test]

@@ -15,12 +15,12 @@
 //! Doesn't: look at any file of the model, or know which names make a sensible directory tree; that
 //! is [`crate::manifest`].
 //!
-//! The methods `key` and `certificate` are complete. `sigstore` is recognised, so that an error can
-//! say what a bundle needs; it joins as a variant of [`trust::Trust`] and [`trust::Signer`] and an
-//! arm in [`verify`], and changes nothing else.
+//! The methods are `key`, [`certificate`] and [`sigstore`]. Each is a variant of [`trust::Trust`] and
+//! [`trust::Signer`] and an arm in [`verify`]; a further one changes nothing else.
 //!
 //! Every error of these modules says that a signature is invalid, malformed or by somebody else,
-//! save those of [`key`], [`sign`] and [`trust_store`], which are about the user's own files.
+//! save those of [`key`], [`sign`], [`sigstore::trusted_root`] and [`trust_store`], which are about the
+//! user's own files.
 
 pub mod bundle;
 pub mod certificate;
@@ -29,6 +29,7 @@ pub mod claim;
 pub mod dsse;
 pub mod key;
 pub mod sign;
+pub mod sigstore;
 pub mod statement;
 pub mod trust;
 pub mod trust_store;

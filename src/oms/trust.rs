@@ -3,13 +3,15 @@
 //! Guarantees: a [`Trust`] holds nothing that came from a bundle. Doesn't: say where it came from;
 //! the trust store and the command line do.
 //!
-//! Both types are `non_exhaustive`: Sigstore identities join as variants.
+//! Both types are `non_exhaustive`.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use super::bundle::Method;
 use super::certificate::Anchors;
 use super::key::PublicKey;
+use super::sigstore::trusted_root::TrustedRoot;
 use crate::name::Escaped;
 
 /// Who may have signed.
@@ -20,6 +22,15 @@ pub enum Trust {
     Key(PublicKey),
     /// Whoever has a certificate for signing that a path leads from to one of these.
     Certificate(Anchors),
+    /// Whoever a Sigstore instance knew by this identity.
+    Sigstore {
+        /// An email address or a URI, compared as a whole and byte for byte.
+        identity: String,
+        /// The URL of the OIDC provider that vouches for the identity, compared likewise.
+        identity_provider: String,
+        /// The instance.
+        trusted_root: TrustedRoot,
+    },
 }
 
 impl Trust {
@@ -28,6 +39,7 @@ impl Trust {
         match self {
             Self::Key(_) => Method::Key,
             Self::Certificate(_) => Method::Certificate,
+            Self::Sigstore { .. } => Method::Sigstore,
         }
     }
 }
@@ -50,6 +62,20 @@ pub enum Signer {
         /// The subject of the trusted certificate at the end of the path, escaped.
         anchor: Escaped,
     },
+    /// An identity that Sigstore vouches for.
+    Sigstore {
+        /// An email address or a URI.
+        identity: String,
+        /// The URL of the OIDC provider.
+        identity_provider: String,
+        /// The number of the log entry, where the log signed it. The first, if there are several.
+        log_index: Option<u64>,
+        /// When the log took the entry, where the log signed it (Rekor v1). The earliest, if there
+        /// are several.
+        integrated_time: Option<SystemTime>,
+        /// The earliest proved time at which the signature existed: of a log or a time stamp.
+        signed_before: SystemTime,
+    },
 }
 
 impl Signer {
@@ -58,6 +84,7 @@ impl Signer {
         match self {
             Self::Key { .. } => Method::Key,
             Self::Certificate { .. } => Method::Certificate,
+            Self::Sigstore { .. } => Method::Sigstore,
         }
     }
 }
@@ -73,6 +100,17 @@ impl fmt::Display for Signer {
             } => write!(
                 f,
                 "certificate \"{subject}\" (SHA-256 {fingerprint}) under \"{anchor}\""
+            ),
+            // Whoever chose an identity could not choose what it does to a terminal.
+            Self::Sigstore {
+                identity,
+                identity_provider,
+                ..
+            } => write!(
+                f,
+                "Sigstore identity \"{}\" of \"{}\"",
+                Escaped::bounded(identity),
+                Escaped::bounded(identity_provider)
             ),
         }
     }

@@ -22,6 +22,7 @@ use super::chain::{Path, PathError};
 use super::claim::Claim;
 use super::dsse::{Envelope, legacy_sha256};
 use super::key::{KeyError, PublicKey};
+use super::sigstore::{self, SigstoreError};
 use super::statement::{Statement, StatementError};
 use super::trust::{Signer, Trust};
 use crate::name::Escaped;
@@ -152,6 +153,27 @@ fn check(bundle: &Bundle, trust: &Trust) -> Result<(Signer, Message), VerifyErro
         (Trust::Certificate(anchors), Material::Certificate { chain }) => {
             check_certificate(anchors, chain, envelope)
         }
+        (
+            Trust::Sigstore {
+                identity,
+                identity_provider,
+                trusted_root,
+            },
+            Material::Sigstore {
+                certificate,
+                evidence,
+            },
+        ) => {
+            let signer = sigstore::verify(
+                identity,
+                identity_provider,
+                trusted_root,
+                certificate,
+                evidence,
+                envelope,
+            )?;
+            Ok((signer, Message::Pae))
+        }
         (_, material) => Err(VerifyError::Method {
             trusted: trust.method(),
             found: material.method(),
@@ -259,6 +281,9 @@ pub enum VerifyError {
     /// The signature isn't by that key over that payload.
     #[error("the signature does not match the bundle's payload and the trusted key")]
     Signature,
+    /// Not proved by what Sigstore adds to a signature.
+    #[error(transparent)]
+    Sigstore(#[from] SigstoreError),
 }
 
 #[cfg(test)]

@@ -1,0 +1,358 @@
+//! The authorities of a Sigstore instance (Sigstore `TrustedRoot` v0.1).
+//!
+//! Guarantees: a [`TrustedRoot`] names at least one certificate authority, one certificate log and
+//! one signature log, so that it can vouch for somebody; each with a key that can be used. A
+//! certificate authority or timestamp authority is believed only for times at which each of its
+//! certificates was valid, whatever window the file gives it; `sigstore-verify` itself looks at the
+//! window alone.
+//!
+//! Doesn't: fetch or refresh anything. The public-good instance is the snapshot that came with
+//! `sigstore-verify`; what Sigstore adds later needs a newer release, or a file.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sigstore_verify::Verifier;
+use sigstore_verify::crypto::VerificationKey;
+use sigstore_verify::trust_root::trusted_root::CertChain;
+use sigstore_verify::trust_root::{self, SIGSTORE_PRODUCTION_TRUSTED_ROOT};
+use sigstore_verify::types::TimeRange;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use super::super::json_error;
+use crate::name::Escaped;
+
+/// Largest trusted root file, in bytes. That of the public-good instance has some 7000.
+pub const MAX_TRUSTED_ROOT: usize = 1 << 20;
+
+/// The media types of a trusted root. Later versions of Sigstore name the same format `v0.2`.
+const TRUSTED_ROOT_TYPES: [&str; 3] = [
+    "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+    "application/vnd.dev.sigstore.trustedroot+json;version=0.2",
+    "application/vnd.dev.sigstore.trustedroot.v0.2+json",
+];
+
+/// What other tools call a trust configuration: a trusted root, and where to sign.
+const CLIENT_CONFIG_TYPE: &str = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";
+
+/// The authorities of a Sigstore instance. Cheap to clone.
+#[derive(Clone)]
+pub struct TrustedRoot(Arc<Inner>);
+
+struct Inner {
+    verifier: Verifier,
+    logs: Vec<Log>,
+}
+
+/// A log of signatures.
+pub(super) struct Log {
+    pub(super) id: [u8; 32],
+    pub(super) key: VerificationKey,
+    /// When it took entries.
+    pub(super) valid_for: Option<TimeRange>,
+}
+
+impl TrustedRoot {
+    /// The public-good instance of Sigstore, as known when `sigstore-verify` was released.
+    #[allow(clippy::missing_panics_doc)] // a constant, and a test reads it
+    pub fn public_good() -> Self {
+        static PUBLIC_GOOD: LazyLock<TrustedRoot> = LazyLock::new(|| {
+            TrustedRoot::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
+                .expect("the embedded trusted root is a constant")
+        });
+        PUBLIC_GOOD.clone()
+    }
+
+    /// Reads a `trusted_root.json`, or the trusted root in a client trust configuration.
+    ///
+    /// # Errors
+    /// [`TrustedRootError`] if the file is malformed, larger than [`MAX_TRUSTED_ROOT`] or can't
+    /// vouch for anybody.
+    pub fn from_json(json: &[u8]) -> Result<Self, TrustedRootError> {
+        if json.len() > MAX_TRUSTED_ROOT {
+            return Err(TrustedRootError::TooLarge { found: json.len() });
+        }
+        let malformed = |error: serde_json::Error| TrustedRootError::Json(json_error(&error));
+        let config: RawConfig<'_> = serde_json::from_slice(json).map_err(malformed)?;
+        let root: trust_root::TrustedRoot = match (config.media_type, config.trusted_root) {
+            (media_type, Some(root)) if media_type == CLIENT_CONFIG_TYPE => {
+                serde_json::from_str(root.get()).map_err(malformed)?
+            }
+            _ => serde_json::from_slice(json).map_err(malformed)?,
+        };
+        if !TRUSTED_ROOT_TYPES.contains(&&*root.media_type) {
+            let found = Escaped::bounded(&root.media_type);
+            return Err(TrustedRootError::MediaType(found));
+        }
+        Self::new(root)
+    }
+
+    fn new(mut root: trust_root::TrustedRoot) -> Result<Self, TrustedRootError> {
+        narrow(&mut root.certificate_authorities, |authority| {
+            (&authority.cert_chain, &mut authority.valid_for)
+        })?;
+        narrow(&mut root.timestamp_authorities, |authority| {
+            (&authority.cert_chain, &mut authority.valid_for)
+        })?;
+        for (found, wanted) in [
+            (
+                root.certificate_authorities.len(),
+                "certificateAuthorities that were ever valid",
+            ),
+            (root.ctlogs.len(), "ctlogs"),
+            (root.tlogs.len(), "tlogs"),
+        ] {
+            if found == 0 {
+                return Err(TrustedRootError::Missing(wanted));
+            }
+        }
+        let unusable = |text: &dyn fmt::Display| {
+            TrustedRootError::Unusable(Escaped::bounded(&text.to_string()))
+        };
+        // Refuses keys that it can't use, and logs that share an identifier.
+        let verifier = Verifier::new(&root).map_err(|error| unusable(&error))?;
+        let logs = root
+            .tlogs
+            .iter()
+            .map(|log| {
+                Ok(Log {
+                    id: log
+                        .log_id
+                        .key_id
+                        .as_bytes()
+                        .try_into()
+                        .map_err(|error| unusable(&error))?,
+                    key: VerificationKey::from_spki(&log.public_key.raw_bytes)
+                        .map_err(|error| unusable(&error))?,
+                    valid_for: log.public_key.valid_for,
+                })
+            })
+            .collect::<Result<_, TrustedRootError>>()?;
+        Ok(Self(Arc::new(Inner { verifier, logs })))
+    }
+
+    pub(super) fn verifier(&self) -> &Verifier {
+        &self.0.verifier
+    }
+
+    pub(super) fn log(&self, id: &[u8; 32]) -> Option<&Log> {
+        self.0.logs.iter().find(|log| &log.id == id)
+    }
+}
+
+impl fmt::Debug for TrustedRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logs: Vec<_> = self.0.logs.iter().map(|log| hex::encode(log.id)).collect();
+        f.debug_struct("TrustedRoot")
+            .field("logs", &logs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Narrows the window of each authority to the times at which all of its certificates were valid,
+/// and leaves out those for which there is no such time.
+fn narrow<T>(
+    authorities: &mut Vec<T>,
+    parts: impl Fn(&mut T) -> (&CertChain, &mut Option<TimeRange>),
+) -> Result<(), TrustedRootError> {
+    let mut valid = Vec::with_capacity(authorities.len());
+    for mut authority in authorities.drain(..) {
+        let (chain, window) = parts(&mut authority);
+        for certificate in &chain.certificates {
+            let lifetime =
+                lifetime(certificate.raw_bytes.as_bytes()).ok_or(TrustedRootError::Certificate)?;
+            *window = Some(window.map_or(lifetime, |window| intersect(window, lifetime)));
+        }
+        if window.is_none_or(|window| window.end.is_none_or(|end| window.start <= end)) {
+            valid.push(authority);
+        }
+    }
+    *authorities = valid;
+    Ok(())
+}
+
+fn lifetime(certificate: &[u8]) -> Option<TimeRange> {
+    let validity = Certificate::from_der(certificate)
+        .ok()?
+        .tbs_certificate
+        .validity;
+    let at = |time: x509_cert::time::Time| {
+        let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok()?;
+        Timestamp::from_second(seconds).ok()
+    };
+    Some(TimeRange::new(
+        at(validity.not_before)?,
+        Some(at(validity.not_after)?),
+    ))
+}
+
+fn intersect(a: TimeRange, b: TimeRange) -> TimeRange {
+    let end = match (a.end, b.end) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    TimeRange::new(a.start.max(b.start), end)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawConfig<'a> {
+    media_type: String,
+    #[serde(borrow)]
+    trusted_root: Option<&'a RawValue>,
+}
+
+/// A trusted root that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustedRootError {
+    /// Larger than [`MAX_TRUSTED_ROOT`].
+    #[error("the trusted root has {found} bytes, at most {MAX_TRUSTED_ROOT} are allowed")]
+    TooLarge {
+        /// Bytes found.
+        found: usize,
+    },
+    /// Not JSON, or not of this form. Escaped.
+    #[error("the file is not a Sigstore trusted root: {0}")]
+    Json(Escaped),
+    /// Another media type.
+    #[error(
+        "the mediaType \"{0}\" is not that of a Sigstore trusted root or client trust configuration"
+    )]
+    MediaType(Escaped),
+    /// A certificate that isn't one.
+    #[error("the trusted root has a malformed certificate")]
+    Certificate,
+    /// Nothing of a kind, without which every signature would be refused.
+    #[error("the trusted root has no {0}, and without them no signature can be accepted")]
+    Missing(&'static str),
+    /// A key or certificate that can't be used, or one log twice. Escaped.
+    #[error("the trusted root can not be used: {0}")]
+    Unusable(Escaped),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(edit: impl FnOnce(&mut serde_json::Value)) -> Result<TrustedRoot, TrustedRootError> {
+        let mut root = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        edit(&mut root);
+        TrustedRoot::from_json(root.to_string().as_bytes())
+    }
+
+    #[test]
+    fn the_embedded_root_can_be_used() {
+        let root = TrustedRoot::public_good();
+        // Rekor v1 and the first log of Rekor v2.
+        assert!(root.0.logs.len() >= 2);
+        assert!(format!("{root:?}").contains("c0d23d6ad406973f"));
+    }
+
+    #[test]
+    fn client_trust_configurations_hold_a_root() {
+        let config = |root: &str| {
+            TrustedRoot::from_json(
+                format!(
+                    r#"{{"mediaType":"{CLIENT_CONFIG_TYPE}","trustedRoot":{root},"signingConfig":{{}}}}"#
+                )
+                .as_bytes(),
+            )
+        };
+        assert!(config(SIGSTORE_PRODUCTION_TRUSTED_ROOT).is_ok());
+        assert!(matches!(config("{}"), Err(TrustedRootError::Json(_))));
+        assert!(matches!(
+            config("null"),
+            Err(TrustedRootError::MediaType(_))
+        ));
+    }
+
+    #[test]
+    fn names_the_broken_rule() {
+        assert!(edited(|_| {}).is_ok());
+        for missing in ["certificateAuthorities", "ctlogs", "tlogs"] {
+            for edit in [serde_json::json!([]), serde_json::Value::Null] {
+                let error = edited(|root| match edit {
+                    serde_json::Value::Null => {
+                        root.as_object_mut().unwrap().remove(missing);
+                    }
+                    empty => root[missing] = empty,
+                })
+                .unwrap_err();
+                let TrustedRootError::Missing(named) = error else {
+                    panic!("{error}");
+                };
+                assert!(named.starts_with(missing));
+            }
+        }
+        // Timestamps are optional: Rekor v1 has times of its own.
+        assert!(edited(|root| root["timestampAuthorities"] = serde_json::json!([])).is_ok());
+        assert!(matches!(
+            edited(|root| root["mediaType"] = "application/json".into()),
+            Err(TrustedRootError::MediaType(_))
+        ));
+        assert!(matches!(
+            edited(|root| root["tlogs"][0]["publicKey"]["rawBytes"] = "AAAA".into()),
+            Err(TrustedRootError::Unusable(_))
+        ));
+        assert!(matches!(
+            edited(|root| root["tlogs"][0]["logId"]["keyId"] = "AAAA".into()),
+            Err(TrustedRootError::Unusable(_))
+        ));
+        assert!(matches!(
+            edited(|root| {
+                let log = root["tlogs"][0].clone();
+                root["tlogs"].as_array_mut().unwrap().push(log);
+            }),
+            Err(TrustedRootError::Unusable(_))
+        ));
+        assert_eq!(
+            edited(|root| {
+                root["certificateAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"] =
+                    "AAAA".into();
+            })
+            .unwrap_err(),
+            TrustedRootError::Certificate
+        );
+        for text in ["", "{}", "[]", "{\"mediaType\":1}", "\u{0}"] {
+            assert!(matches!(
+                TrustedRoot::from_json(text.as_bytes()),
+                Err(TrustedRootError::Json(_))
+            ));
+        }
+        let found = MAX_TRUSTED_ROOT + 1;
+        assert_eq!(
+            TrustedRoot::from_json(&vec![b' '; found]).unwrap_err(),
+            TrustedRootError::TooLarge { found }
+        );
+    }
+
+    #[test]
+    fn authorities_are_believed_while_their_certificates_are_valid() {
+        // Valid for one second after its only certificate has expired.
+        let mut root: trust_root::TrustedRoot =
+            serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        let authority = &mut root.certificate_authorities[0];
+        let expiry = lifetime(authority.cert_chain.certificates[0].raw_bytes.as_bytes())
+            .unwrap()
+            .end
+            .unwrap();
+        let after = expiry + jiff::SignedDuration::from_secs(1);
+        authority.valid_for = Some(TimeRange::new(expiry, Some(after)));
+        let parts = |a: &mut trust_root::CertificateAuthority| -> (CertChain, Option<TimeRange>) {
+            (a.cert_chain.clone(), a.valid_for)
+        };
+        let mut authorities = vec![authority.clone()];
+        narrow(&mut authorities, |a| (&a.cert_chain, &mut a.valid_for)).unwrap();
+        let (_, window) = parts(&mut authorities[0]);
+        assert_eq!(window, Some(TimeRange::new(expiry, Some(expiry))));
+
+        authority.valid_for = Some(TimeRange::new(after, None));
+        let mut authorities = vec![authority.clone()];
+        narrow(&mut authorities, |a| (&a.cert_chain, &mut a.valid_for)).unwrap();
+        assert!(authorities.is_empty());
+    }
+}
