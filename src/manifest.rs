@@ -22,8 +22,7 @@ pub use self::content::{ShardDigests, SignedContent};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Escaped, FileName, NameError};
 use crate::oms::bundle::{Bundle, BundleError, Material};
-use crate::oms::key::PrivateKey;
-use crate::oms::sign::{self, Compat, SignError};
+use crate::oms::sign::{self, Compat, SignError, Signing};
 pub use crate::oms::statement::Serialization;
 use crate::oms::statement::{
     Draft, Resource, Statement, StatementError, is_decimal, root_digest_of,
@@ -333,7 +332,11 @@ impl Manifest {
     ///
     /// # Errors
     /// [`SignError`] if the key fails or the file would be too large for a verifier.
-    pub fn sign(&self, key: &PrivateKey, compat: Compat) -> Result<Vec<u8>, SignError> {
+    pub fn sign<'a>(
+        &self,
+        signing: impl Into<Signing<'a>>,
+        compat: Compat,
+    ) -> Result<Vec<u8>, SignError> {
         let draft = Draft {
             subject_name: &self.subject_name,
             serialization: self.serialization,
@@ -342,7 +345,7 @@ impl Manifest {
             ignore_paths: self.ignore_paths.iter().map(FileName::as_str).collect(),
             resources: self.resources(),
         };
-        sign::sign(&draft, key, compat)
+        sign::sign(&draft, signing.into(), compat)
     }
 }
 
@@ -540,7 +543,7 @@ impl UnverifiedManifest {
     /// model.
     pub fn parse_without_verifying(bundle: &[u8]) -> Result<Self, VerifyManifestError> {
         let bundle = Bundle::parse(bundle)?;
-        let statement = Statement::parse(bundle.envelope().unverified_payload())?;
+        let statement = Statement::parse_any(bundle.envelope().unverified_payload())?;
         let manifest = Manifest::from_statement(statement)?;
         let (material, _) = bundle.into_parts();
         Ok(Self { manifest, material })

@@ -12,6 +12,7 @@ use model_fs::manifest::{
 };
 use model_fs::name::FileName;
 use model_fs::oms::bundle::Method;
+use model_fs::oms::certificate::Anchors;
 use model_fs::oms::key::PublicKey;
 use model_fs::oms::sigstore::SigstoreError;
 use model_fs::oms::sigstore::trusted_root::TrustedRoot;
@@ -102,6 +103,57 @@ fn key_bundles() {
                 file.content,
                 SignedContent::Whole(Algorithm::Sha256.hash(&content))
             );
+        }
+    }
+    assert!(verified >= 2);
+}
+
+#[test]
+fn certificate_bundles() {
+    let Some(root) = vectors() else { return };
+    let anchors = |name: &str| {
+        let pem = fs::read(root.join("keys").join(name)).unwrap();
+        Trust::Certificate(Anchors::from_pem([pem]).unwrap())
+    };
+    let mut verified = 0;
+    for case in Case::all(&root) {
+        if case.config["method"] != "certificate" {
+            continue;
+        }
+        let shown = case.folder.display();
+        let pem = case.config["verify"]["cert_chain"][0].as_str().unwrap();
+        let pem = Path::new(pem).file_name().unwrap().to_str().unwrap();
+        let result = VerifiedManifest::verify(case.bundle(), &anchors(pem));
+        assert_eq!(result.is_ok(), case.passes(), "{shown}: {result:?}");
+        let wrong = VerifiedManifest::verify(case.bundle(), &anchors("wrong-ca-cert.pem"));
+        assert!(wrong.is_err(), "{shown}");
+        let key = VerifiedManifest::verify(case.bundle(), &key(&root, "signing-key-pub.pem"));
+        assert!(key.is_err(), "{shown}");
+
+        match result {
+            Ok(manifest) => {
+                verified += 1;
+                assert!(
+                    matches!(manifest.signer(), Signer::Certificate { anchor, .. }
+                    if anchor.to_string() == "CN=root-ca")
+                );
+                for file in manifest.manifest().files() {
+                    let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
+                    assert_eq!(
+                        file.content,
+                        SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                    );
+                }
+                assert_eq!(manifest.manifest().files().len(), 2);
+                // The issuer may be trusted without its root, and so may the signer alone.
+                for name in ["int-ca-cert.pem", "signing-key-cert.pem"] {
+                    VerifiedManifest::verify(case.bundle(), &anchors(name)).unwrap();
+                }
+            }
+            Err(error) => assert!(
+                error.to_string().contains("expired at 2020-01-02"),
+                "{error}"
+            ),
         }
     }
     assert!(verified >= 2);
@@ -247,26 +299,15 @@ fn unverified_looks() {
     for case in Case::all(&root) {
         let name = case.folder.file_name().unwrap().to_str().unwrap();
         let result = UnverifiedManifest::parse_without_verifying(&case.bundle());
-        match name {
-            "key-simple-wrong-mediatype_fail" => {
-                assert!(result.unwrap_err().to_string().contains("mediaType"));
-            }
-            "historical-v0.2.0-certificate" => {
-                assert!(
-                    result
-                        .unwrap_err()
-                        .to_string()
-                        .contains("model signing 0.2")
-                );
-            }
-            _ => {
-                let unverified = result.unwrap();
-                assert_eq!(
-                    unverified.claimed_material().method().name(),
-                    case.config["method"].as_str().unwrap()
-                );
-                assert_eq!(unverified.claimed_manifest().files().len(), 2);
-            }
+        if name == "key-simple-wrong-mediatype_fail" {
+            assert!(result.unwrap_err().to_string().contains("mediaType"));
+            continue;
         }
+        let unverified = result.unwrap();
+        assert_eq!(
+            unverified.claimed_material().method().name(),
+            case.config["method"].as_str().unwrap()
+        );
+        assert_eq!(unverified.claimed_manifest().files().len(), 2);
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::name::NameRule;
+use crate::oms::key::PrivateKey;
 use crate::oms::sign::sign_payload;
 use crate::oms::statement::MAX_IGNORE_PATHS;
 
@@ -180,11 +181,6 @@ fn statement_rules() {
             "/predicateType",
             json!("https://model_signing/signature/v2.0"),
             "predicateType",
-        ),
-        (
-            "/predicateType",
-            json!("https://model_signing/Digests/v0.1"),
-            "model signing 0.2",
         ),
         ("/subject", json!([]), "has 0 subjects, exactly one"),
         ("/subject/0/name", json!(""), "subject has an empty name"),

@@ -2,12 +2,15 @@
 //!
 //! Guarantees: an [`Envelope`] has the payload type of in-toto statements and exactly one signature.
 //! [`Pae`] is the one message that its signature is made and checked over: the payload type and the
-//! payload bytes *as decoded*, each with its length.
+//! payload bytes *as decoded*, each with its length. [`legacy_sha256`] is the digest of the message
+//! that releases before 1.0 signed instead; the two never are the same message, whatever the
+//! payloads, since they differ in the sixth byte.
 //!
 //! Doesn't: check the signature; [`super::verify`] does.
 
 use std::borrow::Cow;
 
+use aws_lc_rs::digest as message_digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -118,6 +121,54 @@ impl<'a> Pae<'a> {
     }
 }
 
+/// The SHA-256 of what releases before 1.0 signed, by a mistake: `DSSEV1` with a capital V, and the
+/// payload as Python's `repr` shows bytes (`b'…'`, with escapes). That form is one-to-one.
+///
+/// Hashed piece by piece: it may have four times the size of the payload.
+pub(super) fn legacy_sha256(payload: &[u8]) -> message_digest::Digest {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    // Python prefers single quotes, and takes double ones to save escapes.
+    let quote = if payload.contains(&b'\'') && !payload.contains(&b'"') {
+        b'"'
+    } else {
+        b'\''
+    };
+    let mut context = message_digest::Context::new(&message_digest::SHA256);
+    let header = format!(
+        "DSSEV1 {} {PAYLOAD_TYPE} {} b",
+        PAYLOAD_TYPE.len(),
+        payload.len()
+    );
+    context.update(header.as_bytes());
+    context.update(&[quote]);
+    let mut piece = Vec::with_capacity(4 * LEGACY_PIECE);
+    for bytes in payload.chunks(LEGACY_PIECE) {
+        piece.clear();
+        for &byte in bytes {
+            match byte {
+                b'\t' => piece.extend_from_slice(b"\\t"),
+                b'\n' => piece.extend_from_slice(b"\\n"),
+                b'\r' => piece.extend_from_slice(b"\\r"),
+                b'\\' => piece.extend_from_slice(b"\\\\"),
+                _ if byte == quote => piece.extend_from_slice(&[b'\\', byte]),
+                b' '..=b'~' => piece.push(byte),
+                _ => piece.extend_from_slice(&[
+                    b'\\',
+                    b'x',
+                    HEX[usize::from(byte >> 4)],
+                    HEX[usize::from(byte & 15)],
+                ]),
+            }
+        }
+        context.update(&piece);
+    }
+    context.update(&[quote]);
+    context.finish()
+}
+
+/// Bytes of payload that are hashed at a time.
+const LEGACY_PIECE: usize = 16 << 10;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawEnvelope<'a> {
@@ -195,6 +246,47 @@ mod tests {
     fn pae_is_that_of_the_specification() {
         let pae = Pae::new(b"hello").parts().concat();
         assert_eq!(pae, b"DSSEv1 28 application/vnd.in-toto+json 5 hello");
+    }
+
+    /// What Python 3 gives for `hashlib.sha256(f"DSSEV1 28 {TYPE} {len(p)} {p}".encode())`.
+    #[test]
+    fn legacy_pae_is_that_of_python() {
+        let all: Vec<u8> = (0..=255).collect();
+        let long: Vec<u8> = (0..LEGACY_PIECE)
+            .flat_map(|_| [b'"', 0xff, b'\n'])
+            .collect();
+        for (payload, sha256) in [
+            (
+                b"".as_slice(),
+                "ea77ae42e61d6e1f799bda01400d454288ce26fa38acbd743d029329378ddcef",
+            ),
+            (
+                b"plain",
+                "93ee61f3b70b144c956ddf210cc009cf384e4dbd5509ac711199185ce0046fa3",
+            ),
+            (
+                b"it's",
+                "af761de2058e7f11a3a91e0e4166b294eb1c2dd95fa85a3945a5dff3b9b0e248",
+            ),
+            (
+                b"{\"a\": 1}\n",
+                "fb6f2cafa37c5a1ad86d0a7ccda548e5f882dd7cbac38b817feba409f40d271d",
+            ),
+            (
+                b"it's \"both\"",
+                "235bd15fe42b5cd4dfa999d26b188aad7f741eaf3d26c79a27c008efd47d9427",
+            ),
+            (
+                &all,
+                "11b5c7bf135665b42ca405c6e12e2f51200c9d9cc8ca03ac1473dc151cd67bd8",
+            ),
+            (
+                &long,
+                "9d74825106cf1a383e418a6f7211800fc6221f3473cb5b31d24b745e4c234ee1",
+            ),
+        ] {
+            assert_eq!(hex::encode(legacy_sha256(payload)), sha256, "{payload:?}");
+        }
     }
 
     #[test]

@@ -14,9 +14,10 @@ use aes::cipher::{BlockDecryptMut, KeyIvInit};
 use aws_lc_rs::digest as message_digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1,
-    ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, KeyPair as _, ParsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA256_ASN1,
+    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA256_ASN1,
+    ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
+    EcdsaVerificationAlgorithm, KeyPair as _, ParsedPublicKey,
 };
 use md5::{Digest as _, Md5};
 use pkcs8::pkcs5::pbes2::Kdf;
@@ -39,9 +40,11 @@ pub const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
 /// Most passes over that memory.
 pub const MAX_SCRYPT_PARALLELIZATION: u16 = 16;
 
-const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+pub(super) const ID_EC_PUBLIC_KEY: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+pub(super) const RSA_ENCRYPTION: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+pub(super) const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// The curves of OMS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,15 @@ impl Curve {
             Self::P256 => ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7"),
             Self::P384 => ObjectIdentifier::new_unwrap("1.3.132.0.34"),
             Self::P521 => ObjectIdentifier::new_unwrap("1.3.132.0.35"),
+        }
+    }
+
+    /// As releases before 1.0 signed: with SHA-256 whatever the curve.
+    fn legacy_verification(self) -> &'static EcdsaVerificationAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_ASN1,
+            Self::P384 => &ECDSA_P384_SHA256_ASN1,
+            Self::P521 => &ECDSA_P521_SHA256_ASN1,
         }
     }
 
@@ -168,6 +180,20 @@ impl PublicKey {
     pub fn verify(&self, message: &[&[u8]], signature: &[u8]) -> Result<(), SignatureMismatch> {
         self.key
             .verify_digest_sig(&self.curve.hash(message), signature)
+            .map_err(|_| SignatureMismatch)
+    }
+
+    /// Verifies an ECDSA signature in DER as releases before 1.0 made them, given the SHA-256 of the
+    /// message, which they took whatever the curve.
+    pub(super) fn verify_legacy(
+        &self,
+        sha256: &message_digest::Digest,
+        signature: &[u8],
+    ) -> Result<(), SignatureMismatch> {
+        let der: PublicKeyX509Der<'_> = self.key.as_der().map_err(|_| SignatureMismatch)?;
+        ParsedPublicKey::new(self.curve.legacy_verification(), der.as_ref())
+            .map_err(|_| SignatureMismatch)?
+            .verify_digest_sig(sha256, signature)
             .map_err(|_| SignatureMismatch)
     }
 }
@@ -295,7 +321,7 @@ impl PrivateKey {
         self.pair
             .sign_digest(&self.public.curve.hash(message))
             .map(|signature| signature.as_ref().to_vec())
-            .map_err(|_| SigningFailed)
+            .map_err(|_| SigningFailed(Escaped::new("the cryptographic library refused")))
     }
 }
 
@@ -306,9 +332,9 @@ impl fmt::Debug for PrivateKey {
 }
 
 /// No signature could be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the private key could not sign")]
-pub struct SigningFailed;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the private key could not sign: {0}")]
+pub struct SigningFailed(pub Escaped);
 
 /// The blocks of a PEM file.
 fn blocks(pem: &[u8]) -> Result<Vec<pem::Pem>, KeyError> {
@@ -319,7 +345,7 @@ fn blocks(pem: &[u8]) -> Result<Vec<pem::Pem>, KeyError> {
 }
 
 /// What a file has instead of the wanted block.
-fn found(blocks: &[pem::Pem]) -> Escaped {
+pub(super) fn found(blocks: &[pem::Pem]) -> Escaped {
     if blocks.is_empty() {
         return Escaped::new("no PEM block");
     }
@@ -327,7 +353,8 @@ fn found(blocks: &[pem::Pem]) -> Escaped {
     Escaped::bounded(&tags.join(", "))
 }
 
-fn curve(
+/// The curve of a key with this algorithm identifier.
+pub(super) fn curve(
     algorithm: ObjectIdentifier,
     parameters: Option<ObjectIdentifier>,
 ) -> Result<Curve, KeyError> {

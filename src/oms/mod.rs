@@ -15,15 +15,15 @@
 //! Doesn't: look at any file of the model, or know which names make a sensible directory tree; that
 //! is [`crate::manifest`].
 //!
-//! The methods `key` and [`sigstore`] are complete. `certificate` is recognised, so that an error can
-//! say what a bundle needs; it joins as a variant of [`trust::Trust`] and [`trust::Signer`] and an
-//! arm in [`verify`], and changes nothing else.
+//! The methods `key`, [`certificate`] and [`sigstore`] are complete.
 //!
 //! Every error of these modules says that a signature is invalid, malformed or by somebody else,
 //! save those of [`key`], [`sign`] and [`sigstore::trusted_root`], which are about the user's own
 //! files.
 
 pub mod bundle;
+pub mod certificate;
+pub mod chain;
 pub mod dsse;
 pub mod key;
 pub mod sign;

@@ -7,6 +7,10 @@
 //! Doesn't: check a signature, or look into names. Names, duplicates and shard ranges are rules
 //! about resources together, and [`crate::manifest`] checks them.
 //!
+//! The format of release 0.2 (`predicateType` [`PREDICATE_TYPE_V0`]) lists files as subjects and says
+//! nothing else. [`Statement::parse_legacy`] reads it and nothing but it, [`Statement::parse`]
+//! anything but it: which one is right depends on how the payload was signed. It is never written.
+//!
 //! Accepted, because published bundles have it: resources in any order, a `shard_size` written as
 //! `100.0`, the algorithm of a shard written as `sha256-sharded-100`, an unused `shard_size` or
 //! `null` with the method `files`, no `allow_symlinks` (taken as false), unknown members anywhere.
@@ -30,7 +34,10 @@ pub const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 const PREDICATE_TYPE_V1: &str = "https://model_signing/signature/v1.";
 
 /// The `predicateType` of releases before 1.0.
-const PREDICATE_TYPE_V0: &str = "https://model_signing/Digests/v0.1";
+pub const PREDICATE_TYPE_V0: &str = "https://model_signing/Digests/v0.1";
+
+/// The subject's name of statements that have none. The Python reference takes the same.
+pub const LEGACY_SUBJECT_NAME: &str = "compat-undefined-not-present";
 
 /// Most resources in one statement. Each takes over 100 bytes of a payload, so hardly more fit into
 /// a bundle of [`super::bundle::MAX_BUNDLE`] bytes.
@@ -163,6 +170,58 @@ impl<'a> Statement<'a> {
             ignore_paths: ignore_paths.items,
             resources,
         })
+    }
+
+    /// Validates a payload in the format of release 0.2: each subject is a file and the SHA-256 of
+    /// its content. The root digest is computed, and the name is [`LEGACY_SUBJECT_NAME`].
+    ///
+    /// # Errors
+    /// A [`StatementError`] that says which rule is broken, and by which subject.
+    pub fn parse_legacy(payload: &'a [u8]) -> Result<Self, StatementError> {
+        let raw: RawLegacyStatement<'a> = serde_json::from_slice(payload)
+            .map_err(|error| StatementError::Json(json_error(&error)))?;
+        if raw.statement_type != STATEMENT_TYPE {
+            return Err(StatementError::Type(Escaped::bounded(&raw.statement_type)));
+        }
+        if raw.predicate_type != PREDICATE_TYPE_V0 {
+            return Err(StatementError::NotLegacy(Escaped::bounded(
+                &raw.predicate_type,
+            )));
+        }
+        if raw.subject.count > MAX_RESOURCES {
+            return Err(StatementError::Resources {
+                found: raw.subject.count,
+            });
+        }
+        if raw.subject.items.is_empty() {
+            return Err(StatementError::NoResources);
+        }
+        let resources = raw
+            .subject
+            .items
+            .into_iter()
+            .map(legacy_resource)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            subject_name: Cow::Borrowed(LEGACY_SUBJECT_NAME),
+            root_digest: root_digest_of(resources.iter().map(|resource| &resource.digest)),
+            serialization: Serialization::Files,
+            hash: Algorithm::Sha256,
+            allow_symlinks: false,
+            ignore_paths: Vec::new(),
+            resources,
+        })
+    }
+
+    /// Validates a payload in either format.
+    ///
+    /// # Errors
+    /// As the other two have them.
+    pub(crate) fn parse_any(payload: &'a [u8]) -> Result<Self, StatementError> {
+        match Self::parse(payload) {
+            Err(StatementError::Legacy) => Self::parse_legacy(payload),
+            other => other,
+        }
     }
 
     /// The signer's name for the model. Informational and hostile; never empty.
@@ -300,6 +359,32 @@ fn unexpected_algorithm(found: &str, hash: Algorithm) -> ResourceRule {
     }
 }
 
+fn legacy_resource(subject: RawLegacySubject<'_>) -> Result<Resource<'_>, StatementError> {
+    // The member is called `sha256` whatever was hashed; the annotation tells.
+    let hashed = subject
+        .annotations
+        .and_then(|annotations| annotations.actual_hash_algorithm);
+    let digest = match (hashed.as_deref(), subject.digest.sha256) {
+        (None | Some("file-sha256" | "sha256"), Some(digest)) => {
+            Digest::from_hex(Algorithm::Sha256, &digest).map_err(ResourceRule::Digest)
+        }
+        (None | Some("file-sha256" | "sha256"), None) => Err(ResourceRule::NoDigest),
+        (Some(other), _) => Err(ResourceRule::LegacyAlgorithm {
+            found: Escaped::bounded(other),
+        }),
+    };
+    match digest {
+        Ok(digest) => Ok(Resource {
+            name: subject.name,
+            digest,
+        }),
+        Err(rule) => Err(StatementError::Resource {
+            name: Escaped::bounded(&subject.name),
+            rule,
+        }),
+    }
+}
+
 /// SHA-256 over the raw digests one after the other (OMS v1.0, "Subject").
 pub fn root_digest_of<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
     let mut hasher = Algorithm::Sha256.hasher();
@@ -390,6 +475,32 @@ struct RawDigests {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawLegacyStatement<'a> {
+    #[serde(rename = "_type", borrow)]
+    statement_type: Cow<'a, str>,
+    #[serde(borrow)]
+    predicate_type: Cow<'a, str>,
+    #[serde(borrow)]
+    subject: Few<RawLegacySubject<'a>, MAX_RESOURCES>,
+}
+
+#[derive(Deserialize)]
+struct RawLegacySubject<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    digest: RawDigests,
+    #[serde(borrow)]
+    annotations: Option<RawAnnotations<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawAnnotations<'a> {
+    #[serde(borrow)]
+    actual_hash_algorithm: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
 struct RawPredicate<'a> {
     #[serde(borrow)]
     resources: Option<Few<RawResource<'a>, MAX_RESOURCES>>,
@@ -474,9 +585,15 @@ pub enum StatementError {
     /// Another `predicateType`.
     #[error("the statement's predicateType is \"{0}\", not \"{PREDICATE_TYPE_V1}<minor>\"")]
     PredicateType(Escaped),
-    /// The `predicateType` of releases before 1.0.
-    #[error("the statement is in the format of model signing 0.2, which is not supported")]
+    /// The `predicateType` of releases before 1.0, signed as later ones do.
+    #[error("the statement is in the format of model signing 0.2 and not signed as 0.2 did")]
     Legacy,
+    /// Another `predicateType`, signed as releases before 1.0 did.
+    #[error(
+        "the statement is signed as model signing 0.2 did, so its predicateType \
+         must be \"{PREDICATE_TYPE_V0}\", not \"{0}\""
+    )]
+    NotLegacy(Escaped),
     /// Not exactly one subject.
     #[error("the statement has {found} subjects, exactly one is allowed")]
     Subjects {
@@ -557,6 +674,15 @@ pub enum ResourceRule {
         /// The statement's.
         hash: Algorithm,
     },
+    /// A legacy subject that was hashed in a way that has no verifier any more.
+    #[error("its actual_hash_algorithm is \"{found}\", not file-sha256")]
+    LegacyAlgorithm {
+        /// The algorithm as written.
+        found: Escaped,
+    },
+    /// A legacy subject without `digest.sha256`.
+    #[error("it has no sha256 digest")]
+    NoDigest,
     /// A malformed digest.
     #[error(transparent)]
     Digest(DigestError),

@@ -3,12 +3,13 @@
 //! Guarantees: a [`Trust`] holds nothing that came from a bundle. Doesn't: say where it came from;
 //! the trust store and the command line do.
 //!
-//! Both types are `non_exhaustive`: certificates join as variants.
+//! Both types are `non_exhaustive`.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use super::bundle::Method;
+use super::certificate::Anchors;
 use super::key::PublicKey;
 use super::sigstore::trusted_root::TrustedRoot;
 use crate::name::Escaped;
@@ -19,6 +20,8 @@ use crate::name::Escaped;
 pub enum Trust {
     /// The holder of this key.
     Key(PublicKey),
+    /// Whoever has a certificate for signing that a path leads from to one of these.
+    Certificate(Anchors),
     /// Whoever a Sigstore instance knew by this identity.
     Sigstore {
         /// An email address or a URI, compared as a whole and byte for byte.
@@ -35,6 +38,7 @@ impl Trust {
     pub fn method(&self) -> Method {
         match self {
             Self::Key(_) => Method::Key,
+            Self::Certificate(_) => Method::Certificate,
             Self::Sigstore { .. } => Method::Sigstore,
         }
     }
@@ -48,6 +52,15 @@ pub enum Signer {
     Key {
         /// The key, see [`PublicKey::hint`].
         hint: String,
+    },
+    /// The holder of a certificate's key.
+    Certificate {
+        /// The certificate's subject, escaped.
+        subject: Escaped,
+        /// The certificate, see [`super::certificate::Certificate::fingerprint`].
+        fingerprint: String,
+        /// The subject of the trusted certificate at the end of the path, escaped.
+        anchor: Escaped,
     },
     /// An identity that Sigstore vouches for.
     Sigstore {
@@ -70,6 +83,7 @@ impl Signer {
     pub fn method(&self) -> Method {
         match self {
             Self::Key { .. } => Method::Key,
+            Self::Certificate { .. } => Method::Certificate,
             Self::Sigstore { .. } => Method::Sigstore,
         }
     }
@@ -79,6 +93,14 @@ impl fmt::Display for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key { hint } => write!(f, "key {hint}"),
+            Self::Certificate {
+                subject,
+                fingerprint,
+                anchor,
+            } => write!(
+                f,
+                "certificate \"{subject}\" (SHA-256 {fingerprint}) under \"{anchor}\""
+            ),
             // Whoever chose an identity could not choose what it does to a terminal.
             Self::Sigstore {
                 identity,

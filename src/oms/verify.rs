@@ -4,14 +4,23 @@
 //! payload, and only [`verify`] makes one. The bytes that the signature is checked over are the
 //! bytes that are kept.
 //!
+//! Releases before 1.0 signed another message, by a mistake ([`super::dsse`]). It is tried where the
+//! regular one doesn't hold, before a byte of the payload is parsed; what was signed in this way may
+//! only be a statement of the old `predicateType`. The other way round, a statement of the old type
+//! under a regular signature comes from no release of the methods `key` and `certificate`, and is
+//! refused; with Sigstore, 0.2 signed so.
+//!
 //! Doesn't: say that these bytes are a sensible statement ([`VerifiedStatement::parse`] tells) or
 //! that any file has the signed content.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use super::bundle::{Bundle, BundleError, Material, Method};
-use super::dsse::Envelope;
-use super::key::PublicKey;
+use super::certificate::{Anchors, Certificate, CertificateError};
+use super::chain::{Path, PathError};
+use super::dsse::{Envelope, legacy_sha256};
+use super::key::{KeyError, PublicKey};
 use super::sigstore::{self, SigstoreError};
 use super::statement::{Statement, StatementError};
 use super::trust::{Signer, Trust};
@@ -22,15 +31,39 @@ pub struct VerifiedStatement {
     // Private, and filled in by `verify` alone: whoever holds one of these holds signed bytes.
     payload: Vec<u8>,
     signer: Signer,
+    message: Message,
+}
+
+/// Which message a signature is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Message {
+    /// The PAE of DSSE.
+    Pae,
+    /// That of releases before 1.0.
+    LegacyPae,
 }
 
 impl VerifiedStatement {
+    /// Only for what [`check`] has just said of this very bundle.
+    fn new(bundle: Bundle, signer: Signer, message: Message) -> Self {
+        let (_, envelope) = bundle.into_parts();
+        Self {
+            payload: envelope.into_unverified_payload(),
+            signer,
+            message,
+        }
+    }
+
     /// The statement that was signed.
     ///
     /// # Errors
     /// [`StatementError`] if what was signed breaks a rule of OMS.
     pub fn parse(&self) -> Result<Statement<'_>, StatementError> {
-        Statement::parse(&self.payload)
+        match (self.message, self.signer.method()) {
+            (Message::LegacyPae, _) => Statement::parse_legacy(&self.payload),
+            (Message::Pae, Method::Sigstore) => Statement::parse_any(&self.payload),
+            (Message::Pae, Method::Key | Method::Certificate) => Statement::parse(&self.payload),
+        }
     }
 
     /// Who signed it.
@@ -58,9 +91,61 @@ impl fmt::Debug for VerifiedStatement {
 /// [`VerifyError`] if the file is malformed, signed by another method or another signer, or not as
 /// it was signed.
 pub fn verify(bundle: &[u8], trust: &Trust) -> Result<VerifiedStatement, VerifyError> {
-    let (material, envelope) = Bundle::parse(bundle)?.into_parts();
-    let signer = match (trust, &material) {
-        (Trust::Key(key), Material::Key { hint }) => verify_key(key, hint.as_deref(), &envelope)?,
+    let bundle = Bundle::parse(bundle)?;
+    let (signer, message) = check(&bundle, trust)?;
+    Ok(VerifiedStatement::new(bundle, signer, message))
+}
+
+/// Verifies the bytes of a signature file, which are decoded once, against everybody who is trusted.
+///
+/// # Errors
+/// [`VerifyAnyError`] if the file is malformed or by none of them.
+pub(crate) fn verify_any<'a, L>(
+    bundle: &[u8],
+    trusted: impl IntoIterator<Item = (L, &'a Trust)>,
+) -> Result<VerifiedByAny<L>, VerifyAnyError<L>> {
+    let bundle = Bundle::parse(bundle).map_err(VerifyAnyError::Bundle)?;
+    let (mut signers, mut refused, mut first) = (Vec::new(), Vec::new(), None);
+    for (label, trust) in trusted {
+        match check(&bundle, trust) {
+            Ok((signer, message)) => {
+                first.get_or_insert_with(|| (signer.clone(), message));
+                signers.push((label, signer));
+            }
+            Err(error) => refused.push((label, error)),
+        }
+    }
+    match first {
+        Some((signer, message)) => Ok(VerifiedByAny {
+            statement: VerifiedStatement::new(bundle, signer, message),
+            signers,
+        }),
+        None => Err(VerifyAnyError::Nobody { refused }),
+    }
+}
+
+/// A payload that at least one of those who were asked about signed.
+pub(crate) struct VerifiedByAny<L> {
+    /// The payload; its signer is the first.
+    pub(crate) statement: VerifiedStatement,
+    /// Each of them, with the label that came along.
+    pub(crate) signers: Vec<(L, Signer)>,
+}
+
+/// A signature file that is malformed, or by none of those who were asked about.
+pub(crate) enum VerifyAnyError<L> {
+    Bundle(BundleError),
+    Nobody { refused: Vec<(L, VerifyError)> },
+}
+
+/// Whom a signature is by, and which message it is over.
+fn check(bundle: &Bundle, trust: &Trust) -> Result<(Signer, Message), VerifyError> {
+    let envelope = bundle.envelope();
+    match (trust, bundle.material()) {
+        (Trust::Key(key), Material::Key { hint }) => check_key(key, hint.as_deref(), envelope),
+        (Trust::Certificate(anchors), Material::Certificate { chain }) => {
+            check_certificate(anchors, chain, envelope)
+        }
         (
             Trust::Sigstore {
                 identity,
@@ -77,27 +162,22 @@ pub fn verify(bundle: &[u8], trust: &Trust) -> Result<VerifiedStatement, VerifyE
             trusted_root,
             certificate,
             evidence,
-            &envelope,
-        )?,
-        (Trust::Key(_), Material::Certificate { .. } | Material::Sigstore { .. })
-        | (Trust::Sigstore { .. }, Material::Key { .. } | Material::Certificate { .. }) => {
-            return Err(VerifyError::Method {
-                trusted: trust.method(),
-                found: material.method(),
-            });
-        }
-    };
-    Ok(VerifiedStatement {
-        payload: envelope.into_unverified_payload(),
-        signer,
-    })
+            envelope,
+        )
+        .map(|signer| (signer, Message::Pae))
+        .map_err(VerifyError::from),
+        (_, material) => Err(VerifyError::Method {
+            trusted: trust.method(),
+            found: material.method(),
+        }),
+    }
 }
 
-fn verify_key(
+fn check_key(
     key: &PublicKey,
     hint: Option<&str>,
     envelope: &Envelope,
-) -> Result<Signer, VerifyError> {
+) -> Result<(Signer, Message), VerifyError> {
     // The hint only makes for a better message: the signature decides.
     if let Some(hint) = hint
         && hint != key.hint()
@@ -107,11 +187,48 @@ fn verify_key(
             trusted: key.hint().to_owned(),
         });
     }
-    key.verify(&envelope.pae().parts(), envelope.signature())
-        .map_err(|_| VerifyError::Signature)?;
-    Ok(Signer::Key {
-        hint: key.hint().to_owned(),
-    })
+    let message = check_signature(key, envelope)?;
+    let hint = key.hint().to_owned();
+    Ok((Signer::Key { hint }, message))
+}
+
+fn check_certificate(
+    anchors: &Anchors,
+    chain: &[Vec<u8>],
+    envelope: &Envelope,
+) -> Result<(Signer, Message), VerifyError> {
+    let chain = chain
+        .iter()
+        .map(|der| Certificate::from_der(der))
+        .collect::<Result<Vec<_>, _>>()?;
+    // A bundle has at least one.
+    let (leaf, others) = chain.split_first().ok_or(BundleError::EmptyChain)?;
+    let path = Path::find(leaf, others, anchors, SystemTime::now())?;
+    let key = leaf.public_key().map_err(|error| VerifyError::SignerKey {
+        subject: leaf.subject().clone(),
+        error,
+    })?;
+    let message = check_signature(&key, envelope)?;
+    let anchor = path.certificates().last().unwrap_or(leaf);
+    let signer = Signer::Certificate {
+        subject: leaf.subject().clone(),
+        fingerprint: leaf.fingerprint().to_owned(),
+        anchor: anchor.subject().clone(),
+    };
+    Ok((signer, message))
+}
+
+/// Checks the signature of an envelope with a key that is believed.
+fn check_signature(key: &PublicKey, envelope: &Envelope) -> Result<Message, VerifyError> {
+    let signature = envelope.signature();
+    if key.verify(&envelope.pae().parts(), signature).is_ok() {
+        return Ok(Message::Pae);
+    }
+    let sha256 = legacy_sha256(envelope.unverified_payload());
+    match key.verify_legacy(&sha256, signature) {
+        Ok(()) => Ok(Message::LegacyPae),
+        Err(_) => Err(VerifyError::Signature),
+    }
 }
 
 /// A signature file that doesn't verify.
@@ -138,6 +255,21 @@ pub enum VerifyError {
         /// The hint of the trusted key.
         trusted: String,
     },
+    /// A certificate of the bundle can't be read.
+    #[error("the bundle's certificates: {0}")]
+    Certificate(#[from] CertificateError),
+    /// No path leads from the signer's certificate to a trusted one.
+    #[error("the signer's certificate is not trusted: {0}")]
+    Path(#[from] PathError),
+    /// The signer's certificate is for a key that OMS doesn't sign with.
+    #[error("certificate \"{subject}\": {error}")]
+    SignerKey {
+        /// The certificate's subject, escaped.
+        subject: Escaped,
+        /// What is wrong with its key.
+        #[source]
+        error: KeyError,
+    },
     /// The signature isn't by that key over that payload.
     #[error("the signature does not match the bundle's payload and the trusted key")]
     Signature,
@@ -145,3 +277,6 @@ pub enum VerifyError {
     #[error(transparent)]
     Sigstore(#[from] SigstoreError),
 }
+
+#[cfg(test)]
+mod tests;
