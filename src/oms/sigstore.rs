@@ -179,10 +179,19 @@ fn entries<'a>(
         .collect()
 }
 
-/// The digest of what the statement is about: for OMS of the list of digests, over which
-/// [`Statement`] has recomputed it.
+/// The digest of a subject of the statement. In OMS that is of the list of digests, over which
+/// [`Statement`] has recomputed it; in statements of release 0.2 each file is a subject.
 fn artifact(payload: &[u8]) -> Result<Digest, StatementError> {
-    Ok(Statement::parse(payload)?.root_digest())
+    match Statement::parse(payload) {
+        Err(StatementError::Legacy) => {
+            let statement = Statement::parse_legacy(payload)?;
+            let first = statement.resources().first();
+            first
+                .map(|resource| resource.digest)
+                .ok_or(StatementError::NoResources)
+        }
+        statement => Ok(statement?.root_digest()),
+    }
 }
 
 /// Checks that the envelope's signature is by the certificate's key.

@@ -1081,6 +1081,31 @@ fn what_is_signed_must_be_a_statement() {
     }
 }
 
+/// Release 0.2 signed a list of subjects; with Sigstore, as everybody else does.
+#[test]
+fn statements_of_release_0_2() {
+    let instance = Instance::new();
+    let subject = |name: &str, content: &[u8]| json!({ "name": name, "digest": { "sha256": hex::encode(der::sha256(content)) } });
+    for kind in Kind::ALL {
+        let mut signing = Signing::new(&instance, kind);
+        signing.payload = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [subject("a", b"one"), subject("b", b"two")],
+            "predicateType": "https://model_signing/Digests/v0.1",
+            "predicate": {},
+        })
+        .to_string()
+        .into_bytes();
+        let bundle = signing.bundle();
+        let manifest = VerifiedManifest::verify(bundle.to_json(), &instance.trust()).unwrap();
+        assert_eq!(manifest.manifest().files().len(), 2);
+        let mut forged = bundle;
+        forged.payload.push(b' ');
+        let error = rejected(&forged, &instance.trust());
+        assert_eq!(error, SigstoreError::Signature);
+    }
+}
+
 /// A payload is parsed once it is known to be signed by somebody trusted, and not before: the error
 /// is about the signer or the signature, though the payload is nothing at all.
 #[test]
