@@ -11,9 +11,13 @@
 //! | words | [`digest`], [`name`], [`chunk`] |
 //! | OMS: bundle, envelope, statement, signatures | [`oms`] |
 //! | the validated list of resources | [`manifest`] |
+//! | verified reading: chunk tables, index store, sources, reader | [`reading`] |
+//! | the file system, knowing nothing of FUSE | [`fs`] |
+//! | the kernel: FUSE session, mount, unmount | [`kernel`] |
 //!
-//! Only a checked signature makes a [`manifest::VerifiedManifest`], and the file system accepts
-//! nothing else.
+//! Two types carry the security argument. Only a checked signature makes a
+//! [`manifest::VerifiedManifest`], and the file system accepts nothing else. Only the reader makes
+//! [`reading::VerifiedBytes`], and a reply accepts nothing else.
 //!
 //! [oms]: https://github.com/ossf/model-signing-spec
 

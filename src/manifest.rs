@@ -285,6 +285,17 @@ impl Manifest {
             && self.file(path.as_str()).is_none()
     }
 
+    /// Whether any file is listed beneath `directory`.
+    pub fn lists_within(&self, directory: &FileName) -> bool {
+        let prefix = format!("{}/", directory.as_str());
+        let first = self
+            .files
+            .partition_point(|file| file.name.as_str() < prefix.as_str());
+        self.files
+            .get(first)
+            .is_some_and(|file| file.name.as_str().starts_with(&prefix))
+    }
+
     /// Whether a path is one of `ignore_paths` or beneath one.
     fn is_recorded_ignored(&self, path: &str) -> bool {
         if self.ignore_paths.is_empty() {

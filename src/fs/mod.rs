@@ -6,6 +6,8 @@
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
 mod errno;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod workers;
 
@@ -19,7 +21,7 @@ pub use self::tree::{Node, ROOT, Tree};
 use self::workers::Workers;
 use crate::manifest::SignedContent;
 use crate::name::FileName;
-use crate::reading::{Found, OpenFile, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
+use crate::reading::{OpenFile, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
@@ -83,6 +85,7 @@ pub struct FileSystem {
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
     size_changed: OnceLock<SizeChanged>,
+    mount_facts: OnceLock<serde_json::Value>,
 }
 
 /// Extended attributes, all of them read-only (`xattr(7)`, user namespace).
@@ -114,10 +117,7 @@ impl FileSystem {
         let claimed = manifest
             .files()
             .iter()
-            .map(|file| match scan.entries.get(&file.name) {
-                Some(Found::File { len }) => *len,
-                Some(Found::Other(_)) | None => 0,
-            })
+            .map(|file| scan.len_of(&file.name).unwrap_or(0))
             .collect();
         let FsOptions {
             workers,
@@ -143,6 +143,7 @@ impl FileSystem {
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             size_changed: OnceLock::new(),
+            mount_facts: OnceLock::new(),
             reader,
         })
     }
@@ -156,6 +157,11 @@ impl FileSystem {
     /// than the claimed one. Only the first call counts.
     pub fn on_size_changed(&self, notify: impl Fn(u64) + Send + Sync + 'static) {
         let _ = self.size_changed.set(Box::new(notify));
+    }
+
+    /// Adds what only whoever mounts knows to the status, under `mount`. Only the first call counts.
+    pub fn set_mount_facts(&self, facts: serde_json::Value) {
+        let _ = self.mount_facts.set(facts);
     }
 
     /// The inode of `name` in `parent`.
@@ -391,6 +397,7 @@ impl FileSystem {
             .map(Violation::to_string)
             .collect();
         serde_json::json!({
+            "mount": self.mount_facts.get(),
             "signer": manifest.signer().to_string(),
             "root_digest": manifest.manifest().root_digest().to_string(),
             "files": self.claimed.len(),

@@ -46,6 +46,9 @@ pub struct Tree {
 impl Tree {
     /// The tree of a manifest's files, with the signature file at `signature` unless that name is
     /// taken.
+    ///
+    /// # Panics
+    /// For more than 2³² names, of which a manifest is bounded to have far fewer.
     pub fn new(manifest: &Manifest, signature: Option<&FileName>) -> Self {
         let mut tree = Self {
             inodes: vec![Inode {
@@ -208,4 +211,81 @@ impl Tree {
 
 const fn ino_of(at: u32) -> u64 {
     at as u64 + ROOT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::reading::testing::{Memory, sign};
+
+    fn tree(names: &[&str], signature: &str) -> Tree {
+        let source = Memory::default();
+        for name in names {
+            source.put(name, name.as_bytes());
+        }
+        let manifest = sign(&source, Algorithm::Blake3, None, false);
+        Tree::new(manifest.manifest(), FileName::new(signature).ok().as_ref())
+    }
+
+    fn find(tree: &Tree, path: &str) -> Option<u64> {
+        path.split('/')
+            .try_fold(ROOT, |ino, name| tree.lookup(ino, OsStr::new(name)))
+    }
+
+    fn list(tree: &Tree, ino: u64) -> Vec<String> {
+        (0..)
+            .map_while(|position| tree.entry(ino, position))
+            .map(|(_, name)| name.to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn holds_the_signed_names_and_nothing_else() {
+        // Sorted as a whole, "a-b/x" and "a.txt" come between "a" and "a/x".
+        let names = ["a-b/x", "a.txt", "a/x", "a/y/z", "b", "ü/ö"];
+        let tree = tree(&names, "model.sig");
+        for (index, name) in names.iter().enumerate() {
+            let ino = find(&tree, name).unwrap();
+            assert_eq!(tree.node(ino), Some(Node::File(index)), "{name}");
+        }
+        assert_eq!(
+            list(&tree, ROOT),
+            [".", "..", "a", "a-b", "a.txt", "b", "model.sig", "ü"]
+        );
+        assert_eq!(
+            list(&tree, find(&tree, "a").unwrap()),
+            [".", "..", "x", "y"]
+        );
+        for absent in ["c", "a/z", "a/y/z/w", "", "A"] {
+            assert_eq!(find(&tree, absent), None, "{absent}");
+        }
+        assert_eq!(tree.node(0), None);
+        assert_eq!(tree.node(tree.len() as u64 + 1), None);
+        // 6 files, the directories a, a-b, a/y and ü, the root, the signature.
+        assert_eq!(tree.len(), 12);
+    }
+
+    #[test]
+    fn dot_dot_leads_up() {
+        let tree = tree(&["a/b/c"], "model.sig");
+        let (a, b) = (find(&tree, "a").unwrap(), find(&tree, "a/b").unwrap());
+        assert_eq!(tree.entry(b, 1), Some((a, "..")));
+        assert_eq!(tree.entry(a, 1), Some((ROOT, "..")));
+        assert_eq!(tree.entry(ROOT, 1), Some((ROOT, "..")));
+    }
+
+    #[test]
+    fn the_signature_takes_no_signed_name() {
+        let signature = |names: &[&str], name| {
+            let tree = tree(names, name);
+            find(&tree, name).and_then(|ino| tree.node(ino)) == Some(Node::Signature)
+        };
+        assert!(signature(&["a"], "model.sig"));
+        assert!(signature(&["sub/a"], "sub/model.sig"));
+        assert!(signature(&["a"], "new/model.sig"));
+        assert!(!signature(&["model.sig", "a"], "model.sig"));
+        assert!(!signature(&["model.sig/a"], "model.sig"), "a directory");
+        assert!(!signature(&["a"], "a/model.sig"), "beneath a file");
+    }
 }

@@ -1,3 +1,31 @@
-//! The kernel: FUSE.
+//! The kernel: attaching a file system to a directory, serving it, and taking it away again.
+//!
+//! Guarantees: whatever way a session ends, its own mount leaves the namespace, and no other file
+//! system at the same path is touched (as far as the kernel lets a process say which one it means;
+//! see [`session`]). Doesn't: know what is mounted. Everything here but the [`FuseAdaptor`] works
+//! for any [`fuser::Filesystem`].
+
+mod attach;
 mod fuse;
+mod fusermount;
+pub mod mountinfo;
+pub mod options;
+pub mod session;
+pub mod shutdown;
+mod stuck;
+pub mod tuning;
+pub mod unmount;
+
+pub use attach::MountError;
 pub use fuse::FuseAdaptor;
+pub use options::{MountOptions, OptionError};
+pub use session::{MountSession, SessionEnd, SessionError};
+pub use shutdown::{Shutdown, StopHandle};
+pub use tuning::TuningReport;
+pub use unmount::{UnmountError, unmount};
+
+/// The file system type in the mount table, as `findmnt -t` and `fstab` write it.
+pub const FS_TYPE: &str = "fuse.model-fs";
+
+/// What follows `fuse.` in [`FS_TYPE`].
+const SUBTYPE: &str = "model-fs";

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::source::{Source, SourceFile};
+use super::source::{Caching, Source, SourceFile};
 use super::table_file::{MacKey, TableFile};
 use crate::name::FileName;
 
@@ -122,8 +122,12 @@ impl IndexStore {
         }
     }
 
-    /// Keeps a table that has just been proved.
-    pub(super) fn save(&self, table: &TableFile) -> io::Result<()> {
+    /// Keeps a table that has just been proved, by a full pass of our own: what is kept is believed
+    /// later.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn save(&self, table: &TableFile) -> io::Result<()> {
         let path = self.path_of(&table.identity);
         let parent = path.parent().unwrap_or(&self.directory);
         make_directory(parent)?;
@@ -153,18 +157,26 @@ impl std::fmt::Debug for IndexStore {
 /// Guarantees nothing: whoever owns the model owns them. They are useful because BLAKE3 tables
 /// prove themselves against the signed digest.
 pub mod shipped {
+    use std::collections::HashSet;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::{
-        Arc, BufReader, FileName, Path, Source, SourceFile, TableFile, io, write_atomically,
+        Arc, BufReader, Caching, FileName, Path, Source, SourceFile, TableFile, io,
+        write_atomically,
     };
+
+    use crate::manifest::Manifest;
 
     /// The directory beneath the model root that holds them, one file each, and that `sign` puts
     /// into the signed `ignore_paths`.
     pub const DIRECTORY: &str = ".model-fs";
 
+    fn file_name(identity: &[u8; 32]) -> String {
+        format!("{}.table", hex::encode(identity))
+    }
+
     fn relative_path(identity: &[u8; 32]) -> String {
-        format!("{DIRECTORY}/{}.table", hex::encode(identity))
+        format!("{DIRECTORY}/{}", file_name(identity))
     }
 
     /// What the source has for this content, believed by nobody yet.
@@ -192,6 +204,36 @@ pub mod shipped {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
     }
 
+    /// Removes tables beneath `root` that no file of `manifest` has.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove_others(root: &Path, manifest: &Manifest) -> io::Result<()> {
+        let entries = match std::fs::read_dir(root.join(DIRECTORY)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let current: HashSet<String> = manifest
+            .files()
+            .iter()
+            .map(|file| file_name(&file.content.identity()))
+            .collect();
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // Whatever else lies there isn't ours.
+            let is_table = name
+                .strip_suffix(".table")
+                .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+            if is_table && !current.contains(&*name) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a source file from its beginning.
     struct Sequential {
         file: Arc<dyn SourceFile>,
@@ -200,7 +242,7 @@ pub mod shipped {
 
     impl io::Read for Sequential {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let read = self.file.read_at(buffer, self.offset)?;
+            let read = self.file.read_at(buffer, self.offset, Caching::Keep)?;
             self.offset += read as u64;
             Ok(read)
         }

@@ -14,7 +14,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `source` | where bytes come from, untrusted |
+//! | `location`, `source` | where models lie and bytes come from, untrusted |
 //! | `subtree`, `table`, `table_file` | chunk tables, in memory and as files |
 //! | `index_store` | the owner-only store of tables, and those shipped with a model |
 //! | `full_pass` | hashing whole files on all cores |
@@ -30,6 +30,7 @@ pub mod check;
 mod flights;
 pub mod full_pass;
 mod index_store;
+pub mod location;
 pub mod proof;
 mod reader;
 pub mod signing;
@@ -43,12 +44,16 @@ mod violation_log;
 
 pub use index_store::{IndexStore, IndexStoreError, shipped};
 pub use reader::{OpenFile, Reader, ReaderOptions, ReaderStats, Retain};
-pub use source::{Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile};
+pub use source::{
+    Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,
+};
 pub use table::{ChunkTable, Length, MAX_VALUES, TableError};
 pub use table_file::{TableFile, TableFileError};
 pub use verified::VerifiedBytes;
 pub use violation::{ReadError, Violation, ViolationKind};
 pub use violation_log::ViolationLog;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,162 +1,16 @@
 //! The verified read path as a whole, against sources that lie, change and fail.
 
-use std::collections::HashMap;
-use std::io;
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
-use super::signing::{SigningPlan, hash_model};
+use super::testing::{Memory, random, sign};
 use super::*;
 use crate::digest::Algorithm;
-use crate::manifest::{Description, Manifest, Serialization, VerifiedManifest};
-use crate::name::FileName;
-use crate::oms::key::PrivateKey;
-use crate::oms::sign::Compat;
-use crate::oms::trust::Trust;
-
-/// Files in memory that tests change under the reader.
-#[derive(Default)]
-struct Memory {
-    files: Mutex<HashMap<String, Arc<MemoryFile>>>,
-    reads: Arc<AtomicU64>,
-}
-
-struct MemoryFile {
-    bytes: Mutex<Vec<u8>>,
-    reads: Arc<AtomicU64>,
-    failing: AtomicBool,
-}
-
-impl Memory {
-    fn put(&self, name: &str, bytes: &[u8]) {
-        let file = MemoryFile {
-            bytes: Mutex::new(bytes.to_vec()),
-            reads: Arc::clone(&self.reads),
-            failing: AtomicBool::new(false),
-        };
-        self.files
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), Arc::new(file));
-    }
-
-    fn remove(&self, name: &str) {
-        self.files.lock().unwrap().remove(name);
-    }
-
-    fn file(&self, name: &str) -> Arc<MemoryFile> {
-        Arc::clone(&self.files.lock().unwrap()[name])
-    }
-
-    /// Changes a file in place.
-    fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
-        edit(&mut self.file(name).bytes.lock().unwrap());
-    }
-
-    /// Bytes read from any file since the last call.
-    fn take_reads(&self) -> u64 {
-        self.reads.swap(0, Ordering::SeqCst)
-    }
-}
-
-impl Source for Memory {
-    fn open(&self, name: &FileName) -> Result<Arc<dyn SourceFile>, SourceError> {
-        match self.files.lock().unwrap().get(name.as_str()) {
-            Some(file) => Ok(Arc::clone(file) as Arc<dyn SourceFile>),
-            None => Err(SourceError::Missing),
-        }
-    }
-}
-
-impl SourceFile for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes.lock().unwrap().len() as u64)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        if self.failing.load(Ordering::SeqCst) {
-            return Err(io::Error::other("as if the disk were broken"));
-        }
-        let bytes = self.bytes.lock().unwrap();
-        let start = usize::try_from(offset).unwrap().min(bytes.len());
-        let read = (bytes.len() - start).min(buffer.len());
-        buffer[..read].copy_from_slice(&bytes[start..start + read]);
-        self.reads.fetch_add(read as u64, Ordering::SeqCst);
-        Ok(read)
-    }
-}
-
-fn random(len: usize, seed: u64) -> Vec<u8> {
-    let mut out = vec![0; len];
-    blake3::Hasher::new()
-        .update(&seed.to_le_bytes())
-        .finalize_xof()
-        .fill(&mut out);
-    out
-}
-
-/// Signs everything in `source`. Tables are shipped with it if asked for.
-fn sign(
-    source: &Memory,
-    algorithm: Algorithm,
-    shard_size: Option<u64>,
-    ship: bool,
-) -> Arc<VerifiedManifest> {
-    let shard_size = shard_size.and_then(NonZeroU64::new);
-    let mut names: Vec<FileName> = source
-        .files
-        .lock()
-        .unwrap()
-        .keys()
-        .map(|name| FileName::new(name).unwrap())
-        .collect();
-    names.sort();
-    let tables = Mutex::new(Vec::new());
-    let keep = |table: &TableFile| {
-        tables.lock().unwrap().push(table.clone());
-        Ok(())
-    };
-    let plan = SigningPlan {
-        algorithm,
-        shard_size,
-    };
-    let hashed = hash_model(source, &names, plan, &keep, &()).unwrap();
-    if ship {
-        let dir = tempfile::tempdir().unwrap();
-        for table in tables.into_inner().unwrap() {
-            shipped::save(dir.path(), &table).unwrap();
-        }
-        if let Ok(entries) = std::fs::read_dir(dir.path().join(shipped::DIRECTORY)) {
-            for entry in entries {
-                let entry = entry.unwrap();
-                let name = entry.file_name().into_string().unwrap();
-                let bytes = std::fs::read(entry.path()).unwrap();
-                source.put(&format!("{}/{name}", shipped::DIRECTORY), &bytes);
-            }
-        }
-    }
-    let description = Description {
-        subject_name: "test".to_owned(),
-        hash: algorithm,
-        serialization: match shard_size {
-            None => Serialization::Files,
-            Some(size) => Serialization::Shards { size },
-        },
-        allow_symlinks: false,
-        ignore_paths: vec![FileName::new(shipped::DIRECTORY).unwrap()],
-    };
-    let manifest = Manifest::new(description, hashed.files).unwrap();
-    let pem = include_bytes!("../../tests/data/keys/p256-pkcs8.pem");
-    let key = PrivateKey::from_pem(pem, None).unwrap();
-    let bundle = manifest.sign(&key, Compat::Specification).unwrap();
-    let trust = Trust::Key(key.public_key().clone());
-    Arc::new(VerifiedManifest::verify(bundle, &trust).unwrap())
-}
+use crate::manifest::VerifiedManifest;
 
 fn reader(
     manifest: &Arc<VerifiedManifest>,

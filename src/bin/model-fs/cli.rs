@@ -1,0 +1,583 @@
+//! The command line, as types.
+//!
+//! Guarantees: whatever parses obeys the rules between flags, so that verbs needn't check them
+//! again. Doesn't: look at files.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use model_fs::digest::Algorithm;
+
+use crate::size::ByteSize;
+
+/// Sign, verify and mount machine-learning models.
+///
+/// A mounted model is read-only, and every byte is checked against its signature as it is read.
+#[derive(Debug, Parser)]
+#[command(
+    name = "model-fs",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+
+    /// This process is the one that `mount` leaves in the background.
+    #[arg(long, hide = true)]
+    pub(crate) background_child: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags about what is told on the way.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Tell more (twice: for debugging)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Append events to FILE instead of showing them
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// Form of events on stderr and in a log file
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A line of JSON.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mount a signed model read-only; check it as it is read
+    Mount(MountArgs),
+    /// Unmount a model
+    Umount(UmountArgs),
+    /// Show what a mount has done and seen
+    Status(StatusArgs),
+    /// Check a model, all of it, now
+    Verify(VerifyArgs),
+    /// Sign a model
+    Sign(SignArgs),
+    /// Prepare a model so that mounting it reads nothing but what is asked for
+    Index(IndexArgs),
+    /// Show what a signature says, without verifying anything
+    Inspect(InspectArgs),
+    /// Say who may sign
+    Trust(TrustCommandArgs),
+    /// Show the whole story on a throw-away model
+    Demo(DemoArgs),
+}
+
+/// How a signature earns trust. Without any of these, the trust store decides.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Trust (default: the trust store decides)")]
+pub(crate) struct TrustArgs {
+    /// Trust signatures by this key
+    #[arg(long, value_name = "PEM", conflicts_with_all = ["certificate_chain", "identity"])]
+    public_key: Option<PathBuf>,
+
+    /// Trust signatures by certificates under these
+    #[arg(long, value_name = "PEM", num_args = 1.., conflicts_with = "identity")]
+    certificate_chain: Vec<PathBuf>,
+
+    /// Trust Sigstore signatures by this identity
+    #[arg(long, value_name = "ID", requires = "identity_provider")]
+    identity: Option<String>,
+
+    /// Who vouches for the identity
+    #[arg(long, value_name = "URL", requires = "identity")]
+    identity_provider: Option<String>,
+
+    /// Sigstore's keys and certificates, instead of the built-in ones
+    #[arg(long, value_name = "TRUSTED_ROOT_JSON", requires = "identity")]
+    trust_config: Option<PathBuf>,
+}
+
+/// The one way chosen by [`TrustArgs`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The trust store decides.
+    Store,
+    /// A public key, in a PEM file.
+    PublicKey(PathBuf),
+    /// Certificates, in PEM files.
+    CertificateChain(Vec<PathBuf>),
+    /// A Sigstore identity.
+    Identity {
+        identity: String,
+        provider: String,
+        trust_config: Option<PathBuf>,
+    },
+}
+
+impl TrustArgs {
+    /// The way chosen.
+    pub(crate) fn chosen(self) -> Trust {
+        if let Some(path) = self.public_key {
+            Trust::PublicKey(path)
+        } else if !self.certificate_chain.is_empty() {
+            Trust::CertificateChain(self.certificate_chain)
+        } else if let (Some(identity), Some(provider)) = (self.identity, self.identity_provider) {
+            Trust::Identity {
+                identity,
+                provider,
+                trust_config: self.trust_config,
+            }
+        } else {
+            Trust::Store
+        }
+    }
+}
+
+/// A signed model.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The model: a directory or a file
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+
+    /// The signature [default: MODEL/model.sig; MODEL.sig for a file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) signature: Option<PathBuf>,
+}
+
+/// What of a model directory isn't signed.
+#[derive(Debug, Args)]
+pub(crate) struct IgnoreArgs {
+    /// Leave PATH out, absolute or relative to MODEL (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ignore_paths: Vec<PathBuf>,
+
+    /// Accept files that the signature doesn't name, and hide them
+    #[arg(long)]
+    pub(crate) ignore_unsigned_files: bool,
+}
+
+/// `mount`.
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Where to: a directory
+    #[arg(value_name = "MOUNTPOINT")]
+    pub(crate) mountpoint: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) ignore: IgnoreArgs,
+
+    /// Stay until unmounted or signalled
+    #[arg(long)]
+    pub(crate) foreground: bool,
+
+    /// Let other users look into the mount
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+
+    /// Mount options, as for mount(8)
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub(crate) options: Vec<String>,
+
+    /// Memory for verified data
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_size: Option<ByteSize>,
+
+    /// Where what was learned about models is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
+    /// Threads that take requests from the kernel
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// What to do when content isn't what was signed: fail that read, or every read from then on
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    pub(crate) on_violation: OnViolation,
+
+    /// Command to run when content isn't what was signed
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) on_violation_exec: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// What a violation leads to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnViolation {
+    /// That read fails.
+    #[default]
+    Eio,
+    /// Every read fails from then on.
+    Lockdown,
+}
+
+/// `umount`.
+#[derive(Debug, Args)]
+pub(crate) struct UmountArgs {
+    /// Where the model is mounted
+    #[arg(value_name = "MOUNTPOINT")]
+    pub(crate) mountpoint: PathBuf,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Where the model is mounted
+    #[arg(value_name = "MOUNTPOINT")]
+    pub(crate) mountpoint: PathBuf,
+
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    #[command(flatten)]
+    pub(crate) ignore: IgnoreArgs,
+
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Where what was learned about models is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// `sign`.
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// The key to sign with
+    #[arg(long, value_name = "PEM")]
+    pub(crate) private_key: PathBuf,
+
+    /// File with the password of the key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// The certificate of the key
+    #[arg(long, value_name = "PEM")]
+    pub(crate) signing_certificate: Option<PathBuf>,
+
+    /// Certificates above it (repeatable)
+    #[arg(long, value_name = "PEM", requires = "signing_certificate")]
+    pub(crate) certificate_chain: Vec<PathBuf>,
+
+    /// Hash of the content
+    #[arg(long, value_enum, default_value_t, value_name = "ALGORITHM")]
+    pub(crate) hash: Hash,
+
+    /// Sign pieces of SIZE instead of whole files
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shard_size: Option<ByteSize>,
+
+    /// Write shards as another implementation does
+    #[arg(
+        long,
+        value_enum,
+        value_name = "IMPLEMENTATION",
+        requires = "shard_size"
+    )]
+    pub(crate) compat: Option<Compat>,
+
+    /// Leave PATH out, absolute or relative to MODEL (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ignore_paths: Vec<PathBuf>,
+
+    /// Sign what symbolic links point to
+    #[arg(long)]
+    pub(crate) allow_symlinks: bool,
+
+    /// Where what was learned about models is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
+    /// Don't write chunk tables into the model (MODEL/.model-fs); other hosts then read it once
+    /// before they can mount it lazily
+    #[arg(long)]
+    pub(crate) no_tables: bool,
+}
+
+impl SignArgs {
+    /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
+    pub(crate) fn ships_tables(&self) -> bool {
+        self.hash == Hash::Blake3 && !self.no_tables
+    }
+}
+
+impl From<Compat> for model_fs::oms::sign::Compat {
+    fn from(compat: Compat) -> Self {
+        match compat {
+            Compat::Reference => Self::Reference,
+        }
+    }
+}
+
+/// The hash of a signature's content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hash {
+    #[default]
+    Blake3,
+    Sha256,
+    Blake2b,
+}
+
+impl From<Hash> for Algorithm {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Blake3 => Self::Blake3,
+            Hash::Sha256 => Self::Sha256,
+            Hash::Blake2b => Self::Blake2b,
+        }
+    }
+}
+
+/// Another implementation to write like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// The reference implementation, Python's `model_signing`.
+    Reference,
+}
+
+/// `index`.
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Where what was learned about models is kept
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A signed model, or its signature
+    #[arg(value_name = "MODEL|SIGNATURE")]
+    pub(crate) path: PathBuf,
+
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `trust`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustCommandArgs {
+    #[command(subcommand)]
+    pub(crate) command: TrustCommand,
+}
+
+/// What to do with the trust store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Let somebody sign
+    Add(TrustAddArgs),
+    /// Show who may sign
+    List(TrustListArgs),
+    /// Let somebody no longer sign
+    Remove(TrustRemoveArgs),
+}
+
+/// `trust add`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustAddArgs {
+    /// Name of the entry, for `trust remove`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// `trust list`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustListArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `trust remove`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustRemoveArgs {
+    /// Name of the entry
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let args = std::iter::once("model-fs").chain(line.split_whitespace());
+        Cli::try_parse_from(args).map(|cli| cli.command)
+    }
+
+    fn refused(line: &str) -> ErrorKind {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        error.kind()
+    }
+
+    #[test]
+    fn definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_documented_parses() {
+        for line in [
+            "mount M P",
+            "mount M P --public-key k.pem --signature s --ignore-paths a --ignore-paths b \
+             --ignore-unsigned-files --foreground --allow-other -o ro,fsname=x --cache-size 1GiB \
+             --index-dir d --threads 8 --on-violation eio --on-violation-exec true",
+            "mount M P --on-violation lockdown -o ro -o noexec",
+            "mount M P --certificate-chain a.pem b.pem --foreground",
+            "mount M P --certificate-chain a.pem --certificate-chain b.pem",
+            "mount M P --identity i --identity-provider https://p --trust-config t.json",
+            "umount P",
+            "status P",
+            "status P --json",
+            "verify M",
+            "verify M --public-key k --signature s --ignore-paths a --ignore-unsigned-files --json",
+            "verify --certificate-chain=a.pem M",
+            "verify --public-key k M",
+            "sign M --private-key k",
+            "sign M --private-key k --password-file f --signing-certificate c --certificate-chain a \
+             --certificate-chain b --signature s --hash sha256 --shard-size 64KiB --compat reference \
+             --ignore-paths p --allow-symlinks",
+            "sign M --private-key k --hash blake2b",
+            "sign M --private-key k --hash blake3 --shard-size 1MB",
+            "index M",
+            "index M --public-key k --signature s --index-dir d",
+            "inspect M",
+            "inspect S --json",
+            "trust list",
+            "trust add --public-key k",
+            "trust add --identity i --identity-provider p --name n",
+            "trust remove n",
+            "demo",
+            "-v demo",
+            "demo -vv --log-file f --log-format json",
+            "--background-child mount M P",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn rules_between_flags_hold() {
+        for line in [
+            "verify M --public-key k --certificate-chain c",
+            "verify M --public-key k --identity i --identity-provider p",
+            "verify M --certificate-chain c --identity i --identity-provider p",
+            "verify M --public-key k --trust-config t",
+            "verify M --public-key k --public-key l",
+            "verify M --identity-provider p",
+            "verify M --identity i",
+            "sign M",
+            "sign M --private-key k --compat reference",
+            "sign M --private-key k --certificate-chain c",
+            "sign M --private-key k --shard-size 0",
+            "sign M --private-key k --hash md5",
+            "mount M",
+            "mount M P --cache-size 64K",
+            "mount M P --threads 0",
+            "mount M P --on-violation ignore",
+            "umount",
+            "trust",
+            "frobnicate",
+            "mount M P --no-verify",
+            "verify M --ignore-git-paths",
+        ] {
+            refused(line);
+        }
+        assert_eq!(
+            refused("verify M --public-key k --certificate-chain c"),
+            ErrorKind::ArgumentConflict
+        );
+    }
+
+    #[test]
+    fn trust_is_one_of() {
+        let trust = |flags: &str| match parse(&format!("verify M {flags}")).unwrap() {
+            Command::Verify(args) => args.trust.chosen(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(trust(""), Trust::Store);
+        assert_eq!(trust("--public-key k"), Trust::PublicKey("k".into()));
+        assert_eq!(
+            trust("--certificate-chain a b --certificate-chain c"),
+            Trust::CertificateChain(vec!["a".into(), "b".into(), "c".into()])
+        );
+        assert_eq!(
+            trust("--identity i --identity-provider p --trust-config t"),
+            Trust::Identity {
+                identity: "i".into(),
+                provider: "p".into(),
+                trust_config: Some("t".into()),
+            }
+        );
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        match parse("sign M --private-key k").unwrap() {
+            Command::Sign(args) => assert_eq!(Algorithm::from(args.hash), Algorithm::Blake3),
+            other => panic!("{other:?}"),
+        }
+        match parse("mount M P --cache-size 1GB").unwrap() {
+            Command::Mount(args) => {
+                assert_eq!(args.on_violation, OnViolation::Eio);
+                assert!(!args.foreground);
+                assert_eq!(args.cache_size.unwrap().bytes(), 1_000_000_000);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

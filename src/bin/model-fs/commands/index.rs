@@ -1,0 +1,82 @@
+//! `model-fs index`.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use model_fs::reading::{ReadError, Reader, ReaderOptions, Source};
+
+use super::progress::Bar;
+use super::signed_model::{SignedModel, open_store};
+use crate::cli::{IgnoreArgs, IndexArgs};
+use crate::exit::{Exit, Failure};
+
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
+    let ignore = IgnoreArgs {
+        ignore_paths: Vec::new(),
+        // Files that nobody signed need no index, and `mount` will say what it thinks of them.
+        ignore_unsigned_files: true,
+    };
+    let model = SignedModel::open(&args.model, &ignore, args.trust)?;
+    model.require_names()?;
+    let Some(store) = open_store(args.index_dir.as_deref(), &model.location)? else {
+        return Err(
+            Failure::from(anyhow::anyhow!("there is no index store to write to"))
+                .with_hint("choose a directory with --index-dir".to_owned()),
+        );
+    };
+    let directory = store.directory().to_owned();
+    let files = model.manifest.manifest().files().len();
+    let reader = Reader::new(
+        Arc::clone(&model.manifest),
+        Arc::clone(&model.directory) as Arc<dyn Source>,
+        Some(store),
+        ReaderOptions {
+            cache_bytes: 0,
+            ..ReaderOptions::default()
+        },
+    );
+    let bar = Bar::new(model.claimed_bytes(), "indexing");
+    let (sender, receiver) = channel();
+    for index in 0..files {
+        let sender = sender.clone();
+        reader.open_then(index, move |opened| {
+            // The receiver waits until every sender is gone.
+            let _ = sender.send(opened.map(|_| ()));
+        });
+    }
+    drop(sender);
+    let mut failures = Vec::new();
+    loop {
+        match receiver.recv_timeout(TICK) {
+            Ok(Err(error)) => failures.push(error),
+            Ok(Ok(())) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        bar.set(reader.stats().full_pass_bytes);
+    }
+    bar.finish();
+    if let Some(first) = failures.first() {
+        let is_violation = |error: &ReadError| matches!(error, ReadError::Violation(_));
+        let exit = if failures.iter().any(is_violation) {
+            Exit::Content
+        } else {
+            Exit::Failed
+        };
+        let message = format!(
+            "{} of {files} files failed, the first: {first}",
+            failures.len()
+        );
+        return Err(Failure::new(exit, anyhow::Error::msg(message)));
+    }
+    let stats = reader.stats();
+    println!(
+        "indexed: {files} files, {} hashed, index store {}",
+        indicatif::HumanBytes(stats.full_pass_bytes),
+        directory.display(),
+    );
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `model-fs inspect`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use model_fs::manifest::{
+    Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
+};
+use model_fs::name::{Escaped, FileName};
+use model_fs::oms::bundle::MAX_BUNDLE;
+use model_fs::reading::Links;
+use model_fs::reading::location::{ModelLocation, read_bounded};
+use serde_json::{Value, json};
+
+use crate::cli::InspectArgs;
+use crate::exit::{Exit, Failure};
+
+pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let (signature, root) = find(&args.path)?;
+    let bundle = read_bounded(&signature, MAX_BUNDLE).map_err(|error| {
+        anyhow::Error::new(error).context(format!("signature {}", signature.display()))
+    })?;
+    let claims = UnverifiedManifest::parse_without_verifying(&bundle)
+        .map_err(|error| Failure::new(Exit::Signature, error))?;
+    let sizes = sizes(&root, claims.claimed_manifest());
+    if args.json {
+        println!("{:#}", to_json(&claims, &sizes));
+    } else {
+        print!("{}", to_text(&signature, &claims, &sizes));
+    }
+    Ok(())
+}
+
+/// The signature to show, and the directory where its model may be: a model's own signature, or
+/// whatever file is given if it has none.
+fn find(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    let location = ModelLocation::find(path, None)?;
+    let signature = if location.is_single_file() && !location.signature().exists() {
+        path.to_owned()
+    } else {
+        location.signature().to_owned()
+    };
+    Ok((signature, location.root().to_owned()))
+}
+
+/// Sizes of the files, signed or as found beside the signature.
+fn sizes<'a>(root: &Path, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
+    let links = if manifest.allow_symlinks() {
+        Links::Follow
+    } else {
+        Links::Refuse
+    };
+    let directory = model_fs::reading::LocalDirectory::open(root, links);
+    let found = |file: &ManifestFile| {
+        let directory = directory.as_ref().ok()?;
+        directory.scan_one(&file.name).ok()?.len_of(&file.name)
+    };
+    manifest
+        .files()
+        .iter()
+        .filter_map(|file| {
+            let len = file.content.len().or_else(|| found(file))?;
+            Some((file.name.as_str(), len))
+        })
+        .collect()
+}
+
+fn serialization(manifest: &Manifest) -> String {
+    match manifest.serialization() {
+        Serialization::Files => "files".to_owned(),
+        Serialization::Shards { size } => format!("shards of {size} bytes"),
+    }
+}
+
+fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> String {
+    let manifest = claims.claimed_manifest();
+    let mut text = format!(
+        "NOTHING WAS VERIFIED: this is what the signature file claims\n\
+         signature      {}\n\
+         method         {}\n\
+         claimed signer {}\n\
+         model name     {}\n\
+         root digest    {}\n\
+         hash           {}\n\
+         serialization  {}\n\
+         symlinks       {}\n\
+         files          {}\n\
+         bytes          {} in {} files of known size\n",
+        signature.display(),
+        claims.claimed_material().method(),
+        claims.claimed_material(),
+        Escaped::bounded(manifest.subject_name()),
+        manifest.root_digest(),
+        manifest.hash(),
+        serialization(manifest),
+        if manifest.allow_symlinks() {
+            "followed"
+        } else {
+            "refused"
+        },
+        manifest.files().len(),
+        sizes.values().sum::<u64>(),
+        sizes.len(),
+    );
+    for path in manifest.ignore_paths() {
+        let _ = writeln!(text, "ignored        {path}");
+    }
+    for file in manifest.files() {
+        let size = sizes
+            .get(file.name.as_str())
+            .map_or_else(|| "?".to_owned(), u64::to_string);
+        let _ = writeln!(text, "{size:>14} {} {}", signed(file), file.name);
+    }
+    text
+}
+
+/// What was signed of a file, in a word.
+fn signed(file: &ManifestFile) -> String {
+    match &file.content {
+        SignedContent::Whole(digest) => digest.to_string(),
+        SignedContent::Shards(shards) => {
+            format!("{}:{} shards", shards.algorithm(), shards.count())
+        }
+    }
+}
+
+fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
+    let manifest = claims.claimed_manifest();
+    let files: Vec<_> = manifest
+        .files()
+        .iter()
+        .map(|file| {
+            json!({
+                "name": file.name.as_str(),
+                "size": sizes.get(file.name.as_str()),
+                "signed": signed(file),
+            })
+        })
+        .collect();
+    json!({
+        "verified": false,
+        "method": claims.claimed_material().method().name(),
+        "claimed_signer": claims.claimed_material().to_string(),
+        "model_name": manifest.subject_name(),
+        "root_digest": manifest.root_digest().to_string(),
+        "hash": manifest.hash().name(),
+        "serialization": serialization(manifest),
+        "allow_symlinks": manifest.allow_symlinks(),
+        "ignore_paths": manifest.ignore_paths().iter().map(FileName::as_str).collect::<Vec<_>>(),
+        "file_count": manifest.files().len(),
+        "bytes": sizes.values().sum::<u64>(),
+        "files": files,
+    })
+}

@@ -1,0 +1,36 @@
+//! The verbs, a file each.
+
+mod demo;
+mod index;
+mod inspect;
+mod mount;
+mod progress;
+mod sign;
+mod signed_model;
+mod status;
+mod umount;
+mod verify;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure};
+use crate::logging;
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let detached = logging::init(&cli.log, cli.background_child)?;
+    match cli.command {
+        // May have another process's exit code to pass on.
+        Command::Mount(args) => return mount::run(args, cli.background_child, &detached),
+        Command::Umount(args) => umount::run(&args)?,
+        Command::Status(args) => status::run(&args)?,
+        Command::Verify(args) => return verify::run(args).map(ExitCode::from),
+        Command::Sign(args) => sign::run(&args)?,
+        Command::Index(args) => index::run(args)?,
+        Command::Inspect(args) => inspect::run(&args)?,
+        Command::Trust(_) => return Err(anyhow::anyhow!("MERGE").into()),
+        Command::Demo(args) => demo::run(&args)?,
+    }
+    Ok(Exit::Done.into())
+}

@@ -1,0 +1,182 @@
+//! `model-fs sign`.
+
+use std::num::NonZeroU64;
+use std::path::Path;
+
+use anyhow::Context as _;
+use model_fs::manifest::{Description, Manifest, Serialization};
+use model_fs::name::FileName;
+use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
+use model_fs::oms::sign::Compat;
+use model_fs::reading::check;
+use model_fs::reading::location::{ModelLocation, read_bounded};
+use model_fs::reading::signing::{SigningPlan, hash_model};
+use model_fs::reading::{Found, IndexStore, Links, Scan, TableFile, shipped};
+
+use super::progress::Bar;
+use super::signed_model::{open_store, read_pem, total_bytes};
+use crate::cli::SignArgs;
+use crate::exit::Failure;
+
+pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
+    let key = private_key(args)?;
+    let location = ModelLocation::find(&args.model.model, args.model.signature.as_deref())?;
+    let links = if args.allow_symlinks {
+        Links::Follow
+    } else {
+        Links::Refuse
+    };
+    let directory = location.open(links)?;
+    let ignored = location.ignored(&args.ignore_paths)?;
+    let scan = location.scan_to_sign(&directory, &ignored)?;
+    let names = names_to_sign(&scan, args.allow_symlinks)?;
+    if args.allow_symlinks {
+        warn_of_outside_links(location.root(), &names);
+    }
+
+    let plan = SigningPlan {
+        algorithm: args.hash.into(),
+        shard_size: args
+            .shard_size
+            .and_then(|size| NonZeroU64::new(size.bytes())),
+    };
+    let tables = Tables {
+        store: open_store(args.index_dir.as_deref(), &location)?,
+        // Only BLAKE3 tables prove themselves to somebody else.
+        ship_to: (args.ships_tables() && plan.shard_size.is_none()).then(|| location.root()),
+    };
+    let bar = Bar::new(total_bytes(&scan, names.iter()), "hashing");
+    let hashed = hash_model(&directory, &names, plan, &|table| tables.keep(table), &bar)
+        .map_err(anyhow::Error::new)?;
+    bar.finish();
+    for name in &hashed.unsignable {
+        tracing::warn!(file = %name, "empty file not signed: shards can't express one");
+    }
+
+    let mut ignore_paths = ignored;
+    ignore_paths.extend(location.signature_to_ignore().cloned());
+    if !location.is_single_file() {
+        // Recorded whether or not there are tables now: `index` or another signer may add them.
+        ignore_paths.push(FileName::new(shipped::DIRECTORY).map_err(anyhow::Error::new)?);
+    }
+    let description = Description {
+        subject_name: location.model_name(),
+        hash: plan.algorithm,
+        serialization: match plan.shard_size {
+            None => Serialization::Files,
+            Some(size) => Serialization::Shards { size },
+        },
+        allow_symlinks: args.allow_symlinks,
+        ignore_paths,
+    };
+    let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
+    let compat = args.compat.map_or(Compat::Specification, Compat::from);
+    let bundle = manifest.sign(&key, compat).map_err(anyhow::Error::new)?;
+    if tables.ship_to.is_some() {
+        // Of an earlier state of the model. Nobody would ask for them.
+        shipped::remove_others(location.root(), &manifest)
+            .with_context(|| format!("old chunk tables in {}", shipped::DIRECTORY))?;
+    }
+    write_atomically(location.signature(), &bundle)
+        .with_context(|| format!("signature {}", location.signature().display()))?;
+    println!(
+        "signed: {} files, root digest {}, signature {}",
+        manifest.files().len(),
+        manifest.root_digest(),
+        location.signature().display(),
+    );
+    Ok(())
+}
+
+fn private_key(args: &SignArgs) -> Result<PrivateKey, Failure> {
+    let pem = read_pem(&args.private_key, "private key")?;
+    let password = args.password_file.as_deref().map(password).transpose()?;
+    let key = PrivateKey::from_pem(&pem, password.as_ref())
+        .with_context(|| format!("private key {}", args.private_key.display()))?;
+    Ok(key)
+}
+
+/// The first line of a file, so that an editor's newline isn't part of the password.
+fn password(path: &Path) -> Result<Password, Failure> {
+    let context = || format!("password file {}", path.display());
+    let mut bytes = read_bounded(path, MAX_PEM).with_context(context)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    Ok(Password::new(bytes))
+}
+
+/// Every regular file; anything else is an error (OMS v1.0, "Symbolic links" and "Special files").
+fn names_to_sign(scan: &Scan, allow_symlinks: bool) -> Result<Vec<FileName>, Failure> {
+    if let Some(name) = scan.unnameable.first() {
+        return Err(anyhow::anyhow!("\"{name}\": such a name can't be signed").into());
+    }
+    let mut names = Vec::with_capacity(scan.entries.len());
+    for (name, found) in &scan.entries {
+        match found {
+            Found::File { .. } => names.push(name.clone()),
+            Found::Other(what) => {
+                let failure = check::Failure::WrongType {
+                    file: name.clone(),
+                    found: what,
+                };
+                let hint = (!allow_symlinks && what.contains("symbolic link"))
+                    .then(|| "sign what links lead to with --allow-symlinks".to_owned());
+                return Err(Failure::from(anyhow::Error::new(failure)).with_hint(hint));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// What lies outside of the model is signed as it is now, and doesn't travel with the model.
+fn warn_of_outside_links(root: &Path, names: &[FileName]) {
+    for name in names {
+        let target = root.join(name).canonicalize();
+        if target.is_ok_and(|target| !target.starts_with(root)) {
+            tracing::warn!(file = %name, "a symbolic link leads out of the model");
+        }
+    }
+}
+
+/// Where chunk tables go that fall out of hashing.
+struct Tables<'a> {
+    store: Option<IndexStore>,
+    ship_to: Option<&'a Path>,
+}
+
+impl Tables<'_> {
+    fn keep(&self, table: &TableFile) -> std::io::Result<()> {
+        if let Some(store) = &self.store
+            && let Err(error) = store.save(table)
+        {
+            tracing::warn!(%error, "chunk table not kept on this host");
+        }
+        match self.ship_to {
+            Some(root) => shipped::save(root, table),
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".model-fs-")
+        // The signature is part of the model, and as public.
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! A model whose signature was verified, as every verb but `sign` and `inspect` begins.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use model_fs::manifest::VerifiedManifest;
+use model_fs::name::FileName;
+use model_fs::oms::key::{MAX_PEM, PublicKey};
+use model_fs::oms::trust::Trust;
+use model_fs::reading::check::{self, Unsigned};
+use model_fs::reading::location::{ModelLocation, read_bounded};
+use model_fs::reading::{IndexStore, Links, LocalDirectory, Scan};
+
+use crate::cli::{self, IgnoreArgs, ModelArgs, TrustArgs};
+use crate::exit::{Exit, Failure};
+
+/// Failures listed for people; `verify --json` has more.
+const LISTED: usize = 20;
+
+/// A model with a good signature, and what lies in its directory.
+pub(crate) struct SignedModel {
+    pub(crate) location: ModelLocation,
+    pub(crate) manifest: Arc<VerifiedManifest>,
+    pub(crate) directory: Arc<LocalDirectory>,
+    pub(crate) scan: Scan,
+    /// What to make of files that aren't signed.
+    pub(crate) unsigned: Unsigned,
+}
+
+impl SignedModel {
+    /// Verifies the signature and lists the directory. Reads no content.
+    pub(crate) fn open(
+        model: &ModelArgs,
+        ignore: &IgnoreArgs,
+        trust: TrustArgs,
+    ) -> Result<Self, Failure> {
+        let location = ModelLocation::find(&model.model, model.signature.as_deref())?;
+        let ignored = location.ignored(&ignore.ignore_paths)?;
+        let trust = load_trust(trust.chosen())?;
+        let bundle = location.read_signature()?;
+        let manifest = VerifiedManifest::verify(bundle, &trust)
+            .map_err(|error| Failure::new(Exit::Signature, error))?;
+        for entry in manifest.manifest().unusable_ignore_paths() {
+            tracing::debug!(%entry, "signed ignore path without effect: not a path in the model");
+        }
+        let manifest = manifest.without(&ignored);
+        let links = if manifest.manifest().allow_symlinks() {
+            Links::Follow
+        } else {
+            Links::Refuse
+        };
+        let directory = location.open(links)?;
+        let scan = location.scan_signed(&directory, manifest.manifest(), &ignored)?;
+        Ok(Self {
+            location,
+            manifest: Arc::new(manifest),
+            directory: Arc::new(directory),
+            scan,
+            unsigned: if ignore.ignore_unsigned_files {
+                Unsigned::Ignore
+            } else {
+                Unsigned::Refuse
+            },
+        })
+    }
+
+    /// What is missing, of the wrong type, or there without being signed.
+    pub(crate) fn name_failures(&self) -> Vec<check::Failure> {
+        check::check_names(self.manifest.manifest(), &self.scan, self.unsigned)
+    }
+
+    /// That every signed name is there, and no other.
+    pub(crate) fn require_names(&self) -> Result<(), Failure> {
+        let failures = self.name_failures();
+        if failures.is_empty() {
+            return Ok(());
+        }
+        let only_unsigned = failures
+            .iter()
+            .all(|failure| matches!(failure, check::Failure::Unsigned(_)));
+        let hint = only_unsigned.then(|| {
+            "remove these files, or leave them out with --ignore-paths or --ignore-unsigned-files"
+                .to_owned()
+        });
+        Err(content_failure(&failures).with_hint(hint))
+    }
+
+    /// Bytes of the signed files, as far as the directory tells.
+    pub(crate) fn claimed_bytes(&self) -> u64 {
+        total_bytes(
+            &self.scan,
+            self.manifest
+                .manifest()
+                .files()
+                .iter()
+                .map(|file| &file.name),
+        )
+    }
+}
+
+/// Bytes of some files of a scan.
+pub(crate) fn total_bytes<'a>(scan: &Scan, names: impl Iterator<Item = &'a FileName>) -> u64 {
+    names.filter_map(|name| scan.len_of(name)).sum()
+}
+
+/// Exit code 4, and what is wrong.
+pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
+    let mut message = "the model doesn't match its signature".to_owned();
+    for failure in failures.iter().take(LISTED) {
+        message.push('\n');
+        message.push_str(&failure.to_string());
+    }
+    if let Some(more) = failures.len().checked_sub(LISTED + 1) {
+        let _ = write!(message, "\n… and {} more", more + 1);
+    }
+    Failure::new(Exit::Content, anyhow::Error::msg(message))
+}
+
+/// The trust that the command line asks for.
+fn load_trust(chosen: cli::Trust) -> Result<Trust, Failure> {
+    match chosen {
+        cli::Trust::PublicKey(path) => {
+            let pem = read_pem(&path, "public key")?;
+            let key = PublicKey::from_pem(&pem)
+                .with_context(|| format!("public key {}", path.display()))?;
+            Ok(Trust::Key(key))
+        }
+        // MERGE: certificate, identity, store
+        _ => Err(anyhow::anyhow!("not merged yet").into()),
+    }
+}
+
+/// Reads a PEM file of bounded size.
+pub(crate) fn read_pem(path: &Path, what: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
+    let bytes =
+        read_bounded(path, MAX_PEM).with_context(|| format!("{what} {}", path.display()))?;
+    Ok(zeroize::Zeroizing::new(bytes))
+}
+
+/// The index store: the one asked for, which must work, or the usual one, without which everything
+/// works too.
+pub(crate) fn open_store(
+    asked_for: Option<&Path>,
+    model: &ModelLocation,
+) -> Result<Option<IndexStore>, Failure> {
+    let usual = IndexStore::default_directory();
+    let directory = asked_for.unwrap_or(&usual);
+    // Whoever owns the model could delete or replace a store that lies in it.
+    if directory
+        .canonicalize()
+        .is_ok_and(|path| path.starts_with(model.root()))
+    {
+        return Err(Failure::from(anyhow::anyhow!(
+            "index store {} lies in the model that it is about",
+            directory.display()
+        ))
+        .with_hint("choose another directory with --index-dir".to_owned()));
+    }
+    match IndexStore::open(directory) {
+        Ok(store) => Ok(Some(store)),
+        Err(error) if asked_for.is_some() => Err(Failure::from(anyhow::Error::new(error))),
+        Err(error) => {
+            tracing::warn!(%error, "no index store: what is proved now is forgotten at the end");
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! `model-fs umount`.
+
+use model_fs::kernel;
+
+use crate::cli::UmountArgs;
+use crate::exit::Failure;
+
+pub(crate) fn run(args: &UmountArgs) -> Result<(), Failure> {
+    kernel::unmount(&args.mountpoint)?;
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! A session: a mounted file system being served, from the first answer to the last.
+//!
+//! Guarantees:
+//! - [`MountSession::start`] returns when the kernel and the file system talk, or with nothing left
+//!   mounted.
+//! - Once a stop was asked for, the mount leaves the namespace first of all, busy or not, so that
+//!   nobody new comes in. Files that are open are served for the grace period; then they get errors.
+//! - [`MountSession::wait`] returns in bounded time after a stop was asked for, whatever the file
+//!   system is stuck in.
+//!
+//! Doesn't: end threads that are stuck in the file system. They, and the connection where the kernel
+//! offers no other way to break it, end with the process; so a program should exit soon after
+//! `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount()) removes.
+
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fuser::{Config, Filesystem, INodeNo, Notifier, Session};
+
+use super::attach::{Attached, FUSE_DEVICE, MountError, show};
+use super::mountinfo::DeviceId;
+use super::options::MountOptions;
+use super::shutdown::{Event, Shutdown, StopReason};
+use super::tuning::{self, TuningReport};
+
+/// How long threads get to notice that the connection is gone.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A served mount.
+#[derive(Debug)]
+pub struct MountSession {
+    attached: Attached,
+    shutdown: Shutdown,
+    notifier: Notifier,
+    tuning: TuningReport,
+    grace: Duration,
+    /// The kernel has ended it, so there is nothing to take away.
+    ended: bool,
+}
+
+/// How a session came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Somebody unmounted it.
+    Unmounted,
+    /// A stop was asked for, and everybody had closed their files in time.
+    Stopped(StopReason),
+    /// A stop was asked for, and files that were still open broke.
+    Aborted(StopReason),
+}
+
+impl MountSession {
+    /// Mounts `filesystem` on `mountpoint` and serves it on threads of its own.
+    ///
+    /// A stop that `shutdown` receives meanwhile ends the attempt.
+    pub fn start<F: Filesystem>(
+        filesystem: F,
+        mountpoint: &Path,
+        options: &MountOptions,
+        shutdown: Shutdown,
+    ) -> Result<Self, MountError> {
+        let (attached, connection) = Attached::new(mountpoint, options)?;
+        let mut config = Config::default();
+        config.acl = options.acl();
+        config.n_threads = Some(options.threads.get());
+        config.clone_fd = can_clone();
+        // From here on the mount is there, so every way out has to take it away: after `Self` is
+        // made, dropping it does.
+        let session = match Session::from_fd(filesystem, connection, options.acl(), config) {
+            Ok(session) => session,
+            Err(error) => {
+                detach_or_warn(&attached);
+                return Err(MountError::Handshake(error));
+            }
+        };
+        let this = Self {
+            notifier: session.notifier(),
+            // The answer to the first request has set the kernel's values; now they can be raised.
+            tuning: tuning::tune(attached.device()),
+            attached,
+            shutdown,
+            grace: options.grace,
+            ended: false,
+        };
+        let sender = this.shutdown.sender.clone();
+        thread::Builder::new()
+            .name("session".into())
+            .spawn(move || serve(session, &sender))
+            .map_err(MountError::Thread)?;
+        this.check_started()?;
+        Ok(this)
+    }
+
+    /// That nobody has asked for a stop meanwhile, and that the session lives.
+    ///
+    /// Kernel and file system have agreed on how to talk (`FUSE_INIT`) by now, and the session's
+    /// threads answer whatever comes. Looking into the mount from here would prove no more and be a
+    /// trap: a process that waits for its own file system can't be killed.
+    fn check_started(&self) -> Result<(), MountError> {
+        match self.shutdown.events.try_recv() {
+            Ok(Event::Stop(_)) => Err(MountError::Interrupted),
+            Ok(Event::Ended(result)) => Err(MountError::Handshake(
+                result
+                    .err()
+                    .unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
+            )),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Where it is mounted: absolute, without links.
+    pub fn mountpoint(&self) -> &Path {
+        self.attached.mountpoint()
+    }
+
+    /// The number of the mounted file system.
+    pub fn device(&self) -> DeviceId {
+        self.attached.device()
+    }
+
+    /// What was done to make it fast.
+    pub fn tuning(&self) -> &TuningReport {
+        &self.tuning
+    }
+
+    /// Makes the kernel ask again for the attributes of an inode; cached pages stay. To be called
+    /// from any thread, also before the request that it concerns was answered.
+    pub fn forget_attributes(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let notifier = self.notifier.clone();
+        move |ino| {
+            // An offset below zero means the attributes only (FUSE_NOTIFY_INVAL_INODE).
+            if let Err(error) = notifier.inval_inode(INodeNo(ino), -1, 0) {
+                tracing::warn!(%error, "the kernel may show an old file size");
+            }
+        }
+    }
+
+    /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its
+    /// end.
+    pub fn wait(self) -> Result<SessionEnd, SessionError> {
+        let reason = match self.shutdown.events.recv() {
+            Ok(Event::Ended(result)) => return self.end(result, SessionEnd::Unmounted),
+            Ok(Event::Stop(reason)) => reason,
+            // Can't be: `self.shutdown` holds a sender.
+            Err(_) => StopReason::Asked,
+        };
+        tracing::info!(%reason, mountpoint = %show(self.mountpoint()), "unmounting");
+        let deadline = Instant::now() + self.grace;
+        detach_or_warn(&self.attached);
+        match self
+            .shutdown
+            .events
+            .recv_timeout(END_TIMEOUT.min(self.grace))
+        {
+            Ok(Event::Ended(result)) => return self.end(result, SessionEnd::Stopped(reason)),
+            Ok(Event::Stop(_)) => return Ok(self.abort(reason)),
+            Err(_) => tracing::warn!(
+                seconds = self.grace.as_secs(),
+                "files are still open; they are served for a while"
+            ),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.shutdown.events.recv_timeout(left) {
+            Ok(Event::Ended(result)) => self.end(result, SessionEnd::Stopped(reason)),
+            Ok(Event::Stop(_)) | Err(_) => Ok(self.abort(reason)),
+        }
+    }
+
+    fn end(mut self, result: io::Result<()>, end: SessionEnd) -> Result<SessionEnd, SessionError> {
+        self.ended = true;
+        match result {
+            Ok(()) => Ok(end),
+            Err(error) => {
+                // The connection may still stand, without anybody who answers.
+                self.ended = false;
+                Err(SessionError(error))
+            }
+        }
+    }
+
+    fn abort(mut self, reason: StopReason) -> SessionEnd {
+        tracing::warn!("files were still open and are cut off");
+        if self.attached.abort() {
+            let deadline = Instant::now() + END_TIMEOUT;
+            while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+                match self.shutdown.events.recv_timeout(left) {
+                    Ok(Event::Ended(_)) => {
+                        self.ended = true;
+                        break;
+                    }
+                    Ok(Event::Stop(_)) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        SessionEnd::Aborted(reason)
+    }
+}
+
+impl Drop for MountSession {
+    fn drop(&mut self) {
+        if !self.ended {
+            detach_or_warn(&self.attached);
+            self.attached.abort();
+        }
+    }
+}
+
+/// The session thread.
+fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
+    // fuser's own threads turn panics of the file system into an error of `run`.
+    let result = match session.run() {
+        // The kernel says so to a thread that was just taking a request in when the mount ended.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+        result => result,
+    };
+    // Nobody may be waiting any more.
+    let _ = events.send(Event::Ended(result));
+}
+
+/// Whether each thread can have a descriptor of its own. The device is opened once more for each,
+/// which a user can't where only the set-user-id helper may; then the threads share one.
+fn can_clone() -> bool {
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(FUSE_DEVICE);
+    match opened {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::debug!(%error, "session threads share one descriptor");
+            false
+        }
+    }
+}
+
+fn detach_or_warn(attached: &Attached) {
+    if let Err(error) = attached.detach() {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(
+            mountpoint = %show(attached.mountpoint()),
+            %error,
+            cause,
+            "the mount could not be taken away"
+        );
+    }
+}
+
+/// A session that broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection to the kernel broke")]
+pub struct SessionError(#[source] pub io::Error);

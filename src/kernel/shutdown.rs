@@ -1,0 +1,99 @@
+//! Asking a session to stop: by signal, or by a [`StopHandle`].
+//!
+//! Guarantees: a request made at any time after the [`Shutdown`] exists is seen, also one from before
+//! the mount is there; a signal does nothing but leave such a request. Doesn't: stop anything itself.
+
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// A signal, by its number.
+    Signal(i32),
+    /// A [`StopHandle`].
+    Asked,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(number) => match signal_hook::low_level::signal_name(*number) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "signal {number}"),
+            },
+            Self::Asked => f.write_str("request"),
+        }
+    }
+}
+
+/// What a running session waits for.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The kernel has ended the session, or it broke.
+    Ended(io::Result<()>),
+    /// Somebody wants it to end.
+    Stop(StopReason),
+}
+
+/// Where stop requests arrive. Made before anything is mounted, so that no signal finds the process
+/// with a mount and without a handler.
+#[derive(Debug)]
+pub struct Shutdown {
+    pub(super) sender: Sender<Event>,
+    pub(super) events: Receiver<Event>,
+}
+
+impl Shutdown {
+    /// One that only its handles can trigger.
+    pub fn new() -> Self {
+        let (sender, events) = channel();
+        Self { sender, events }
+    }
+
+    /// One that SIGTERM, SIGINT and SIGHUP trigger too, instead of killing the process. The
+    /// handlers stay for as long as the process lives.
+    pub fn on_signals() -> io::Result<Self> {
+        let shutdown = Self::new();
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let sender = shutdown.sender.clone();
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for number in signals.forever() {
+                    tracing::debug!(signal = number, "signal received");
+                    // Nobody listens any more once the session is over; then a signal does nothing.
+                    let _ = sender.send(Event::Stop(StopReason::Signal(number)));
+                }
+            })?;
+        Ok(shutdown)
+    }
+
+    /// A handle to ask with.
+    pub fn handle(&self) -> StopHandle {
+        StopHandle(self.sender.clone())
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Asks a session to stop, from any thread.
+#[derive(Debug, Clone)]
+pub struct StopHandle(Sender<Event>);
+
+impl StopHandle {
+    /// Asks. The first request ends the session in good order, a second one at once.
+    pub fn stop(&self) {
+        // A session that is over needs no asking.
+        let _ = self.0.send(Event::Stop(StopReason::Asked));
+    }
+}

@@ -1,0 +1,259 @@
+//! Unmounting from outside the process that serves, for `model-fs umount`.
+//!
+//! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
+//! gone from the mountpoint afterwards. Where the kernel tells who serves it (Linux 6.15, and
+//! permission to look), that process has ended too. Doesn't: unmount what is in use.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+use rustix::process::{Pid, PidfdFlags};
+
+use super::FS_TYPE;
+use super::attach::{FUSE_DEVICE, shell, show};
+use super::fusermount::{self, HelperError};
+use super::mountinfo::{DeviceId, MountTable, resolve};
+
+/// How long the daemon gets to end by itself once its mount is gone.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Unmounts the model on `mountpoint`.
+pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
+    let mountpoint = resolve(mountpoint).map_err(|source| UnmountError::Path {
+        mountpoint: mountpoint.to_owned(),
+        source,
+    })?;
+    let table = MountTable::read().map_err(UnmountError::Table)?;
+    let Some(entry) = table.at(&mountpoint) else {
+        return Err(UnmountError::NotMounted { mountpoint });
+    };
+    if entry.fs_type != FS_TYPE {
+        return Err(UnmountError::NotOurs {
+            mountpoint,
+            fs_type: entry.fs_type.escape_debug().to_string(),
+        });
+    }
+    // Found before, because afterwards nothing ties a process to what it served.
+    let daemons = daemons(entry.device);
+    match rustix::mount::unmount(&mountpoint, UnmountFlags::NOFOLLOW) {
+        Ok(()) => {}
+        Err(Errno::BUSY) => return Err(UnmountError::Busy { mountpoint }),
+        Err(Errno::PERM | Errno::ACCESS) => with_helper(&mountpoint)?,
+        // Somebody was faster.
+        Err(Errno::INVAL) if gone(&mountpoint, entry.device) => {}
+        Err(errno) => {
+            return Err(UnmountError::Kernel {
+                mountpoint,
+                source: errno.into(),
+            });
+        }
+    }
+    if !gone(&mountpoint, entry.device) {
+        return Err(UnmountError::Remains { mountpoint });
+    }
+    for daemon in daemons {
+        if !ended(&daemon) {
+            tracing::warn!("the process that served the mount has not ended yet");
+        }
+    }
+    Ok(())
+}
+
+fn with_helper(mountpoint: &Path) -> Result<(), UnmountError> {
+    let mountpoint = mountpoint.to_owned();
+    fusermount::unmount(&mountpoint, false).map_err(|error| match error {
+        HelperError::Missing => UnmountError::NoHelper,
+        HelperError::Run(source) => UnmountError::HelperFailed(source),
+        HelperError::Refused(message) => {
+            let message = message.to_string();
+            if message.contains("busy") {
+                UnmountError::Busy { mountpoint }
+            } else {
+                UnmountError::Refused {
+                    mountpoint,
+                    message,
+                }
+            }
+        }
+    })
+}
+
+fn gone(mountpoint: &Path, device: DeviceId) -> bool {
+    MountTable::read().is_ok_and(|table| {
+        !table
+            .of_device(device)
+            .any(|entry| entry.mountpoint == mountpoint)
+    })
+}
+
+/// The processes that hold the connection behind `device`: those whose descriptors of the FUSE
+/// device say so in `/proc`. Empty on older kernels, and processes of other users are not seen.
+fn daemons(device: DeviceId) -> Vec<OwnedFd> {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = rustix::process::getpid().as_raw_pid();
+    processes
+        .flatten()
+        .filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            // A program that serves and unmounts by itself needn't wait for its own end.
+            if pid == own {
+                return None;
+            }
+            // Opened before looking, so that the number can't come to mean another process.
+            let handle = rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty());
+            serves(&process.path(), device).then_some(handle.ok()?)
+        })
+        .collect()
+}
+
+fn serves(process: &Path, device: DeviceId) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else {
+        return false;
+    };
+    descriptors
+        .flatten()
+        .filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == Path::new(FUSE_DEVICE)))
+        .any(|fd| {
+            std::fs::read_to_string(process.join("fdinfo").join(fd.file_name()))
+                .is_ok_and(|info| connection(&info) == Some(device.minor))
+        })
+}
+
+/// The connection number in the `fdinfo` of a FUSE device; the minor number of the file system.
+fn connection(fdinfo: &str) -> Option<u32> {
+    let value = fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("fuse_connection:"))?;
+    value.trim().parse().ok()
+}
+
+/// Waits for a process to end.
+fn ended(process: &OwnedFd) -> bool {
+    let timeout = Timespec::try_from(DAEMON_TIMEOUT).ok();
+    let mut fds = [PollFd::new(process, PollFlags::IN)];
+    rustix::event::poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready == 1)
+}
+
+/// Why a mount is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum UnmountError {
+    /// No such path.
+    #[error("cannot find {}", show(mountpoint))]
+    Path {
+        /// As given.
+        mountpoint: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The mount table can't be read.
+    #[error("cannot read the mount table, /proc/self/mountinfo")]
+    Table(#[source] io::Error),
+    /// Nothing to unmount.
+    #[error("nothing is mounted on {}", show(mountpoint))]
+    NotMounted {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
+    /// Something else is mounted there.
+    #[error(
+        "what is mounted on {} is not a model but a file system of type {fs_type}",
+        show(mountpoint)
+    )]
+    NotOurs {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// Its type, escaped.
+        fs_type: String,
+    },
+    /// Files are open, or somebody works in there.
+    #[error("{} is in use", show(mountpoint))]
+    Busy {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
+    /// Not root, and no helper.
+    #[error("unmounting needs root or the helper fusermount3, and that was not found")]
+    NoHelper,
+    /// The helper couldn't be run.
+    #[error("unmounting with fusermount3 failed")]
+    HelperFailed(#[source] io::Error),
+    /// The helper said no.
+    #[error("cannot unmount {}: {message}", show(mountpoint))]
+    Refused {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// The helper's message, escaped.
+        message: String,
+    },
+    /// The kernel said no.
+    #[error("cannot unmount {}", show(mountpoint))]
+    Kernel {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// Unmounting succeeded and yet it is there.
+    #[error("{} is still mounted", show(mountpoint))]
+    Remains {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
+}
+
+impl UnmountError {
+    /// What the user could do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Busy { mountpoint } => {
+                let path = shell(mountpoint);
+                format!("\"fuser -vm {path}\" or \"lsof {path}\" shows who uses it")
+            }
+            Self::NotOurs { mountpoint, .. } => format!("umount {}", shell(mountpoint)),
+            Self::NoHelper => "install the package fuse3, or unmount as root".into(),
+            Self::Refused { .. } => "only root and the user who mounted it can unmount it".into(),
+            Self::Path { .. }
+            | Self::Table(_)
+            | Self::NotMounted { .. }
+            | Self::HelperFailed(_)
+            | Self::Kernel { .. }
+            | Self::Remains { .. } => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_model_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(
+            unmount(dir.path()),
+            Err(UnmountError::NotMounted { .. })
+        ));
+        assert!(matches!(
+            unmount(Path::new("/proc")),
+            Err(UnmountError::NotOurs { fs_type, .. }) if fs_type == "proc"
+        ));
+        assert!(matches!(
+            unmount(&dir.path().join("no/such")),
+            Err(UnmountError::Path { .. })
+        ));
+    }
+
+    #[test]
+    fn the_connection_is_read_from_fdinfo() {
+        assert_eq!(connection("pos:\t0\nfuse_connection:\t45\n"), Some(45));
+        assert_eq!(connection("pos:\t0\nflags:\t02\n"), None);
+        assert_eq!(connection("fuse_connection:\tx\n"), None);
+    }
+}

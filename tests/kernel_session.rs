@@ -1,0 +1,574 @@
+//! Mounting, serving and unmounting, with a file system of one file, on a real kernel.
+//!
+//! Needs `/dev/fuse` and root (or `fusermount3`). Where there is no FUSE the tests that need it say so
+//! and pass, unless `MODEL_FS_REQUIRE_FUSE` is set.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen, Request,
+};
+use model_fs::kernel::mountinfo::MountTable;
+use model_fs::kernel::options::Access;
+use model_fs::kernel::shutdown::StopReason;
+use model_fs::kernel::tuning::Outcome;
+use model_fs::kernel::{
+    FS_TYPE, MountError, MountOptions, MountSession, SessionEnd, SessionError, Shutdown,
+    StopHandle, UnmountError, unmount,
+};
+
+const CONTENT: &[u8] = b"every byte of it\n";
+const FILE: INodeNo = INodeNo(2);
+
+/// One file, `file`, whose bytes the kernel is told not to keep.
+#[derive(Default)]
+struct OneFile {
+    /// Set when the session is over and the file system was told.
+    destroyed: Arc<AtomicBool>,
+    /// `getattr` never answers.
+    mute: bool,
+    /// `init` fails.
+    broken: bool,
+}
+
+fn attributes(ino: INodeNo) -> FileAttr {
+    let file = ino == FILE;
+    FileAttr {
+        ino,
+        size: if file { CONTENT.len() as u64 } else { 0 },
+        blocks: 1,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: if file {
+            FileType::RegularFile
+        } else {
+            FileType::Directory
+        },
+        perm: if file { 0o444 } else { 0o555 },
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+impl Filesystem for OneFile {
+    fn init(&mut self, _: &Request, _: &mut fuser::KernelConfig) -> std::io::Result<()> {
+        if self.broken {
+            return Err(std::io::Error::from_raw_os_error(5));
+        }
+        Ok(())
+    }
+
+    fn destroy(&mut self) {
+        self.destroyed.store(true, Ordering::SeqCst);
+    }
+
+    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if name == "file" {
+            reply.entry(&Duration::ZERO, &attributes(FILE), Generation(0));
+        } else {
+            reply.error(Errno::ENOENT);
+        }
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        if self.mute {
+            std::mem::forget(reply);
+        } else {
+            reply.attr(&Duration::ZERO, &attributes(ino));
+        }
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let start = usize::try_from(offset).unwrap().min(CONTENT.len());
+        let end = (start + size as usize).min(CONTENT.len());
+        reply.data(&CONTENT[start..end]);
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        if offset == 0 {
+            let _full = reply.add(FILE, 1, FileType::RegularFile, "file");
+        }
+        reply.ok();
+    }
+}
+
+/// Whether there is FUSE to test with.
+fn fuse() -> bool {
+    let there = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .is_ok();
+    assert!(
+        there || std::env::var_os("MODEL_FS_REQUIRE_FUSE").is_none(),
+        "no FUSE here"
+    );
+    if !there {
+        eprintln!("skipped: no FUSE here");
+    }
+    there
+}
+
+/// A served mount in a temporary directory.
+struct Mounted {
+    dir: tempfile::TempDir,
+    mountpoint: PathBuf,
+    destroyed: Arc<AtomicBool>,
+    stop: StopHandle,
+    end: Receiver<Result<SessionEnd, SessionError>>,
+}
+
+impl Mounted {
+    fn new() -> Self {
+        Self::with(Duration::from_secs(60), |_| {})
+    }
+
+    fn with(grace: Duration, change: impl FnOnce(&mut MountOptions)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mountpoint = dir.path().canonicalize().unwrap().join("mount point");
+        std::fs::create_dir(&mountpoint).unwrap();
+        let mut options = MountOptions::new("/models/a,b c");
+        options.grace = grace;
+        change(&mut options);
+        let filesystem = OneFile::default();
+        let destroyed = Arc::clone(&filesystem.destroyed);
+        let shutdown = Shutdown::new();
+        let stop = shutdown.handle();
+        let session = MountSession::start(filesystem, &mountpoint, &options, shutdown).unwrap();
+        assert_eq!(session.mountpoint(), mountpoint);
+        let (ended, end) = channel();
+        thread::spawn(move || ended.send(session.wait()));
+        Self {
+            dir,
+            mountpoint,
+            destroyed,
+            stop,
+            end,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.mountpoint.join("file")
+    }
+
+    /// How the session ended. A hang is the test harness's to report.
+    fn end(&self) -> SessionEnd {
+        self.end.recv().unwrap().unwrap()
+    }
+
+    fn is_mounted(&self) -> bool {
+        is_mounted(&self.mountpoint)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Also after a failed assertion: once to stop, once to cut off.
+        self.stop.stop();
+        self.stop.stop();
+        let _ = self.end.recv();
+        let _ = self.dir.path();
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    MountTable::read().unwrap().at(path).is_some()
+}
+
+#[test]
+fn a_mount_is_served_until_it_is_unmounted() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    assert_eq!(std::fs::read(mounted.file()).unwrap(), CONTENT);
+    let names: Vec<_> = std::fs::read_dir(&mounted.mountpoint)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["file"]);
+    unmount(&mounted.mountpoint).unwrap();
+    assert!(!mounted.is_mounted());
+    assert_eq!(mounted.end(), SessionEnd::Unmounted);
+    assert!(mounted.destroyed.load(Ordering::SeqCst));
+}
+
+#[test]
+fn the_mount_table_shows_what_and_how() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::with(Duration::ZERO, |options| {
+        options.parse("noexec,max_read=131072").unwrap();
+    });
+    let table = MountTable::read().unwrap();
+    let entry = table.at(&mounted.mountpoint).unwrap();
+    assert_eq!(entry.fs_type, FS_TYPE);
+    assert_eq!(entry.source, "/models/a%2Cb c");
+    let info = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = info
+        .lines()
+        .find(|line| line.contains(&format!(" {} ", entry.device)))
+        .unwrap();
+    for option in [
+        "ro,",
+        "nosuid",
+        "nodev",
+        "noatime",
+        "noexec",
+        "default_permissions",
+    ] {
+        assert!(line.contains(option), "{option} in {line}");
+    }
+    assert!(line.contains("max_read=131072"), "{line}");
+    assert!(!line.contains("allow_other"), "{line}");
+}
+
+#[test]
+fn writing_is_impossible() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let error = File::options()
+        .write(true)
+        .open(mounted.file())
+        .unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    let error = File::create(mounted.mountpoint.join("new")).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+}
+
+#[test]
+fn a_stop_unmounts() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Stopped(StopReason::Asked));
+    assert!(!mounted.is_mounted());
+    assert!(mounted.destroyed.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_busy_mount_is_refused_to_others_and_detached_on_stop() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let mut file = File::open(mounted.file()).unwrap();
+    assert!(matches!(
+        unmount(&mounted.mountpoint),
+        Err(UnmountError::Busy { .. })
+    ));
+    assert!(mounted.is_mounted());
+
+    mounted.stop.stop();
+    while mounted.is_mounted() {
+        thread::yield_now();
+    }
+    // Out of sight, and yet served to whoever has it open.
+    assert!(!mounted.file().exists());
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).unwrap();
+    assert_eq!(content, CONTENT);
+    drop(file);
+    assert_eq!(mounted.end(), SessionEnd::Stopped(StopReason::Asked));
+}
+
+#[test]
+fn grace_has_an_end() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::with(Duration::ZERO, |_| {});
+    let file = File::open(mounted.file()).unwrap();
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Aborted(StopReason::Asked));
+    assert!(!mounted.is_mounted());
+    // Only where the kernel lets us cut the connection; else that waits for the process to exit.
+    if Path::new("/sys/fs/fuse/connections")
+        .read_dir()
+        .is_ok_and(|mut dir| dir.next().is_some())
+    {
+        assert!(file.read_at(&mut [0; 4], 0).is_err());
+    }
+}
+
+#[test]
+fn a_second_stop_cuts_off() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let file = File::open(mounted.file()).unwrap();
+    mounted.stop.stop();
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Aborted(StopReason::Asked));
+    assert!(!mounted.is_mounted());
+    drop(file);
+}
+
+#[test]
+fn a_lazy_unmount_by_others_ends_with_the_last_file() {
+    if !fuse() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let mut file = File::open(mounted.file()).unwrap();
+    rustix::mount::unmount(&mounted.mountpoint, rustix::mount::UnmountFlags::DETACH).unwrap();
+    file.seek(SeekFrom::Start(6)).unwrap();
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).unwrap();
+    assert_eq!(content, &CONTENT[6..]);
+    drop(file);
+    assert_eq!(mounted.end(), SessionEnd::Unmounted);
+}
+
+#[test]
+fn what_is_mounted_there_later_stays() {
+    if !fuse() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let first = Mounted::new();
+    let file = File::open(first.file()).unwrap();
+    rustix::mount::unmount(&first.mountpoint, rustix::mount::UnmountFlags::DETACH).unwrap();
+
+    // The first session still lives, and another file system takes its place.
+    let shutdown = Shutdown::new();
+    let stop = shutdown.handle();
+    let options = MountOptions::new("/models/other");
+    let second =
+        MountSession::start(OneFile::default(), &first.mountpoint, &options, shutdown).unwrap();
+    first.stop.stop();
+    first.stop.stop();
+    assert!(matches!(first.end(), SessionEnd::Aborted(_)));
+    let source = |path: &Path| {
+        let table = MountTable::read().unwrap();
+        table.at(path).map(|entry| entry.source.clone())
+    };
+    assert_eq!(source(&first.mountpoint).unwrap(), "/models/other");
+    assert_eq!(std::fs::read(first.file()).unwrap(), CONTENT);
+    drop(file);
+
+    stop.stop();
+    assert!(matches!(second.wait(), Ok(SessionEnd::Stopped(_))));
+    assert_eq!(source(&first.mountpoint), None);
+}
+
+#[test]
+fn what_is_mounted_over_it_stays() {
+    if !fuse() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mounted = Mounted::with(Duration::ZERO, |_| {});
+    rustix::mount::mount(
+        "over",
+        &mounted.mountpoint,
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        None,
+    )
+    .unwrap();
+    assert!(matches!(
+        unmount(&mounted.mountpoint),
+        Err(UnmountError::NotOurs { .. })
+    ));
+    mounted.stop.stop();
+    let end = mounted.end();
+    assert!(matches!(end, SessionEnd::Aborted(_)), "{end:?}");
+    let at = |path: &Path| {
+        let table = MountTable::read().unwrap();
+        table.at(path).map(|entry| entry.fs_type.clone())
+    };
+    assert_eq!(at(&mounted.mountpoint).as_deref(), Some("tmpfs"));
+    rustix::mount::unmount(&mounted.mountpoint, rustix::mount::UnmountFlags::empty()).unwrap();
+    // Beneath it lies ours, dead by now, and `umount` is for those too.
+    assert_eq!(at(&mounted.mountpoint).as_deref(), Some(FS_TYPE));
+    unmount(&mounted.mountpoint).unwrap();
+    assert!(!mounted.is_mounted());
+}
+
+#[test]
+fn a_dropped_session_is_unmounted() {
+    if !fuse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mountpoint = dir.path().canonicalize().unwrap();
+    let options = MountOptions::new("/models/m");
+    let session =
+        MountSession::start(OneFile::default(), &mountpoint, &options, Shutdown::new()).unwrap();
+    assert!(is_mounted(&mountpoint));
+    drop(session);
+    assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn a_file_system_that_fails_to_start_leaves_nothing() {
+    if !fuse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mountpoint = dir.path().canonicalize().unwrap();
+    let filesystem = OneFile {
+        broken: true,
+        ..OneFile::default()
+    };
+    let options = MountOptions::new("/models/m");
+    let error =
+        MountSession::start(filesystem, &mountpoint, &options, Shutdown::new()).unwrap_err();
+    assert!(matches!(error, MountError::Handshake(_)), "{error:?}");
+    assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn a_stop_before_the_first_answer_leaves_nothing() {
+    if !fuse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mountpoint = dir.path().canonicalize().unwrap();
+    let filesystem = OneFile {
+        mute: true,
+        ..OneFile::default()
+    };
+    let shutdown = Shutdown::new();
+    shutdown.handle().stop();
+    let options = MountOptions::new("/models/m");
+    let error = MountSession::start(filesystem, &mountpoint, &options, shutdown).unwrap_err();
+    assert!(matches!(error, MountError::Interrupted), "{error:?}");
+    assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn mountpoints_that_cannot_be_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let model = root.join("model");
+    std::fs::create_dir_all(model.join("sub")).unwrap();
+    std::fs::write(root.join("file"), "").unwrap();
+    std::os::unix::fs::symlink("model/sub", root.join("link")).unwrap();
+    let attempt = |path: &Path| {
+        let options = MountOptions::new(&model);
+        MountSession::start(OneFile::default(), path, &options, Shutdown::new()).unwrap_err()
+    };
+    let error = attempt(&root.join("missing"));
+    assert!(matches!(error, MountError::Missing { .. }), "{error:?}");
+    assert!(error.hint().unwrap().starts_with("mkdir"));
+    let error = attempt(&root.join("file"));
+    assert!(
+        matches!(error, MountError::NotADirectory { .. }),
+        "{error:?}"
+    );
+    for inside in ["model", "model/sub", "link", "."] {
+        let error = attempt(&root.join(inside));
+        assert!(matches!(error, MountError::Overlap { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn mounting_twice_is_refused_and_the_first_stays() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let options = MountOptions::new("/models/m");
+    let again = MountSession::start(
+        OneFile::default(),
+        &mounted.mountpoint,
+        &options,
+        Shutdown::new(),
+    );
+    let error = again.unwrap_err();
+    assert!(
+        matches!(error, MountError::AlreadyMounted { .. }),
+        "{error:?}"
+    );
+    assert!(error.hint().unwrap().contains("mount point'"));
+    assert_eq!(std::fs::read(mounted.file()).unwrap(), CONTENT);
+}
+
+#[test]
+fn read_ahead_is_raised_or_the_report_says_how() {
+    if !fuse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = MountOptions::new("/models/m");
+    let session =
+        MountSession::start(OneFile::default(), dir.path(), &options, Shutdown::new()).unwrap();
+    let report = session.tuning();
+    match report.read_ahead {
+        Outcome::Raised { .. } | Outcome::Enough => {
+            let now = std::fs::read_to_string(&report.read_ahead_file).unwrap();
+            assert_eq!(now.trim(), "8192");
+            assert_eq!(report.command(), None);
+        }
+        Outcome::Refused { .. } => {
+            assert!(report.command().unwrap().contains("read_ahead_kb"));
+        }
+    }
+}
+
+#[test]
+fn access_reaches_the_kernel() {
+    if !fuse() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for (option, access) in [
+        ("allow_other", Access::Everybody),
+        ("allow_root", Access::OwnerAndRoot),
+    ] {
+        let mounted = Mounted::with(Duration::ZERO, |options| {
+            options.parse(option).unwrap();
+            assert_eq!(options.access, access);
+        });
+        let info = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let table = MountTable::read().unwrap();
+        let device = table.at(&mounted.mountpoint).unwrap().device;
+        let line = info
+            .lines()
+            .find(|line| line.contains(&format!(" {device} ")))
+            .unwrap();
+        assert!(line.contains("allow_other"), "{line}");
+    }
+}
