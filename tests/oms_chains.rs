@@ -701,6 +701,55 @@ fn algorithms() {
     judge_all(&shapes);
 }
 
+/// Signatures by SHA-1 and by short keys count for nothing, whatever OpenSSL's settings are.
+#[test]
+fn weak_algorithms() {
+    if OpenSsl::new().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |line: &str| {
+        let output = Command::new("openssl")
+            .args(line.split_whitespace())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    };
+    let read = |name: &str| {
+        let pem = fs::read(folder.path().join(name)).unwrap();
+        Certificate::from_pem(&pem).unwrap().remove(0)
+    };
+    fs::write(folder.path().join("usage"), "keyUsage=digitalSignature\n").unwrap();
+    openssl("ecparam -name prime256v1 -genkey -noout -out leaf.key");
+    openssl("req -new -key leaf.key -subj /CN=leaf -out leaf.csr");
+    for (bits, hash, good) in [
+        (2048, "sha256", true),
+        (2048, "sha1", false),
+        (1024, "sha256", false),
+    ] {
+        openssl(&format!(
+            "req -x509 -newkey rsa:{bits} -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2"
+        ));
+        openssl(&format!(
+            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -set_serial 1 -{hash} -days 1 \
+             -extfile usage -out leaf.pem"
+        ));
+        let anchors = Anchors::new(vec![read("ca.pem")]).unwrap();
+        // Made after `now`.
+        let at = now() + Duration::from_secs(600);
+        let found = Path::find(&read("leaf.pem"), &[], &anchors, at);
+        if good {
+            found.unwrap();
+        } else {
+            assert!(
+                matches!(found, Err(PathError::NoIssuer { named: true, .. })),
+                "{found:?}"
+            );
+        }
+    }
+}
+
 /// Authorities that certify each other at random, many of them with something wrong. Where OpenSSL
 /// finds a path so do we; where only we do, OpenSSL confirms it.
 #[test]
