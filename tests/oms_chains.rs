@@ -10,6 +10,7 @@ mod pki;
 
 use std::fs;
 use std::process::Command;
+use std::slice::from_ref;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -146,6 +147,12 @@ fn judge_all(shapes: &[Shape]) {
             Expect::Stricter(_) => (false, true),
             Expect::Wider(_) | Expect::Finds(_) => (true, false),
         };
+        match shape.expect {
+            Expect::Good | Expect::Bad => {}
+            Expect::Stricter(reason) => eprintln!("only we refuse {}: {reason}", shape.name),
+            Expect::Wider(reason) => eprintln!("only we accept {}: {reason}", shape.name),
+            Expect::Finds(reason) => eprintln!("only we find {}: {reason}", shape.name),
+        }
         if found.is_ok() != ours {
             wrong.push(format!("{}: found {found:?}", shape.name));
         }
@@ -336,7 +343,7 @@ fn shapes() {
     }
     for which in 0..3 {
         shapes.push(changed("CA:FALSE", Bad, which, |spec| {
-            spec.ca = Some(false)
+            spec.ca = Some(false);
         }));
         shapes.push(changed(
             "no basic constraints, no key usage",
@@ -361,7 +368,7 @@ fn shapes() {
             spec.key_usage = Some(KeyUsages::DigitalSignature | KeyUsages::CRLSign);
         }));
         shapes.push(changed("no key usage", Good, which, |spec| {
-            spec.key_usage = None
+            spec.key_usage = None;
         }));
         shapes.push(changed("extended key usage", Good, which, |spec| {
             spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1"));
@@ -496,7 +503,7 @@ fn shapes() {
         ("self-signed, a stranger", &[][..]),
         (
             "self-signed, brings another edition of itself",
-            &[alone.clone()],
+            from_ref(&alone),
         ),
     ] {
         shapes.push(Shape::new(name, Bad, &alone, others, &roots));
@@ -568,7 +575,7 @@ fn shapes() {
             format!("key identifier {id}"),
             expect,
             &hinted,
-            &[marked.clone()],
+            from_ref(&marked),
             &two[..1],
         ));
     }
@@ -631,18 +638,18 @@ fn shapes() {
         Good,
         &leaf,
         &rollover(0),
-        &[root.clone()],
+        from_ref(&root),
     ));
     let below = Spec::authority("sub", key(3), "ca", key(2));
     let leaf = Spec::leaf("leaf", key(31), "sub", key(3));
     for (limit, expect) in [(0, Bad), (1, Good)] {
-        let others = [&rollover(limit)[..], std::slice::from_ref(&below)].concat();
+        let others = [&rollover(limit)[..], from_ref(&below)].concat();
         shapes.push(Shape::new(
             format!("rollover and one more under pathLen {limit}"),
             expect,
             &leaf,
             &others,
-            &[root.clone()],
+            from_ref(&root),
         ));
     }
 
@@ -692,6 +699,55 @@ fn algorithms() {
         }
     }
     judge_all(&shapes);
+}
+
+/// Signatures by SHA-1 and by short keys count for nothing, whatever OpenSSL's settings are.
+#[test]
+fn weak_algorithms() {
+    if OpenSsl::new().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let openssl = |line: &str| {
+        let output = Command::new("openssl")
+            .args(line.split_whitespace())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    };
+    let read = |name: &str| {
+        let pem = fs::read(folder.path().join(name)).unwrap();
+        Certificate::from_pem(&pem).unwrap().remove(0)
+    };
+    fs::write(folder.path().join("usage"), "keyUsage=digitalSignature\n").unwrap();
+    openssl("ecparam -name prime256v1 -genkey -noout -out leaf.key");
+    openssl("req -new -key leaf.key -subj /CN=leaf -out leaf.csr");
+    for (bits, hash, good) in [
+        (2048, "sha256", true),
+        (2048, "sha1", false),
+        (1024, "sha256", false),
+    ] {
+        openssl(&format!(
+            "req -x509 -newkey rsa:{bits} -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2"
+        ));
+        openssl(&format!(
+            "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -set_serial 1 -{hash} -days 1 \
+             -extfile usage -out leaf.pem"
+        ));
+        let anchors = Anchors::new(vec![read("ca.pem")]).unwrap();
+        // Made after `now`.
+        let at = now() + Duration::from_secs(600);
+        let found = Path::find(&read("leaf.pem"), &[], &anchors, at);
+        if good {
+            found.unwrap();
+        } else {
+            assert!(
+                matches!(found, Err(PathError::NoIssuer { named: true, .. })),
+                "{found:?}"
+            );
+        }
+    }
 }
 
 /// Authorities that certify each other at random, many of them with something wrong. Where OpenSSL
@@ -748,7 +804,7 @@ fn random(seed: u64) -> Shape {
         spec
     };
     let others: Vec<_> = (0..6 + next(8)).map(|_| authority(&mut next)).collect();
-    let anchors: Vec<_> = (0..1 + next(2)).map(|_| authority(&mut next)).collect();
+    let anchors: Vec<_> = (0..=next(2)).map(|_| authority(&mut next)).collect();
     let (issuer, issuer_key) = holder(next(7));
     let leaf = Spec::leaf("leaf", key(31), &issuer, issuer_key);
     Shape::new(
@@ -928,14 +984,14 @@ fn damaged_certificates() {
     let decode = |der: &[u8]| Certificate::from_der(der);
     let anchors = Anchors::new(vec![decode(&root).unwrap()]).unwrap();
     let (whole_leaf, whole_issuer) = (decode(&leaf).unwrap(), decode(&issuer).unwrap());
-    Path::find(&whole_leaf, &[whole_issuer.clone()], &anchors, now()).unwrap();
+    Path::find(&whole_leaf, from_ref(&whole_issuer), &anchors, now()).unwrap();
     for index in 0..leaf.len() {
         for bit in [0, 3, 7] {
             let mut bad = leaf.clone();
             bad[index] ^= 1 << bit;
             if let Ok(bad) = decode(&bad) {
                 assert!(
-                    Path::find(&bad, &[whole_issuer.clone()], &anchors, now()).is_err(),
+                    Path::find(&bad, from_ref(&whole_issuer), &anchors, now()).is_err(),
                     "{index}"
                 );
             }

@@ -138,10 +138,7 @@ fn names_the_signer_that_matched() {
         error.to_string(),
         format!("signed by nobody trusted: the bundle names key {hint}")
     );
-    assert_eq!(
-        claim.trust_command(),
-        "model-fs trust add NAME --public-key PEM"
-    );
+    assert_eq!(claim.trust_command(), "model-fs trust add --public-key PEM");
 
     let stranger = Key::new(Scheme::P256(256));
     folder.write(

@@ -66,7 +66,7 @@ impl Claim {
             Self::Certificate { .. } => "--certificate-chain PEM",
             Self::Sigstore => "--identity ID --identity-provider URL",
         };
-        format!("model-fs trust add NAME {how}")
+        format!("model-fs trust add {how}")
     }
 }
 

@@ -418,12 +418,35 @@ pub(crate) enum TrustCommand {
 /// `trust add`.
 #[derive(Debug, Args)]
 pub(crate) struct TrustAddArgs {
-    /// Name of the entry, for `trust remove`
+    /// Name of the entry, for `trust remove` [default: made of the key, certificate or identity]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 
+    /// Only for models that the signer calls NAME (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model_name: Vec<String>,
+
+    /// Only for models that lie at PATTERN, absolute, with `*` and `**` (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) model_path: Vec<String>,
+
+    /// Only for the model with this root digest (repeatable)
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) root_digest: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) place: TrustPlaceArgs,
+
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
+}
+
+/// Which file of the trust store to change.
+#[derive(Debug, Args)]
+pub(crate) struct TrustPlaceArgs {
+    /// Change what everybody on this host trusts, not what you do
+    #[arg(long)]
+    pub(crate) system: bool,
 }
 
 /// `trust list`.
@@ -440,6 +463,9 @@ pub(crate) struct TrustRemoveArgs {
     /// Name of the entry
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) place: TrustPlaceArgs,
 }
 
 /// `demo`.
@@ -500,6 +526,9 @@ mod tests {
             "trust list",
             "trust add --public-key k",
             "trust add --identity i --identity-provider p --name n",
+            "trust add --certificate-chain c d --model-name m --model-path /m/** --root-digest 00",
+            "trust add --system --public-key k",
+            "trust remove --system n",
             "trust remove n",
             "demo",
             "-v demo",

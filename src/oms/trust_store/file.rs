@@ -13,6 +13,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 use super::{
     MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustStoreError, parse,
 };
+use crate::digest::Digest;
 use crate::name::Escaped;
 use crate::oms::certificate::Certificate;
 use crate::oms::key::{KeyError, PublicKey};
@@ -186,7 +187,7 @@ impl TrustFile {
         Ok(Self {
             path,
             document,
-            directory: directory,
+            directory,
         })
     }
 
@@ -316,7 +317,7 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
     limit("paths", signer.paths.clone());
     limit(
         "root-digests",
-        signer.root_digests.iter().map(|d| d.to_hex()).collect(),
+        signer.root_digests.iter().map(Digest::to_hex).collect(),
     );
     if !limits.is_empty() {
         table.insert("models", Item::Table(limits));

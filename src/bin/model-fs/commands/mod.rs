@@ -8,6 +8,7 @@ mod progress;
 mod sign;
 mod signed_model;
 mod status;
+mod trust;
 mod umount;
 mod verify;
 
@@ -29,7 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Sign(args) => sign::run(&args)?,
         Command::Index(args) => index::run(args)?,
         Command::Inspect(args) => inspect::run(&args)?,
-        Command::Trust(_) => return Err(anyhow::anyhow!("MERGE").into()),
+        Command::Trust(args) => trust::run(args)?,
         Command::Demo(args) => demo::run(&args)?,
     }
     Ok(Exit::Done.into())

@@ -91,7 +91,7 @@ pub(crate) fn run(
     tracing::info!(
         model = %model.location.root().display(),
         mountpoint = %session.mountpoint().display(),
-        signer = %model.manifest.signer(),
+        signer = %model.signer(),
         root_digest = %model.manifest.manifest().root_digest(),
         "mounted"
     );

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use model_fs::manifest::{Description, Manifest, Serialization};
 use model_fs::name::FileName;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
-use model_fs::oms::sign::Compat;
+use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::reading::check;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::signing::{SigningPlan, hash_model};
@@ -20,6 +20,13 @@ use crate::exit::Failure;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let key = private_key(args)?;
+    let certificate = signing_certificate(args)?;
+    // Before anything is hashed.
+    if let Some(certificate) = &certificate {
+        certificate
+            .check_key(key.public_key())
+            .map_err(anyhow::Error::new)?;
+    }
     let location = ModelLocation::find(&args.model.model, args.model.signature.as_deref())?;
     let links = if args.allow_symlinks {
         Links::Follow
@@ -71,7 +78,11 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     };
     let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
-    let bundle = manifest.sign(&key, compat).map_err(anyhow::Error::new)?;
+    let signing = match &certificate {
+        Some(certificate) => Signing::Certificate(&key, certificate),
+        None => Signing::Key(&key),
+    };
+    let bundle = manifest.sign(signing, compat).map_err(anyhow::Error::new)?;
     if tables.ship_to.is_some() {
         // Of an earlier state of the model. Nobody would ask for them.
         shipped::remove_others(location.root(), &manifest)
@@ -86,6 +97,23 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         location.signature().display(),
     );
     Ok(())
+}
+
+/// The certificate to sign with, and those above it.
+fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Failure> {
+    let Some(path) = &args.signing_certificate else {
+        return Ok(None);
+    };
+    let pem = read_pem(path, "signing certificate")?;
+    let chain = args
+        .certificate_chain
+        .iter()
+        .map(|path| read_pem(path, "certificate"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let chain = chain.iter().map(|pem| pem.as_slice());
+    let certificate = SigningCertificate::from_pem(&pem, chain)
+        .with_context(|| format!("signing certificate {}", path.display()))?;
+    Ok(Some(certificate))
 }
 
 fn private_key(args: &SignArgs) -> Result<PrivateKey, Failure> {

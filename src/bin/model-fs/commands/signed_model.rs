@@ -5,14 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use model_fs::manifest::VerifiedManifest;
+use model_fs::manifest::{VerifiedManifest, VerifyWithStoreError};
 use model_fs::name::FileName;
+use model_fs::oms::certificate::{Anchors, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
 use model_fs::oms::trust::Trust;
+use model_fs::oms::trust_store::{SignerName, TrustStore};
 use model_fs::reading::check::{self, Unsigned};
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::{IndexStore, Links, LocalDirectory, Scan};
 
+use super::trust::load_store;
 use crate::cli::{self, IgnoreArgs, ModelArgs, TrustArgs};
 use crate::exit::{Exit, Failure};
 
@@ -23,6 +26,8 @@ const LISTED: usize = 20;
 pub(crate) struct SignedModel {
     pub(crate) location: ModelLocation,
     pub(crate) manifest: Arc<VerifiedManifest>,
+    /// The signer's name in the trust store, where that decided.
+    pub(crate) trusted_as: Option<SignerName>,
     pub(crate) directory: Arc<LocalDirectory>,
     pub(crate) scan: Scan,
     /// What to make of files that aren't signed.
@@ -38,10 +43,25 @@ impl SignedModel {
     ) -> Result<Self, Failure> {
         let location = ModelLocation::find(&model.model, model.signature.as_deref())?;
         let ignored = location.ignored(&ignore.ignore_paths)?;
+        // Before the signature is read: it may be large.
         let trust = load_trust(trust.chosen())?;
         let bundle = location.read_signature()?;
-        let manifest = VerifiedManifest::verify(bundle, &trust)
-            .map_err(|error| Failure::new(Exit::Signature, error))?;
+        let (manifest, trusted_as) = match trust {
+            Trusted::Flags(trust) => (
+                VerifiedManifest::verify(bundle, &trust)
+                    .map_err(|error| Failure::new(Exit::Signature, error))?,
+                None,
+            ),
+            Trusted::Store(store) => {
+                let path = model
+                    .model
+                    .canonicalize()
+                    .with_context(|| format!("model {}", model.model.display()))?;
+                let (manifest, name) = VerifiedManifest::verify_with_store(bundle, &store, &path)
+                    .map_err(not_trusted)?;
+                (manifest, Some(name))
+            }
+        };
         for entry in manifest.manifest().unusable_ignore_paths() {
             tracing::debug!(%entry, "signed ignore path without effect: not a path in the model");
         }
@@ -56,6 +76,7 @@ impl SignedModel {
         Ok(Self {
             location,
             manifest: Arc::new(manifest),
+            trusted_as,
             directory: Arc::new(directory),
             scan,
             unsigned: if ignore.ignore_unsigned_files {
@@ -85,6 +106,15 @@ impl SignedModel {
                 .to_owned()
         });
         Err(content_failure(&failures).with_hint(hint))
+    }
+
+    /// Who signed, by the name in the trust store too where that decided.
+    pub(crate) fn signer(&self) -> String {
+        let signer = self.manifest.signer();
+        match &self.trusted_as {
+            Some(name) => format!("\"{name}\", {signer}"),
+            None => signer.to_string(),
+        }
     }
 
     /// Bytes of the signed files, as far as the directory tells.
@@ -118,17 +148,55 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
     Failure::new(Exit::Content, anyhow::Error::msg(message))
 }
 
+/// Who decides whether a signature counts.
+enum Trusted {
+    Flags(Trust),
+    Store(TrustStore),
+}
+
 /// The trust that the command line asks for.
-fn load_trust(chosen: cli::Trust) -> Result<Trust, Failure> {
+fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
     match chosen {
+        cli::Trust::Store => Ok(Trusted::Store(load_store()?)),
         cli::Trust::PublicKey(path) => {
             let pem = read_pem(&path, "public key")?;
             let key = PublicKey::from_pem(&pem)
                 .with_context(|| format!("public key {}", path.display()))?;
-            Ok(Trust::Key(key))
+            Ok(Trusted::Flags(Trust::Key(key)))
         }
-        // MERGE: certificate, identity, store
-        _ => Err(anyhow::anyhow!("not merged yet").into()),
+        cli::Trust::CertificateChain(paths) => {
+            let mut certificates = Vec::new();
+            for path in paths {
+                let pem = read_pem(&path, "certificate")?;
+                let read = Certificate::from_pem(&pem)
+                    .with_context(|| format!("certificate {}", path.display()))?;
+                certificates.extend(read);
+            }
+            let anchors = Anchors::new(certificates).map_err(anyhow::Error::new)?;
+            Ok(Trusted::Flags(Trust::Certificate(anchors)))
+        }
+        // MERGE: identity
+        cli::Trust::Identity { .. } => Err(anyhow::anyhow!("not merged yet").into()),
+    }
+}
+
+/// Exit code 3: who signed, as claimed, why those whom it might be by don't vouch for it, and what
+/// would trust them.
+fn not_trusted(error: VerifyWithStoreError) -> Failure {
+    match error {
+        VerifyWithStoreError::Nobody { claim, refused } => {
+            let hint = format!("to trust them: {}", claim.trust_command());
+            let mut message = VerifyWithStoreError::Nobody {
+                claim,
+                refused: Vec::new(),
+            }
+            .to_string();
+            for (name, error) in refused.iter().take(LISTED) {
+                let _ = write!(message, "\nnot by \"{name}\": {error}");
+            }
+            Failure::new(Exit::Signature, anyhow::Error::msg(message)).with_hint(hint)
+        }
+        other => Failure::new(Exit::Signature, other),
     }
 }
 

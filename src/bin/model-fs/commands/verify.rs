@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use model_fs::manifest::SignedContent;
+use model_fs::oms::trust_store::SignerName;
 use model_fs::reading::check::{self, Failure as Finding};
 use model_fs::reading::{Violation, ViolationKind};
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ impl Report {
             "verified: {} files, {}, signed by {}",
             manifest.files().len(),
             indicatif::HumanBytes(self.bytes),
-            self.model.manifest.signer(),
+            self.model.signer(),
         );
         Ok(exit)
     }
@@ -102,6 +103,7 @@ impl Report {
             "verified": self.failures.is_empty(),
             "method": signer.method().name(),
             "signer": signer.to_string(),
+            "trusted_as": self.model.trusted_as.as_ref().map(SignerName::as_str),
             "root_digest": manifest.root_digest().to_string(),
             "hash": manifest.hash().name(),
             "shards": manifest.files().iter().any(|file| matches!(file.content, SignedContent::Shards(_))),

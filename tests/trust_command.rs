@@ -1,0 +1,236 @@
+//! `model-fs trust`, as people and scripts use it.
+
+#[allow(dead_code)] // each test uses a part of it
+mod pki;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use self::pki::{Key, Scheme, Spec, pem_file};
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("model-fs/trust.toml")
+    }
+
+    fn run(&self, verb: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_model-fs"))
+            .arg(verb)
+            .args(arguments)
+            .env("XDG_CONFIG_HOME", self.0.path())
+            .env("XDG_STATE_HOME", self.0.path())
+            .env("XDG_CACHE_HOME", self.0.path())
+            .output()
+            .unwrap()
+    }
+
+    fn trust(&self, arguments: &[&str]) -> Output {
+        self.run("trust", arguments)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn done(&self, arguments: &[&str]) -> String {
+        let output = self.trust(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.trust(arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// The user's entries; a host may have its own.
+    fn listed(&self) -> Vec<Value> {
+        let all: Value = serde_json::from_str(&self.done(&["list", "--json"])).unwrap();
+        let file = self.file();
+        all["signers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|signer| Path::new(signer["file"].as_str().unwrap()) == file)
+            .cloned()
+            .collect()
+    }
+}
+
+fn key(name: &str) -> String {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
+    keys.join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn add_list_remove() {
+    let home = Home::new();
+    assert!(home.listed().is_empty());
+    let added = home.done(&["add", "--public-key", &key("p256-pub.pem")]);
+    assert!(added.starts_with("added key-ae62c229dc26 to "), "{added}");
+    let digest = "ab".repeat(32);
+    home.done(&[
+        "add",
+        "--identity",
+        "alice@acme.example",
+        "--identity-provider",
+        "https://accounts.acme.example",
+        "--model-name",
+        "llama",
+        "--model-path",
+        "/models/**",
+        "--root-digest",
+        &digest,
+    ]);
+    let listed = home.listed();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0]["name"], "alice-acme.example");
+    assert_eq!(listed[0]["method"], "sigstore");
+    assert_eq!(listed[0]["models"]["names"][0], "llama");
+    assert_eq!(listed[0]["models"]["paths"][0], "/models/**");
+    assert_eq!(
+        listed[0]["models"]["root_digests"][0],
+        format!("sha256:{digest}")
+    );
+    assert_eq!(listed[1]["method"], "key");
+    assert_eq!(listed[1]["models"]["names"], Value::Null);
+    let text = home.done(&["list"]);
+    assert!(
+        text.contains("key-ae62c229dc26\n  method       key\n"),
+        "{text}"
+    );
+
+    home.done(&["remove", "key-ae62c229dc26"]);
+    assert_eq!(home.listed().len(), 1);
+    let error = home.refused(1, &["remove", "key-ae62c229dc26"]);
+    assert!(
+        error.contains("there is no signer \"key-ae62c229dc26\"\nhint: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn mistakes_change_nothing() {
+    let home = Home::new();
+    let pem = key("p256-pub.pem");
+    home.done(&["add", "--name", "k", "--public-key", &pem]);
+    let before = fs::read(home.file()).unwrap();
+    for (code, arguments) in [
+        (2, &["add"][..]),
+        (2, &["add", "--name", "a b", "--public-key", &pem]),
+        (2, &["add", "--public-key", &pem, "--root-digest", "xy"]),
+        (2, &["remove", "a b"]),
+        (1, &["add", "--name", "k", "--public-key", &pem]),
+        (1, &["add", "--public-key", "/none"]),
+        (1, &["add", "--public-key", &key("p256-sec1.pem")]),
+        (1, &["add", "--certificate-chain", &pem]),
+        (
+            1,
+            &["add", "--public-key", &pem, "--model-path", "relative"],
+        ),
+    ] {
+        let error = home.refused(code, arguments);
+        assert!(error.starts_with("error: "), "{error}");
+        assert_eq!(fs::read(home.file()).unwrap(), before);
+    }
+}
+
+#[test]
+fn from_signing_with_a_certificate_to_trusting_it() {
+    let home = Home::new();
+    let (root, ca, leaf) = (
+        Key::new(Scheme::Rsa(256)),
+        Key::new(Scheme::P256(256)),
+        Key::new(Scheme::P384(384)),
+    );
+    let root_pem = pem_file([&Spec::root("root", &root).der()[..]]);
+    let ca_pem = pem_file([&Spec::authority("ca", &ca, "root", &root).der()[..]]);
+    let leaf_pem = pem_file([&Spec::leaf("signer", &leaf, "ca", &ca).der()[..]]);
+    let root_pem = home.write("root.pem", root_pem);
+    let ca_pem = home.write("ca.pem", ca_pem);
+    let leaf_pem = home.write("leaf.pem", leaf_pem);
+    let key_pem = home.write("key.pem", leaf.pkcs8_pem());
+    let weights = home.write("model/weights.bin", "weights");
+    let model = Path::new(&weights).parent().unwrap().to_str().unwrap();
+
+    let other = key("p256-sec1.pem");
+    let chain = [
+        "--signing-certificate",
+        &leaf_pem,
+        "--certificate-chain",
+        &ca_pem,
+    ];
+    let output = home.run(
+        "sign",
+        &[&[model, "--private-key", &other], &chain[..]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = home.run(
+        "sign",
+        &[&[model, "--private-key", &key_pem], &chain[..]].concat(),
+    );
+    assert!(output.status.success(), "{output:?}");
+
+    let output = home.run("verify", &[model, "--certificate-chain", &root_pem]);
+    assert!(output.status.success(), "{output:?}");
+    let output = home.run(
+        "verify",
+        &[model, "--certificate-chain", &key("p256-pub.pem")],
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+
+    let output = home.run("verify", &[model]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with(
+            "error: signed by nobody trusted: the bundle names certificate \"CN=signer\""
+        ) && error.ends_with("hint: to trust them: model-fs trust add --certificate-chain PEM\n"),
+        "{error}"
+    );
+
+    home.done(&["add", "--name", "acme", "--certificate-chain", &root_pem]);
+    let output = home.run("verify", &[model]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("signed by \"acme\", certificate \"CN=signer\""),
+        "{text}"
+    );
+    let output = home.run("verify", &[model, "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["trusted_as"], "acme");
+    assert_eq!(document["method"], "certificate");
+
+    // The same signer, for other models only.
+    home.done(&["remove", "acme"]);
+    let more = ["--model-path", "/elsewhere/**"];
+    home.done(
+        &[
+            &["add", "--name", "acme", "--certificate-chain", &root_pem],
+            &more[..],
+        ]
+        .concat(),
+    );
+    let output = home.run("verify", &[model]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        error,
+        "error: signed by \"acme\", who is not trusted for this model\n"
+    );
+}
