@@ -480,7 +480,11 @@ fn add_and_remove_keep_the_rest() {
     let root = Key::new(Scheme::P256(256));
     let certificates = pem_file([&Spec::root("root", &root).der()[..]]);
     let private = root.pkcs8_pem();
-    let json = folder.write("root.json", "{}");
+    let json = folder.write(
+        "root.json",
+        r#"{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "tlogs": [], "certificateAuthorities": [], "ctlogs": [], "timestampAuthorities": []}"#,
+    );
     let mut file = TrustFile::open(&path).unwrap();
     let certificates = vec![
         certificates.clone().into(),
@@ -535,7 +539,7 @@ fn add_and_remove_keep_the_rest() {
         panic!()
     };
     assert_eq!(alice.identity, "alice@\"acme\"");
-    assert_eq!(alice.trusted_root.as_ref().unwrap().0, json);
+    assert_eq!(alice.trusted_root_file.as_ref().unwrap(), &json);
     assert!(signers[1].limits().is_unlimited());
     assert_eq!(signers[2].limits().names().unwrap(), ["llama"]);
 

@@ -22,9 +22,7 @@ impl VerifiedManifest {
         model: &Path,
     ) -> Result<(Self, SignerName), VerifyWithStoreError> {
         let bundle = bundle.into();
-        let trusted = store
-            .signers()
-            .filter_map(|signer| Some((signer, signer.trust()?)));
+        let trusted = store.signers().map(|signer| (signer, signer.trust()));
         let verified = verify_any(&bundle, trusted).map_err(|error| match error {
             VerifyAnyError::Bundle(error) => VerifyWithStoreError::Invalid(error.into()),
             VerifyAnyError::Nobody { claim, refused } => VerifyWithStoreError::Nobody {

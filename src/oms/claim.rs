@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::bundle::{Material, Method};
 use super::certificate::Certificate;
+use super::sigstore::ClaimedIdentity;
 use crate::name::Escaped;
 
 /// Who a bundle says has signed it.
@@ -26,8 +27,8 @@ pub enum Claim {
         /// The issuer that the last certificate names, escaped: mostly who would have to be trusted.
         issuer: Option<Escaped>,
     },
-    /// An identity that Sigstore vouches for.
-    Sigstore,
+    /// An identity that Sigstore vouches for; `None` if the certificate names none.
+    Sigstore(Option<ClaimedIdentity>),
 }
 
 impl Claim {
@@ -44,7 +45,9 @@ impl Claim {
                     issuer: decode(chain.last()).map(|last| last.issuer().clone()),
                 }
             }
-            Material::Sigstore { .. } => Self::Sigstore,
+            Material::Sigstore { certificate, .. } => {
+                Self::Sigstore(ClaimedIdentity::of(certificate).ok())
+            }
         }
     }
 
@@ -53,7 +56,7 @@ impl Claim {
         match self {
             Self::Key { .. } => Method::Key,
             Self::Certificate { .. } => Method::Certificate,
-            Self::Sigstore => Method::Sigstore,
+            Self::Sigstore(_) => Method::Sigstore,
         }
     }
 
@@ -62,12 +65,31 @@ impl Claim {
     /// it did, it would be that of whoever wrote the bundle.
     pub fn trust_command(&self) -> String {
         let how = match self {
-            Self::Key { .. } => "--public-key PEM",
-            Self::Certificate { .. } => "--certificate-chain PEM",
-            Self::Sigstore => "--identity ID --identity-provider URL",
+            Self::Key { .. } => "--public-key PEM".to_owned(),
+            Self::Certificate { .. } => "--certificate-chain PEM".to_owned(),
+            Self::Sigstore(claimed) => {
+                let word = |text: Option<&String>, placeholder: &str| {
+                    text.and_then(|text| shell_word(text))
+                        .unwrap_or_else(|| placeholder.to_owned())
+                };
+                let claimed = claimed.as_ref();
+                let identity = word(claimed.map(|claimed| &claimed.identity), "ID");
+                let provider = word(claimed.map(|claimed| &claimed.identity_provider), "URL");
+                format!("--identity {identity} --identity-provider {provider}")
+            }
         };
         format!("model-fs trust add {how}")
     }
+}
+
+/// Hostile text as one word of a shell command, if it can be shown as it is.
+fn shell_word(text: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return Some(text.to_owned());
+    }
+    let harmless = Escaped::bounded(text).to_string() == text;
+    harmless.then(|| format!("'{}'", text.replace('\'', r"'\''")))
 }
 
 impl fmt::Display for Claim {
@@ -93,7 +115,10 @@ impl fmt::Display for Claim {
                 }
             }
             Self::Certificate { leaf: None, .. } => f.write_str("a malformed certificate"),
-            Self::Sigstore => f.write_str("a Sigstore identity"),
+            Self::Sigstore(Some(claimed)) => fmt::Display::fmt(claimed, f),
+            Self::Sigstore(None) => {
+                f.write_str("a Sigstore identity that the certificate does not name")
+            }
         }
     }
 }

@@ -46,6 +46,7 @@ pub use self::file::{FileRule, TrustFile};
 use super::bundle::Method;
 use super::certificate::{Anchors, CertificateError};
 use super::key::{KeyError, PublicKey};
+use super::sigstore::trusted_root::{TrustedRoot, TrustedRootError};
 use super::trust::Trust;
 use crate::digest::Digest;
 use crate::name::Escaped;
@@ -135,15 +136,16 @@ impl Identity {
 }
 
 /// Whoever a Sigstore instance knew by an identity. Both texts are compared as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SigstoreIdentity {
     /// An email address or a URI; not empty.
     pub identity: String,
     /// The URL of the OIDC provider that vouches for it; not empty.
     pub identity_provider: String,
-    /// The `trusted_root.json` of a private instance: where it lies, and its bytes. `None` for the
-    /// public instance.
-    pub trusted_root: Option<(PathBuf, Arc<[u8]>)>,
+    /// Where the `trusted_root.json` of a private instance lies; `None` for the public instance.
+    pub trusted_root_file: Option<PathBuf>,
+    /// The instance.
+    pub trusted_root: TrustedRoot,
 }
 
 /// The models that a signer is trusted for.
@@ -221,16 +223,20 @@ pub struct TrustedSigner {
     name: SignerName,
     identity: Identity,
     limits: Limits,
-    trust: Option<Trust>,
+    trust: Trust,
     file: Arc<Path>,
 }
 
 impl TrustedSigner {
     fn new(name: SignerName, identity: Identity, limits: Limits, file: Arc<Path>) -> Self {
         let trust = match &identity {
-            Identity::Key(key) => Some(Trust::Key(key.clone())),
-            Identity::Certificate(anchors) => Some(Trust::Certificate(anchors.clone())),
-            Identity::Sigstore(_) => None,
+            Identity::Key(key) => Trust::Key(key.clone()),
+            Identity::Certificate(anchors) => Trust::Certificate(anchors.clone()),
+            Identity::Sigstore(sigstore) => Trust::Sigstore {
+                identity: sigstore.identity.clone(),
+                identity_provider: sigstore.identity_provider.clone(),
+                trusted_root: sigstore.trusted_root.clone(),
+            },
         };
         Self {
             name,
@@ -256,9 +262,9 @@ impl TrustedSigner {
         &self.limits
     }
 
-    /// What to verify with; `None` if signatures of its method can't be verified.
-    pub fn trust(&self) -> Option<&Trust> {
-        self.trust.as_ref()
+    /// What to verify with.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The file that it stands in.
@@ -430,6 +436,9 @@ pub enum SignerRule {
     /// The certificates.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The trusted root of a Sigstore instance.
+    #[error("trusted-root: {0}")]
+    TrustedRoot(#[from] TrustedRootError),
     /// A file that it names can't be read.
     #[error("{path}: {error}")]
     Io {

@@ -17,6 +17,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::name::Escaped;
 use crate::oms::certificate::{self, Anchors};
 use crate::oms::key::{self, PublicKey};
+use crate::oms::sigstore::trusted_root::TrustedRoot;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,17 +115,15 @@ fn validate(
                     return Err(SignerRule::Empty(what));
                 }
             }
-            let trusted_root = match raw.trusted_root {
-                None => None,
-                Some(path) => {
-                    let path = folder.join(path);
-                    let json = named_file(&path, MAX_TRUSTED_ROOT)?;
-                    Some((path, json.into()))
-                }
+            let trusted_root_file = raw.trusted_root.map(|path| folder.join(path));
+            let trusted_root = match &trusted_root_file {
+                None => TrustedRoot::public_good(),
+                Some(path) => TrustedRoot::from_json(&named_file(path, MAX_TRUSTED_ROOT)?)?,
             };
             let identity = Identity::Sigstore(SigstoreIdentity {
                 identity,
                 identity_provider,
+                trusted_root_file,
                 trusted_root,
             });
             return Ok(TrustedSigner::new(

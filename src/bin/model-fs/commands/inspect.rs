@@ -8,7 +8,8 @@ use model_fs::manifest::{
     Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
 };
 use model_fs::name::{Escaped, FileName};
-use model_fs::oms::bundle::MAX_BUNDLE;
+use model_fs::oms::bundle::{MAX_BUNDLE, Material};
+use model_fs::oms::claim::Claim;
 use model_fs::reading::Links;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use serde_json::{Value, json};
@@ -66,6 +67,27 @@ fn sizes<'a>(root: &Path, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
         .collect()
 }
 
+/// What a Sigstore bundle says of its entries in transparency logs.
+fn log_entries(claims: &UnverifiedManifest) -> impl Iterator<Item = String> {
+    let entries = match claims.claimed_material() {
+        Material::Sigstore { evidence, .. } => evidence.claimed_entries(),
+        Material::Key { .. } | Material::Certificate { .. } => &[],
+    };
+    entries.iter().map(|entry| {
+        let time = entry.claimed_time().and_then(|seconds| {
+            let time = jiff::Timestamp::from_second(seconds).ok()?;
+            Some(format!(", {time}"))
+        });
+        format!(
+            "{} {}, number {}{}",
+            Escaped::bounded(entry.claimed_kind()),
+            Escaped::bounded(entry.claimed_version()),
+            entry.claimed_index(),
+            time.unwrap_or_default(),
+        )
+    })
+}
+
 fn serialization(manifest: &Manifest) -> String {
     match manifest.serialization() {
         Serialization::Files => "files".to_owned(),
@@ -89,7 +111,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
          bytes          {} in {} files of known size\n",
         signature.display(),
         claims.claimed_material().method(),
-        claims.claimed_material(),
+        Claim::of(claims.claimed_material()),
         Escaped::bounded(manifest.subject_name()),
         manifest.root_digest(),
         manifest.hash(),
@@ -103,6 +125,9 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
         sizes.values().sum::<u64>(),
         sizes.len(),
     );
+    for entry in log_entries(claims) {
+        let _ = writeln!(text, "log entry      {entry}");
+    }
     for path in manifest.ignore_paths() {
         let _ = writeln!(text, "ignored        {path}");
     }
@@ -141,7 +166,8 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
     json!({
         "verified": false,
         "method": claims.claimed_material().method().name(),
-        "claimed_signer": claims.claimed_material().to_string(),
+        "claimed_signer": Claim::of(claims.claimed_material()).to_string(),
+        "claimed_log_entries": log_entries(claims).collect::<Vec<_>>(),
         "model_name": manifest.subject_name(),
         "root_digest": manifest.root_digest().to_string(),
         "hash": manifest.hash().name(),

@@ -9,6 +9,7 @@ use model_fs::manifest::{VerifiedManifest, VerifyWithStoreError};
 use model_fs::name::FileName;
 use model_fs::oms::certificate::{Anchors, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
+use model_fs::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{SignerName, TrustStore};
 use model_fs::reading::check::{self, Unsigned};
@@ -175,8 +176,25 @@ fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
             let anchors = Anchors::new(certificates).map_err(anyhow::Error::new)?;
             Ok(Trusted::Flags(Trust::Certificate(anchors)))
         }
-        // MERGE: identity
-        cli::Trust::Identity { .. } => Err(anyhow::anyhow!("not merged yet").into()),
+        cli::Trust::Identity {
+            identity,
+            provider,
+            trust_config,
+        } => {
+            let trusted_root = match trust_config {
+                None => TrustedRoot::public_good(),
+                Some(path) => {
+                    let context = || format!("trust configuration {}", path.display());
+                    let json = read_bounded(&path, MAX_TRUSTED_ROOT).with_context(context)?;
+                    TrustedRoot::from_json(&json).with_context(context)?
+                }
+            };
+            Ok(Trusted::Flags(Trust::Sigstore {
+                identity,
+                identity_provider: provider,
+                trusted_root,
+            }))
+        }
     }
 }
 

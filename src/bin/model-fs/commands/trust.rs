@@ -204,7 +204,7 @@ fn to_text(signer: &TrustedSigner) -> String {
         Identity::Sigstore(sigstore) => {
             line("identity", &Escaped::new(&sigstore.identity));
             line("provider", &Escaped::new(&sigstore.identity_provider));
-            if let Some((path, _)) = &sigstore.trusted_root {
+            if let Some(path) = &sigstore.trusted_root_file {
                 line("trusted root", &Escaped::new(&path.to_string_lossy()));
             }
         }
@@ -260,9 +260,9 @@ fn to_json(signer: &TrustedSigner) -> Value {
             entry["identity_provider"] = json!(sigstore.identity_provider);
             entry["trusted_root"] = json!(
                 sigstore
-                    .trusted_root
+                    .trusted_root_file
                     .as_ref()
-                    .map(|(path, _)| path.to_string_lossy())
+                    .map(|path| path.to_string_lossy())
             );
         }
         _ => {}
