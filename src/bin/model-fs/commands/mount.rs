@@ -78,13 +78,6 @@ pub(crate) fn run(
         &options,
         shutdown,
     )?;
-    let notifier = session.notifier();
-    fs.on_size_changed(move |ino| {
-        // An offset below zero: the attributes only, no pages (FUSE_NOTIFY_INVAL_INODE).
-        if let Err(error) = notifier.inval_inode(fuser::INodeNo(ino), -1, 0) {
-            tracing::warn!(%error, "the kernel may show an old file size");
-        }
-    });
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
