@@ -46,6 +46,9 @@ pub struct Tree {
 impl Tree {
     /// The tree of a manifest's files, with the signature file at `signature` unless that name is
     /// taken.
+    ///
+    /// # Panics
+    /// For more than 2³² names, of which a manifest is bounded to have far fewer.
     pub fn new(manifest: &Manifest, signature: Option<&FileName>) -> Self {
         let mut tree = Self {
             inodes: vec![Inode {

@@ -15,6 +15,7 @@ use fuser::{
     ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::stuck::{Attempt, StuckReaders};
 use crate::fs::{Attributes, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
 use crate::name::MAX_COMPONENT;
 
@@ -30,6 +31,7 @@ const MAX_BACKGROUND: u16 = 64;
 #[derive(Debug)]
 pub struct FuseAdaptor {
     fs: Arc<FileSystem>,
+    stuck: Arc<StuckReaders>,
     uid: u32,
     gid: u32,
 }
@@ -39,6 +41,7 @@ impl FuseAdaptor {
     pub fn new(fs: Arc<FileSystem>) -> Self {
         Self {
             fs,
+            stuck: Arc::default(),
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
         }
@@ -148,8 +151,8 @@ impl Filesystem for FuseAdaptor {
 
     fn read(
         &self,
-        _req: &Request,
-        _ino: INodeNo,
+        req: &Request,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         size: u32,
@@ -157,10 +160,19 @@ impl Filesystem for FuseAdaptor {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let attempt = Attempt {
+            thread: req.pid(),
+            ino: ino.0,
+            offset,
+        };
+        let stuck = Arc::clone(&self.stuck);
         self.fs
             .read(fh.0, offset, size as usize, move |read| match read {
                 Ok(bytes) => reply.data(bytes.as_slice()),
-                Err(error) => reply.error(code(&error)),
+                Err(error) => {
+                    stuck.failed(attempt);
+                    reply.error(code(&error));
+                }
             });
     }
 

@@ -12,6 +12,7 @@ pub mod mountinfo;
 pub mod options;
 pub mod session;
 pub mod shutdown;
+mod stuck;
 pub mod tuning;
 pub mod unmount;
 

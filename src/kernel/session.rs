@@ -18,7 +18,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fuser::{Config, Filesystem, Notifier, Session};
+use fuser::{Config, Filesystem, Session};
 
 use super::attach::{Attached, FUSE_DEVICE, MountError, show};
 use super::mountinfo::DeviceId;
@@ -34,7 +34,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct MountSession {
     attached: Attached,
     shutdown: Shutdown,
-    notifier: Notifier,
     tuning: TuningReport,
     grace: Duration,
     /// The kernel has ended it, so there is nothing to take away.
@@ -77,7 +76,6 @@ impl MountSession {
             }
         };
         let this = Self {
-            notifier: session.notifier(),
             // The answer to the first request has set the kernel's values; now they can be raised.
             tuning: tuning::tune(attached.device()),
             attached,
@@ -103,7 +101,9 @@ impl MountSession {
         match self.shutdown.events.try_recv() {
             Ok(Event::Stop(_)) => Err(MountError::Interrupted),
             Ok(Event::Ended(result)) => Err(MountError::Handshake(
-                result.err().unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
+                result
+                    .err()
+                    .unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
             )),
             Err(_) => Ok(()),
         }
@@ -122,11 +122,6 @@ impl MountSession {
     /// What was done to make it fast.
     pub fn tuning(&self) -> &TuningReport {
         &self.tuning
-    }
-
-    /// Tells the kernel what it should forget.
-    pub fn notifier(&self) -> Notifier {
-        self.notifier.clone()
     }
 
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
-use super::source::SourceFile;
+use super::source::{Caching, SourceFile};
 use super::subtree::{self, RootHash, VALUE_LEN};
 use super::table::MAX_VALUES;
 use crate::chunk::{Chunks, SubtreeSize};
@@ -148,7 +148,7 @@ impl Pass<'_> {
         }
         let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
         buffer.resize(len, 0);
-        if self.file.read_at(buffer, range.start)? < len {
+        if self.file.read_at(buffer, range.start, Caching::Keep)? < len {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file got shorter while it was read",
@@ -206,7 +206,7 @@ impl Pass<'_> {
             straddling.extend_from_slice(&part.head);
             let start = (values.len() / VALUE_LEN) as u64 * size.bytes();
             let end = start + straddling.len() as u64;
-            if end % size.bytes() == 0 || end == self.len {
+            if end.is_multiple_of(size.bytes()) || end == self.len {
                 subtree::chaining_values(size, start, &straddling, &mut values);
                 straddling.clear();
             }
@@ -327,7 +327,7 @@ mod tests {
             Ok(self.0.len() as u64)
         }
 
-        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        fn read_at(&self, buffer: &mut [u8], offset: u64, _: Caching) -> io::Result<usize> {
             let rest = usize::try_from(offset)
                 .ok()
                 .and_then(|offset| self.0.get(offset..))
@@ -414,8 +414,13 @@ mod tests {
             fn len(&self) -> io::Result<u64> {
                 Ok(self.0.len()? + 1)
             }
-            fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-                self.0.read_at(buffer, offset)
+            fn read_at(
+                &self,
+                buffer: &mut [u8],
+                offset: u64,
+                caching: Caching,
+            ) -> io::Result<usize> {
+                self.0.read_at(buffer, offset, caching)
             }
         }
         for algorithm in Algorithm::ALL {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::source::{Source, SourceFile};
+use super::source::{Caching, Source, SourceFile};
 use super::table_file::{MacKey, TableFile};
 use crate::name::FileName;
 
@@ -160,7 +160,8 @@ pub mod shipped {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::{
-        Arc, BufReader, FileName, Path, Source, SourceFile, TableFile, io, write_atomically,
+        Arc, BufReader, Caching, FileName, Path, Source, SourceFile, TableFile, io,
+        write_atomically,
     };
 
     /// The directory beneath the model root that holds them, one file each, and that `sign` puts
@@ -204,7 +205,7 @@ pub mod shipped {
 
     impl io::Read for Sequential {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let read = self.file.read_at(buffer, self.offset)?;
+            let read = self.file.read_at(buffer, self.offset, Caching::Keep)?;
             self.offset += read as u64;
             Ok(read)
         }

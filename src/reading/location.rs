@@ -131,10 +131,10 @@ impl ModelLocation {
     pub fn model_name(&self) -> String {
         match &self.single {
             Some(name) => name.as_str().to_owned(),
-            None => self
-                .root
-                .file_name()
-                .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned()),
+            None => self.root.file_name().map_or_else(
+                || "model".to_owned(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
         }
     }
 
@@ -173,7 +173,9 @@ impl ModelLocation {
                 } else {
                     lexical_name(path)
                 };
-                name.ok_or_else(|| LocationError::Ignored(Escaped::bounded(&path.to_string_lossy())))
+                name.ok_or_else(|| {
+                    LocationError::Ignored(Escaped::bounded(&path.to_string_lossy()))
+                })
             })
             .collect()
     }
@@ -214,7 +216,9 @@ impl ModelLocation {
 
     /// The signature's name where it lies in a model directory, for `ignore_paths`.
     pub fn signature_to_ignore(&self) -> Option<&FileName> {
-        self.signature_name.as_ref().filter(|_| self.single.is_none())
+        self.signature_name
+            .as_ref()
+            .filter(|_| self.single.is_none())
     }
 
     /// Whether the model is a single file.
@@ -304,7 +308,10 @@ mod tests {
         std::fs::create_dir(&model).unwrap();
         let found = ModelLocation::find(&model, None).unwrap();
         assert_eq!(found.signature(), model.join("model.sig"));
-        assert_eq!(found.mounted_signature_name().unwrap().as_str(), "model.sig");
+        assert_eq!(
+            found.mounted_signature_name().unwrap().as_str(),
+            "model.sig"
+        );
         std::fs::write(dir.join("model.sig"), b"").unwrap();
         let found = ModelLocation::find(&model, None).unwrap();
         assert_eq!(found.signature(), dir.join("model.sig"));

@@ -44,7 +44,9 @@ mod violation_log;
 
 pub use index_store::{IndexStore, IndexStoreError, shipped};
 pub use reader::{OpenFile, Reader, ReaderOptions, ReaderStats, Retain};
-pub use source::{Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile};
+pub use source::{
+    Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,
+};
 pub use table::{ChunkTable, Length, MAX_VALUES, TableError};
 pub use table_file::{TableFile, TableFileError};
 pub use verified::VerifiedBytes;

@@ -18,7 +18,7 @@ use super::flights::Flights;
 use super::full_pass::{self, Observer};
 use super::index_store::{IndexStore, shipped};
 use super::proof::{self, Proved};
-use super::source::{Source, SourceError, SourceFile};
+use super::source::{Caching, Source, SourceError, SourceFile};
 use super::table::ChunkTable;
 use super::verified::{VerifiedBytes, verify_chunks};
 use super::violation::{ReadError, Violation, ViolationKind};
@@ -365,13 +365,11 @@ impl Reader {
         loop {
             let index = {
                 let mut passes = lock(&self.passes);
-                match passes.waiting.pop_front() {
-                    Some(index) => index,
-                    None => {
-                        passes.running -= 1;
-                        return;
-                    }
-                }
+                let Some(index) = passes.waiting.pop_front() else {
+                    passes.running -= 1;
+                    return;
+                };
+                index
             };
             let settle = Settle::new(&self, index);
             // A panic settles with `Abandoned` and must not end the queue.
@@ -477,7 +475,7 @@ impl Reader {
             return run.map(|_| Err(self.abandoned(index))).collect();
         };
         let mut buffer = self.pool.take(len);
-        let read = match source.read_at(buffer.as_mut_slice(), start) {
+        let read = match source.read_at(buffer.as_mut_slice(), start, Caching::Drop) {
             Ok(read) => read as u64,
             Err(error) => {
                 let error = source_error(file, start..end, error);
@@ -719,7 +717,12 @@ impl OpenFile {
                 }
             }
             for (key, flight) in &claims.theirs {
-                found[place(key.chunk)] = Some(flight.wait());
+                let landed = flight.wait();
+                if landed.is_ok() {
+                    // For the cache this was a delivery like any other.
+                    reader.cache.get(*key, part_of(key.chunk).len());
+                }
+                found[place(key.chunk)] = Some(landed);
             }
         }
         let parts = span

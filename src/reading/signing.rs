@@ -13,7 +13,7 @@ use super::full_pass::{self, Hashed, Observer};
 use super::proof;
 use super::source::{Source, SourceError};
 use super::table_file::TableFile;
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, Digest};
 use crate::manifest::{ManifestFile, ShardDigests, SignedContent};
 use crate::name::FileName;
 
@@ -127,7 +127,7 @@ fn signed_content(plan: SigningPlan, hashed: &Hashed) -> Option<SignedContent> {
             let raw: Vec<u8> = hashed
                 .digests
                 .iter()
-                .flat_map(|digest| digest.as_bytes())
+                .flat_map(Digest::as_bytes)
                 .copied()
                 .collect();
             ShardDigests::new(plan.algorithm, size, hashed.len, raw).map(SignedContent::Shards)

@@ -10,14 +10,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::name::{Escaped, FileName};
 
@@ -51,7 +52,16 @@ pub trait SourceFile: Send + Sync {
     ///
     /// # Errors
     /// What the source says.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize>;
+}
+
+/// Whether a source that caches should keep what it gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// It will be asked for the same bytes again soon.
+    Keep,
+    /// Whoever reads keeps what is needed; another copy would only take memory.
+    Drop,
 }
 
 /// Why a source doesn't give a file.
@@ -179,13 +189,7 @@ impl LocalDirectory {
     pub fn scan(&self, mut skip: impl FnMut(&FileName) -> bool) -> io::Result<Scan> {
         let mut scan = Scan::default();
         let mut ancestors = vec![identity_of(&self.root)?];
-        self.scan_directory(
-            self.root.try_clone()?,
-            "",
-            &mut skip,
-            &mut ancestors,
-            &mut scan,
-        )?;
+        self.scan_directory(self.root.as_fd(), "", &mut skip, &mut ancestors, &mut scan)?;
         Ok(scan)
     }
 
@@ -209,7 +213,7 @@ impl LocalDirectory {
 
     fn scan_directory(
         &self,
-        directory: OwnedFd,
+        directory: BorrowedFd<'_>,
         prefix: &str,
         skip: &mut impl FnMut(&FileName) -> bool,
         ancestors: &mut Vec<(u64, u64)>,
@@ -221,7 +225,7 @@ impl LocalDirectory {
         };
         // A descriptor of its own to list: listing moves a file offset that clones share.
         let listing = rustix::fs::openat(
-            &directory,
+            directory,
             ".",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
@@ -254,7 +258,7 @@ impl LocalDirectory {
                 Links::Refuse => AtFlags::SYMLINK_NOFOLLOW,
                 Links::Follow => AtFlags::empty(),
             };
-            let stat = match rustix::fs::statat(&directory, raw, follow) {
+            let stat = match rustix::fs::statat(directory, raw, follow) {
                 Ok(stat) => stat,
                 // Gone since it was listed.
                 Err(Errno::NOENT) if self.links == Links::Refuse => continue,
@@ -276,7 +280,7 @@ impl LocalDirectory {
                         Links::Follow => OFlags::empty(),
                     };
                     let child = rustix::fs::openat(
-                        &directory,
+                        directory,
                         raw,
                         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow,
                         Mode::empty(),
@@ -289,7 +293,7 @@ impl LocalDirectory {
                         )));
                     }
                     ancestors.push(identity);
-                    self.scan_directory(child, name.as_str(), skip, ancestors, scan)?;
+                    self.scan_directory(child.as_fd(), name.as_str(), skip, ancestors, scan)?;
                     ancestors.pop();
                 }
                 other => {
@@ -374,12 +378,34 @@ fn describe(kind: FileType) -> &'static str {
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
+    /// The kernel, or the file system that holds the file, has no uncached reads.
+    no_uncached: AtomicBool,
 }
+
+/// `RWF_DONTCACHE` (preadv2(2), Linux 6.14): pages that this read brings into the page cache leave it
+/// when the read is done. Pages that were there already, for somebody else, stay.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 impl LocalFile {
     /// Takes over an open regular file.
     pub fn new(file: File) -> Self {
-        Self { file }
+        Self {
+            file,
+            no_uncached: AtomicBool::new(false),
+        }
+    }
+
+    fn read_some(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
+        if caching == Caching::Drop && !self.no_uncached.load(Ordering::Relaxed) {
+            let mut buffers = [IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(&self.file, &mut buffers, offset, DONTCACHE) {
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    self.no_uncached.store(true, Ordering::Relaxed);
+                }
+                other => return Ok(other?),
+            }
+        }
+        self.file.read_at(buffer, offset)
     }
 }
 
@@ -388,13 +414,10 @@ impl SourceFile for LocalFile {
         Ok(self.file.metadata()?.len())
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self
-                .file
-                .read_at(&mut buffer[filled..], offset + filled as u64)
-            {
+            match self.read_some(&mut buffer[filled..], offset + filled as u64, caching) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -425,7 +448,7 @@ mod tests {
 
     fn read_all(file: &dyn SourceFile) -> Vec<u8> {
         let mut bytes = vec![0; 100];
-        let read = file.read_at(&mut bytes, 0).unwrap();
+        let read = file.read_at(&mut bytes, 0, Caching::Drop).unwrap();
         bytes.truncate(read);
         bytes
     }

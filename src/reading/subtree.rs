@@ -53,13 +53,11 @@ pub fn merge(values: &[u8]) -> Option<RootHash> {
 /// The non-root value of a subtree of at least one chunk. Recursion is as deep as the tree is high:
 /// at most 64.
 fn node(values: &[ChainingValue]) -> ChainingValue {
-    match values {
-        [value] => *value,
-        _ => {
-            let (left, right) = values.split_at(left_len(values.len()));
-            blake3::hazmat::merge_subtrees_non_root(&node(left), &node(right), Mode::Hash)
-        }
+    if let [value] = values {
+        return *value;
     }
+    let (left, right) = values.split_at(left_len(values.len()));
+    blake3::hazmat::merge_subtrees_non_root(&node(left), &node(right), Mode::Hash)
 }
 
 /// Of `count` > 1 leaves, how many belong to the left child: the largest power of two below

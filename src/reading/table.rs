@@ -172,9 +172,8 @@ impl ChunkTable {
     /// Bytes of memory that the table takes.
     pub fn footprint(&self) -> usize {
         match &self.kind {
-            Kind::Whole(_) => 0,
-            // Shared with the manifest.
-            Kind::Shards(_) => 0,
+            // Shards are shared with the manifest.
+            Kind::Whole(_) | Kind::Shards(_) => 0,
             Kind::Subtrees { values, .. } => values.len(),
         }
     }

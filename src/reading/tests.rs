@@ -78,7 +78,7 @@ impl SourceFile for MemoryFile {
         Ok(self.bytes.lock().unwrap().len() as u64)
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64, _: Caching) -> io::Result<usize> {
         if self.failing.load(Ordering::SeqCst) {
             return Err(io::Error::other("as if the disk were broken"));
         }

@@ -78,7 +78,10 @@ impl Model {
         if form != Form::Shards {
             files.extend(COLONS);
         }
-        let names = files.iter().map(|(name, _)| *name).collect();
+        // Shards say nothing about an empty file: it is no failure, and isn't in the mount either.
+        let is_signed = |size: usize| size > 0 || form != Form::Shards;
+        let signed = files.iter().filter(|(_, size)| is_signed(*size));
+        let names = signed.map(|(name, _)| *name).collect();
         let model = Self {
             folder,
             keys,

@@ -88,23 +88,6 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
-impl Command {
-    /// The verb as it is typed.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Mount(_) => "mount",
-            Self::Umount(_) => "umount",
-            Self::Status(_) => "status",
-            Self::Verify(_) => "verify",
-            Self::Sign(_) => "sign",
-            Self::Index(_) => "index",
-            Self::Inspect(_) => "inspect",
-            Self::Trust(_) => "trust",
-            Self::Demo(_) => "demo",
-        }
-    }
-}
-
 /// How a signature earns trust. Without any of these, the trust store decides.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Trust (default: the trust store decides)")]

@@ -1,7 +1,7 @@
 //! `model-fs index`.
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use model_fs::reading::{Reader, ReaderOptions, Source};
@@ -23,8 +23,10 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     let model = SignedModel::open(&args.model, &ignore, args.trust)?;
     model.require_names()?;
     let Some(store) = open_store(args.index_dir.as_deref(), &model.location)? else {
-        return Err(Failure::from(anyhow::anyhow!("there is no index store to write to"))
-            .with_hint("choose a directory with --index-dir".to_owned()));
+        return Err(
+            Failure::from(anyhow::anyhow!("there is no index store to write to"))
+                .with_hint("choose a directory with --index-dir".to_owned()),
+        );
     };
     let directory = store.directory().to_owned();
     let files = model.manifest.manifest().files().len();
@@ -50,16 +52,18 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     let mut failures = Vec::new();
     loop {
         match receiver.recv_timeout(TICK) {
-            Ok(Ok(())) => {}
             Ok(Err(error)) => failures.push(error),
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            Ok(Ok(())) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
         bar.set(reader.stats().full_pass_bytes);
     }
     bar.finish();
     if let Some(first) = failures.first() {
-        let message = format!("{} of {files} files failed, the first: {first}", failures.len());
+        let message = format!(
+            "{} of {files} files failed, the first: {first}",
+            failures.len()
+        );
         return Err(Failure::new(Exit::Content, anyhow::Error::msg(message)));
     }
     let stats = reader.stats();

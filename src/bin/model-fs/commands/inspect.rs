@@ -1,10 +1,13 @@
 //! `model-fs inspect`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use model_fs::manifest::{Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest};
-use model_fs::name::Escaped;
+use model_fs::manifest::{
+    Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
+};
+use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::MAX_BUNDLE;
 use model_fs::reading::Links;
 use model_fs::reading::location::{ModelLocation, read_bounded};
@@ -91,19 +94,23 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
         manifest.root_digest(),
         manifest.hash(),
         serialization(manifest),
-        if manifest.allow_symlinks() { "followed" } else { "refused" },
+        if manifest.allow_symlinks() {
+            "followed"
+        } else {
+            "refused"
+        },
         manifest.files().len(),
         sizes.values().sum::<u64>(),
         sizes.len(),
     );
     for path in manifest.ignore_paths() {
-        text.push_str(&format!("ignored        {path}\n"));
+        let _ = writeln!(text, "ignored        {path}");
     }
     for file in manifest.files() {
         let size = sizes
             .get(file.name.as_str())
             .map_or_else(|| "?".to_owned(), u64::to_string);
-        text.push_str(&format!("{size:>14} {} {}\n", signed(file), file.name));
+        let _ = writeln!(text, "{size:>14} {} {}", signed(file), file.name);
     }
     text
 }
@@ -112,7 +119,9 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
 fn signed(file: &ManifestFile) -> String {
     match &file.content {
         SignedContent::Whole(digest) => digest.to_string(),
-        SignedContent::Shards(shards) => format!("{}:{} shards", shards.algorithm(), shards.count()),
+        SignedContent::Shards(shards) => {
+            format!("{}:{} shards", shards.algorithm(), shards.count())
+        }
     }
 }
 
@@ -138,7 +147,7 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
         "hash": manifest.hash().name(),
         "serialization": serialization(manifest),
         "allow_symlinks": manifest.allow_symlinks(),
-        "ignore_paths": manifest.ignore_paths().iter().map(|path| path.as_str()).collect::<Vec<_>>(),
+        "ignore_paths": manifest.ignore_paths().iter().map(FileName::as_str).collect::<Vec<_>>(),
         "file_count": manifest.files().len(),
         "bytes": sizes.values().sum::<u64>(),
         "files": files,

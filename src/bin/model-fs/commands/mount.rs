@@ -13,6 +13,7 @@ use crate::background;
 use crate::cli::{MountArgs, OnViolation};
 use crate::exit::{Exit, Failure};
 use crate::logging::Detached;
+use crate::size::ByteSize;
 
 /// Memory for verified chunks unless `--cache-size` says otherwise.
 pub(crate) const DEFAULT_CACHE: usize = 256 << 20;
@@ -47,7 +48,7 @@ pub(crate) fn run(
     let model = SignedModel::open(&args.model, &args.ignore, args.trust)?;
     model.require_names()?;
     let store = open_store(args.index_dir.as_deref(), &model.location)?;
-    let cache = args.cache_size.map(|size| size.bytes());
+    let cache = args.cache_size.map(ByteSize::bytes);
     let reader = Reader::new(
         Arc::clone(&model.manifest),
         Arc::clone(&model.directory) as Arc<dyn Source>,
@@ -71,7 +72,7 @@ pub(crate) fn run(
         },
     )?;
     let fs = Arc::new(fs);
-    options.source = model.location.root().to_owned();
+    model.location.root().clone_into(&mut options.source);
     let session = MountSession::start(
         FuseAdaptor::new(Arc::clone(&fs)),
         &args.mountpoint,
@@ -102,7 +103,9 @@ pub(crate) fn run(
     reader.stop();
     match end.map_err(anyhow::Error::new)? {
         SessionEnd::Unmounted | SessionEnd::Stopped(_) => Ok(Exit::Done.into()),
-        SessionEnd::Aborted(_) => Err(anyhow::anyhow!("files were still open when the mount ended").into()),
+        SessionEnd::Aborted(_) => {
+            Err(anyhow::anyhow!("files were still open when the mount ended").into())
+        }
     }
 }
 

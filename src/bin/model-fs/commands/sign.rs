@@ -33,7 +33,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
 
     let plan = SigningPlan {
         algorithm: args.hash.into(),
-        shard_size: args.shard_size.and_then(|size| NonZeroU64::new(size.bytes())),
+        shard_size: args
+            .shard_size
+            .and_then(|size| NonZeroU64::new(size.bytes())),
     };
     let tables = Tables {
         store: open_store(None, &location)?,

@@ -1,5 +1,6 @@
 //! A model whose signature was verified, as every verb but `sign` and `inspect` begins.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -88,7 +89,14 @@ impl SignedModel {
 
     /// Bytes of the signed files, as far as the directory tells.
     pub(crate) fn claimed_bytes(&self) -> u64 {
-        total_bytes(&self.scan, self.manifest.manifest().files().iter().map(|file| &file.name))
+        total_bytes(
+            &self.scan,
+            self.manifest
+                .manifest()
+                .files()
+                .iter()
+                .map(|file| &file.name),
+        )
     }
 }
 
@@ -105,7 +113,7 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
         message.push_str(&failure.to_string());
     }
     if let Some(more) = failures.len().checked_sub(LISTED + 1) {
-        message.push_str(&format!("\n… and {} more", more + 1));
+        let _ = write!(message, "\n… and {} more", more + 1);
     }
     Failure::new(Exit::Content, anyhow::Error::msg(message))
 }
@@ -126,8 +134,8 @@ fn load_trust(chosen: cli::Trust) -> Result<Trust, Failure> {
 
 /// Reads a PEM file of bounded size.
 pub(crate) fn read_pem(path: &Path, what: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
-    let bytes = read_bounded(path, MAX_PEM)
-        .with_context(|| format!("{what} {}", path.display()))?;
+    let bytes =
+        read_bounded(path, MAX_PEM).with_context(|| format!("{what} {}", path.display()))?;
     Ok(zeroize::Zeroizing::new(bytes))
 }
 
@@ -140,7 +148,10 @@ pub(crate) fn open_store(
     let usual = IndexStore::default_directory();
     let directory = asked_for.unwrap_or(&usual);
     // Whoever owns the model could delete or replace a store that lies in it.
-    if directory.canonicalize().is_ok_and(|path| path.starts_with(model.root())) {
+    if directory
+        .canonicalize()
+        .is_ok_and(|path| path.starts_with(model.root()))
+    {
         return Err(Failure::from(anyhow::anyhow!(
             "index store {} lies in the model that it is about",
             directory.display()

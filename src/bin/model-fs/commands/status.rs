@@ -21,8 +21,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
             return Err(anyhow::anyhow!("{path} is not a mount of model-fs").into());
         }
         Err(Errno::NOTCONN) => {
-            return Err(Failure::from(anyhow::anyhow!("the mount at {path} is dead"))
-                .with_hint(format!("model-fs umount {path}")));
+            return Err(
+                Failure::from(anyhow::anyhow!("the mount at {path} is dead"))
+                    .with_hint(format!("model-fs umount {path}")),
+            );
         }
         Err(errno) => return Err(anyhow::Error::new(errno).context(path.to_string()).into()),
     };
