@@ -5,13 +5,14 @@
 //! from or left in the home of the user who runs the tests.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -491,7 +492,13 @@ pub(crate) fn tool<S: AsRef<OsStr>>(
 
 /// `map.py`, which reads through memory mappings.
 pub(crate) fn map<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Finished {
-    let script: OsString = repository("tests/mount/map.py").into();
-    let arguments = arguments.into_iter().map(|a| a.as_ref().to_owned());
-    tool("python3", [OsString::from("-S"), script].into_iter().chain(arguments))
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    // What is called so may be a slow script that looks for the right version.
+    let python = PYTHON.get_or_init(|| {
+        let found = tool("python3", ["-c", "import sys; print(sys.executable)"]);
+        found.expect("run python3").stdout.trim().into()
+    });
+    let mut command = Command::new(python);
+    command.args(["-I", "-S"]).arg(repository("tests/mount/map.py"));
+    finish(command.args(arguments), LIMIT)
 }
