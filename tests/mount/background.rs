@@ -20,7 +20,9 @@ fn daemon_of(mountpoint: &Path) -> Pid {
                 .any(|argument| argument == mountpoint)
                 .then(|| process.file_name().to_str()?.parse().ok())?
         });
-    found.and_then(Pid::from_raw).expect("a daemon serves the mount")
+    found
+        .and_then(Pid::from_raw)
+        .expect("a daemon serves the mount")
 }
 
 #[test]
@@ -38,7 +40,10 @@ fn mount_returns_once_files_can_be_read_and_leaves_nothing_behind_when_unmounted
         assert_eq!(directory.expect("look"), Path::new("/"));
         for descriptor in 0..3 {
             let link = format!("/proc/{}/fd/{descriptor}", daemon.as_raw_pid());
-            assert_eq!(std::fs::read_link(link).expect("look"), Path::new("/dev/null"));
+            assert_eq!(
+                std::fs::read_link(link).expect("look"),
+                Path::new("/dev/null")
+            );
         }
         match signal {
             None => mount.unmount(),

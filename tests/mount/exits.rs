@@ -19,7 +19,11 @@ fn model() -> Model {
 /// `verify`, with any key.
 fn verify(host: &Host, model: &Model, key: &std::path::Path, options: &[&str]) -> Finished {
     let mut command = host.command("verify");
-    command.arg(model.path()).arg("--public-key").arg(key).args(options);
+    command
+        .arg(model.path())
+        .arg("--public-key")
+        .arg(key)
+        .args(options);
     host.run(&mut command)
 }
 
@@ -59,9 +63,13 @@ fn wrong_usage_is_2() {
     ] {
         let finished = finish(Command::new(MODEL_FS).args(arguments), LIMIT);
         assert_eq!(finished.code(), Some(2), "{finished}");
-        assert!(!finished.stderr.is_empty() && finished.stdout.is_empty(), "{finished}");
+        assert!(
+            !finished.stderr.is_empty() && finished.stdout.is_empty(),
+            "{finished}"
+        );
     }
-    let outside = host.run(&mut host.on_model("verify", path.as_ref(), &["--ignore-paths", "../x"]));
+    let outside =
+        host.run(&mut host.on_model("verify", path.as_ref(), &["--ignore-paths", "../x"]));
     outside.expect_code(2, "a path outside of the model");
 }
 
@@ -70,7 +78,11 @@ fn what_cannot_be_done_is_1() {
     let host = Host::anywhere();
     let model = model();
     let garbage = model.beside("garbage.pem");
-    fs::write(&garbage, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").expect("write");
+    fs::write(
+        &garbage,
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    )
+    .expect("write");
     for key in [
         model.beside("none.pem"),
         garbage,
@@ -85,10 +97,15 @@ fn what_cannot_be_done_is_1() {
     says(&finished.expect_code(1, "a missing model"), &["missing"]);
     fs::remove_file(model.file("model.sig")).expect("remove");
     let finished = verify(&host, &model, &public_key(), &[]);
-    says(&finished.expect_code(1, "a missing signature"), &["model.sig"]);
+    says(
+        &finished.expect_code(1, "a missing signature"),
+        &["model.sig"],
+    );
     let empty = Model::new::<&str>([]);
     let mut sign = host.command("sign");
-    sign.arg(empty.path()).arg("--private-key").arg(private_key());
+    sign.arg(empty.path())
+        .arg("--private-key")
+        .arg(private_key());
     says(&host.run(&mut sign).expect_code(1, "an empty model"), &[]);
 }
 
@@ -110,7 +127,15 @@ fn a_signature_that_does_not_hold_is_3() {
         bytes
     };
     let half = &genuine[..genuine.len() / 2];
-    for malformed in [&b""[..], b"{}", b"[]", b"not JSON \x1b[2J", b"\xff\xfe", half, &changed] {
+    for malformed in [
+        &b""[..],
+        b"{}",
+        b"[]",
+        b"not JSON \x1b[2J",
+        b"\xff\xfe",
+        half,
+        &changed,
+    ] {
         fs::write(&signature, malformed).expect("write");
         let finished = verify(&host, &model, &public_key(), &[]);
         assert!(!finished.stderr.contains('\u{1b}'), "{finished}");
@@ -147,7 +172,10 @@ fn content_that_is_not_the_signed_one_is_4() {
     large.sign(SHA256);
     crate::mounted::flip(&large.file("weights"), 300_000);
     let finished = host.run(&mut host.on_model("index", &large.path(), &[]));
-    says(&finished.expect_code(4, "index of a changed file"), &["weights"]);
+    says(
+        &finished.expect_code(4, "index of a changed file"),
+        &["weights"],
+    );
 }
 
 /// A file system with room for next to nothing, in a mount namespace that ends with the command.
@@ -162,11 +190,20 @@ fn a_full_disk_fails_signing_and_leaves_no_half_signature() {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--mount", "sh", "-c", script]).arg(&small).arg(&small);
-    command.arg(MODEL_FS).arg("sign").arg(model.path()).arg("--no-tables");
+    command
+        .args(["--mount", "sh", "-c", script])
+        .arg(&small)
+        .arg(&small);
+    command
+        .arg(MODEL_FS)
+        .arg("sign")
+        .arg(model.path())
+        .arg("--no-tables");
     command.arg("--private-key").arg(private_key());
     command.arg("--signature").arg(small.join("model.sig"));
-    command.env("HOME", host.home()).env("XDG_CACHE_HOME", host.home().join(".cache"));
+    command
+        .env("HOME", host.home())
+        .env("XDG_CACHE_HOME", host.home().join(".cache"));
     let finished = host.run(&mut command).expect_code(1, "sign on a full disk");
     says(&finished, &["No space left"]);
 }
@@ -198,6 +235,9 @@ fn a_source_that_may_not_be_read_is_1() {
         &["index", "model", "--public-key", "public.pem"],
         &["sign", "model", "--private-key", "key.pem"],
     ] {
-        says(&run(arguments).expect_code(1, "an unreadable file"), &["weights"]);
+        says(
+            &run(arguments).expect_code(1, "an unreadable file"),
+            &["weights"],
+        );
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::mounted::flip;
 use crate::support::{
-    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_eio, assert_same, private_key, read_range, tool,
+    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_eio, assert_same, private_key, read_range,
+    tool,
 };
 
 const LEN: u64 = 2 << 20;
@@ -18,7 +19,10 @@ fn tables(directory: &Path) -> Vec<PathBuf> {
         let path = entry.expect("list").path();
         if path.is_dir() {
             found.extend(tables(&path));
-        } else if path.extension().is_some_and(|extension| extension == "table") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "table")
+        {
             found.push(path);
         }
     }
@@ -114,7 +118,10 @@ fn edited_entries_are_not_believed() {
         assert_eq!(fs::read(&table).expect("read"), genuine, "written anew");
     }
     for len in [0, 1, 127, 128, last] {
-        let file = fs::OpenOptions::new().write(true).open(&table).expect("open");
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(&table)
+            .expect("open");
         file.set_len(len).expect("cut");
         assert_eq!(read_all(&host, &model), 1, "cut to {len}");
     }
@@ -158,7 +165,12 @@ fn edited_shipped_tables_are_not_believed() {
         assert_eq!(passes(), 1, "byte {place}");
         flip(&table, place);
     }
-    for wrong in [&genuine[..genuine.len() - 1], &genuine[..100], &[], &[genuine.as_slice(), b"x"].concat()] {
+    for wrong in [
+        &genuine[..genuine.len() - 1],
+        &genuine[..100],
+        &[],
+        &[genuine.as_slice(), b"x"].concat(),
+    ] {
         fs::write(&table, wrong).expect("write");
         assert_eq!(passes(), 1, "{} bytes", wrong.len());
     }

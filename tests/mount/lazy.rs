@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use crate::support::{BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, noise, read_range, tool};
+use crate::support::{
+    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, noise, read_range, tool,
+};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -16,7 +18,8 @@ fn add_sparse(model: &Model, name: &str, len: u64, islands: &[u64]) {
         let bytes = noise(&island.to_string(), 100_000);
         file.write_all_at(&bytes, *island).expect("write an island");
     }
-    file.write_all_at(b"the end", len - 7).expect("write the end");
+    file.write_all_at(b"the end", len - 7)
+        .expect("write the end");
 }
 
 #[test]
@@ -119,7 +122,8 @@ fn whoever_signs_indexes_or_verifies_needs_no_full_pass() {
 
     let (indexer, verifier) = (Host::anywhere(), Host::anywhere());
     for (host, verb) in [(&indexer, "index"), (&verifier, "verify")] {
-        host.run(&mut host.on_model(verb, &model.path(), &[])).expect(verb);
+        host.run(&mut host.on_model(verb, &model.path(), &[]))
+            .expect(verb);
     }
     for host in [publisher, indexer, verifier] {
         let mount = host.mount(&model.path(), &[]);

@@ -12,13 +12,21 @@ fn hub(model: &Model) {
     for (link, blob) in [("config.json", "blobs/aaaa"), ("sub/weights", "blobs/bbbb")] {
         let link = model.file("snapshots/rev").join(link);
         fs::create_dir_all(link.parent().expect("a parent")).expect("mkdir");
-        let up = if link.ends_with("sub/weights") { "../../../" } else { "../../" };
+        let up = if link.ends_with("sub/weights") {
+            "../../../"
+        } else {
+            "../../"
+        };
         symlink(format!("{up}{blob}"), link).expect("link");
     }
 }
 
 fn hub_model() -> Model {
-    let model = Model::new([("blobs/aaaa", 600), ("blobs/bbbb", 2 << 20), ("blobs/cccc", 2 << 20)]);
+    let model = Model::new([
+        ("blobs/aaaa", 600),
+        ("blobs/bbbb", 2 << 20),
+        ("blobs/cccc", 2 << 20),
+    ]);
     hub(&model);
     model
 }
@@ -60,7 +68,12 @@ fn a_snapshot_of_links_mounts_as_files_where_the_signature_allows_links() {
 
         // It leads nowhere, or to what is no file.
         fs::remove_file(&link).expect("remove");
-        for target in ["../../../blobs/none", "weights", "../../../blobs", "/dev/zero"] {
+        for target in [
+            "../../../blobs/none",
+            "weights",
+            "../../../blobs",
+            "/dev/zero",
+        ] {
             symlink(target, &link).expect("link");
             let failed = host.mount_fails(&snapshot, &[], 4);
             assert!(failed.stderr.contains("sub/weights"), "{target}: {failed}");

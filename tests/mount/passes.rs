@@ -7,9 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::mounted::flip;
-use crate::support::{
-    Host, Mode, Model, SHA256, assert_eio, assert_same, open, pread, read_range,
-};
+use crate::support::{Host, Mode, Model, SHA256, assert_eio, assert_same, open, pread, read_range};
 
 const LEN: u64 = 5 << 20;
 
@@ -103,7 +101,11 @@ fn no_byte_of_a_file_comes_before_the_proof_of_all_of_it() {
         assert!(mount.count("violations") > 0);
         flip(&model.file("big"), LEN - 1);
         let found = read_range(&mount.file("big"), Mode::Cached, 0, 6 << 20);
-        assert_same(&found.expect("read"), model.bytes("big"), "the right bytes again");
+        assert_same(
+            &found.expect("read"),
+            model.bytes("big"),
+            "the right bytes again",
+        );
         mount.unmount();
     }
 }

@@ -60,7 +60,14 @@ fn read_in_every_way(model: &Model, options: &[&str]) {
     let Some(host) = Host::new() else { return };
     model.sign(options);
     let ways: [fn(&Model, &Mount); 8] = [
-        cmp, sha256sum, dd_odd, dd_direct, sendfile, map_private, map_shared, parallel,
+        cmp,
+        sha256sum,
+        dd_odd,
+        dd_direct,
+        sendfile,
+        map_private,
+        map_shared,
+        parallel,
     ];
     for way in ways {
         let mount = host.mount(&model.path(), &[]);
@@ -72,7 +79,11 @@ fn read_in_every_way(model: &Model, options: &[&str]) {
 
 fn cmp(model: &Model, mount: &Mount) {
     for name in model.files.keys() {
-        tool("cmp", [Path::new("--"), &model.file(name), &mount.file(name)]).expect("cmp");
+        tool(
+            "cmp",
+            [Path::new("--"), &model.file(name), &mount.file(name)],
+        )
+        .expect("cmp");
     }
 }
 
@@ -151,7 +162,11 @@ fn sendfile(model: &Model, mount: &Mount) {
 
 fn map_private(model: &Model, mount: &Mount) {
     mapped(model, mount, "private");
-    if let Some(name) = model.files.keys().find(|name| !model.bytes(name).is_empty()) {
+    if let Some(name) = model
+        .files
+        .keys()
+        .find(|name| !model.bytes(name).is_empty())
+    {
         map(["write".as_ref(), mount.file(name).as_os_str()]).expect("write to a private mapping");
     }
 }
@@ -175,7 +190,11 @@ fn parallel(model: &Model, mount: &Mount) {
         for reader in 0..16 {
             scope.spawn(move || {
                 let mut dice = Dice::new(&format!("reader {reader}"));
-                let mode = if reader % 4 == 3 { Mode::Direct } else { Mode::Cached };
+                let mode = if reader % 4 == 3 {
+                    Mode::Direct
+                } else {
+                    Mode::Cached
+                };
                 let names: Vec<_> = model.files.keys().collect();
                 for turn in 0..names.len() {
                     let name = names[(turn + reader * 5) % names.len()];
@@ -192,7 +211,11 @@ fn read_here_and_there(file: &File, bytes: &[u8], dice: &mut Dice, name: &str) {
         let offset = dice.below(bytes.len() as u64 + 10);
         let len = usize::try_from(dice.below(600_000)).expect("small");
         let found = pread(file, offset, len).unwrap_or_else(|e| panic!("read {name:?}: {e}"));
-        assert_same(&found, part(bytes, offset, len), &format!("{name:?} at {offset}"));
+        assert_same(
+            &found,
+            part(bytes, offset, len),
+            &format!("{name:?} at {offset}"),
+        );
     }
 }
 
@@ -218,7 +241,10 @@ fn blake2b_files_of_every_size_read_as_the_source() {
 /// Zero-byte files aside: shards can't sign them.
 #[test]
 fn shards_that_are_chunks_read_as_the_source() {
-    read_in_every_way(&sized(&SIZES[1..]), &["--hash", "sha256", "--shard-size", "4MiB"]);
+    read_in_every_way(
+        &sized(&SIZES[1..]),
+        &["--hash", "sha256", "--shard-size", "4MiB"],
+    );
     read_in_every_way(
         &sized(&[1, 999, 1000, 1001, 2000, 100_003, CHUNK + 1]),
         &["--hash", "blake3", "--shard-size", "1000"],
@@ -227,8 +253,19 @@ fn shards_that_are_chunks_read_as_the_source() {
 
 #[test]
 fn shards_too_large_to_be_chunks_read_as_the_source() {
-    let sizes = [1, CHUNK, SHARD, SHARD + 1, SHARD + 2, 2 * SHARD + 1, 3 * SHARD + 12_345];
-    read_in_every_way(&sized(&sizes), &["--hash", "sha256", "--shard-size", "4194305"]);
+    let sizes = [
+        1,
+        CHUNK,
+        SHARD,
+        SHARD + 1,
+        SHARD + 2,
+        2 * SHARD + 1,
+        3 * SHARD + 12_345,
+    ];
+    read_in_every_way(
+        &sized(&sizes),
+        &["--hash", "sha256", "--shard-size", "4194305"],
+    );
 }
 
 #[test]

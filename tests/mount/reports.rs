@@ -25,7 +25,10 @@ fn verify_reports_every_failure() {
         let report: Value =
             serde_json::from_str(&host.run(&mut verify).expect("verify").stdout).expect("JSON");
         assert_eq!(report["verified"], true);
-        assert_eq!((&report["files"], &report["bytes"]), (&6.into(), &(18 << 20).into()));
+        assert_eq!(
+            (&report["files"], &report["bytes"]),
+            (&6.into(), &(18 << 20).into())
+        );
         assert_eq!(report["failure_count"], 0);
 
         flip(&model.file("changed"), 1_500_000);
@@ -74,7 +77,11 @@ fn verify_reports_every_failure() {
         of("cut");
         of("longer");
         for failure in failures {
-            assert!(failure["message"].as_str().is_some_and(|text| !text.is_empty()));
+            assert!(
+                failure["message"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty())
+            );
         }
     }
 }
@@ -83,7 +90,14 @@ fn verify_reports_every_failure() {
 fn inspect_shows_what_is_claimed_and_that_nothing_was_verified() {
     let host = Host::anywhere();
     let model = Model::new([("weights", 600_000), ("esc\u{1b}[2Jape", 10)]);
-    model.sign(&["--hash", "sha256", "--shard-size", "100000", "--ignore-paths", "cache"]);
+    model.sign(&[
+        "--hash",
+        "sha256",
+        "--shard-size",
+        "100000",
+        "--ignore-paths",
+        "cache",
+    ]);
     // Not even whether the content is there.
     flip(&model.file("weights"), 5);
     for path in [model.path(), model.file("model.sig")] {
@@ -92,7 +106,10 @@ fn inspect_shows_what_is_claimed_and_that_nothing_was_verified() {
         assert!(shown.starts_with("NOTHING WAS VERIFIED"), "{shown}");
         assert!(!shown.contains('\u{1b}'), "{shown}");
         let mut inspect = host.command("inspect");
-        let json = host.run(inspect.arg(&path).arg("--json")).expect("inspect").stdout;
+        let json = host
+            .run(inspect.arg(&path).arg("--json"))
+            .expect("inspect")
+            .stdout;
         let report: Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(report["verified"], false);
         assert_eq!(report["hash"], "sha256");
@@ -122,12 +139,20 @@ fn a_violation_is_logged_with_place_and_digests_once() {
         let model = Model::new([(name, 3 << 20)]);
         model.sign(options);
         let log = model.beside("log.json");
-        let log_options = ["--log-file", log.to_str().expect("UTF-8"), "--log-format", "json"];
+        let log_options = [
+            "--log-file",
+            log.to_str().expect("UTF-8"),
+            "--log-format",
+            "json",
+        ];
         let mount = host.mount(&model.path(), &log_options);
         read_range(&mount.file(name), Mode::Direct, 0, 10).expect("read the right bytes");
         flip(&model.file(name), 1_500_000);
         for _ in 0..5 {
-            assert_eio(read_range(&mount.file(name), Mode::Direct, 1_500_000, 1), "read");
+            assert_eio(
+                read_range(&mount.file(name), Mode::Direct, 1_500_000, 1),
+                "read",
+            );
         }
         assert!(mount.count("violations") >= 5);
         let recent = &mount.status()["recent_violations"];
@@ -146,12 +171,18 @@ fn a_violation_is_logged_with_place_and_digests_once() {
         let start = 1_500_000 / CHUNK * CHUNK;
         assert_eq!(violations[0]["level"], "ERROR");
         assert_eq!(fields["file"], "weights \\u{1b}[2J");
-        assert_eq!((&fields["start"], &fields["end"]), (&start.into(), &(start + CHUNK).into()));
+        assert_eq!(
+            (&fields["start"], &fields["end"]),
+            (&start.into(), &(start + CHUNK).into())
+        );
         assert_eq!(fields["algorithm"], algorithm);
         for digest in ["expected", "found"] {
             let digest = fields[digest].as_str().expect("a digest");
             assert_eq!(digest.len(), 64, "{fields}");
-            assert!(digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{fields}");
+            assert!(
+                digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{fields}"
+            );
         }
         assert_ne!(fields["expected"], fields["found"]);
     }
@@ -163,22 +194,40 @@ fn lockdown_ends_all_reading_at_the_first_violation_and_the_hook_runs() {
     let model = Model::new([("weights", 3 << 20), ("other", 600_000)]);
     model.sign(BLAKE3);
     let told = model.beside("told");
-    let hook = format!("printf '%s %s' \"$MODEL_FS_FILE\" \"$MODEL_FS_START\" > '{}.new' && mv '{0}.new' '{0}'", told.display());
+    let hook = format!(
+        "printf '%s %s' \"$MODEL_FS_FILE\" \"$MODEL_FS_START\" > '{}.new' && mv '{0}.new' '{0}'",
+        told.display()
+    );
     let options = ["--on-violation", "lockdown", "--on-violation-exec", &hook];
     let mount = host.mount(&model.path(), &options);
     read_range(&mount.file("other"), Mode::Direct, 0, 10).expect("read");
     flip(&model.file("weights"), 2_000_000);
-    assert_eio(read_range(&mount.file("weights"), Mode::Direct, 2_000_000, 1), "a changed byte");
-    assert_eio(read_range(&mount.file("other"), Mode::Direct, 300_000, 10), "after it");
+    assert_eio(
+        read_range(&mount.file("weights"), Mode::Direct, 2_000_000, 1),
+        "a changed byte",
+    );
+    assert_eio(
+        read_range(&mount.file("other"), Mode::Direct, 300_000, 10),
+        "after it",
+    );
     flip(&model.file("weights"), 2_000_000);
-    assert_eio(read_range(&mount.file("weights"), Mode::Direct, 0, 10), "for good");
+    assert_eio(
+        read_range(&mount.file("weights"), Mode::Direct, 0, 10),
+        "for good",
+    );
     let patience = std::time::Instant::now() + crate::support::LIMIT;
     while !told.exists() {
-        assert!(std::time::Instant::now() < patience, "the command never ran");
+        assert!(
+            std::time::Instant::now() < patience,
+            "the command never ran"
+        );
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let start = 2_000_000 / CHUNK * CHUNK;
-    assert_eq!(fs::read_to_string(&told).expect("read"), format!("weights {start}"));
+    assert_eq!(
+        fs::read_to_string(&told).expect("read"),
+        format!("weights {start}")
+    );
     mount.unmount();
 }
 
@@ -198,10 +247,17 @@ fn secrets_are_in_no_log() {
     let mut secrets = lines(&key);
     secrets.extend(lines(&private_key()));
     secrets.push(password.to_owned());
-    for (key, with_password, code) in [(&key, true, 1), (&key, false, 1), (&private_key(), false, 0)] {
+    for (key, with_password, code) in [
+        (&key, true, 1),
+        (&key, false, 1),
+        (&private_key(), false, 0),
+    ] {
         let log = model.beside("log");
         let mut sign = host.command("sign");
-        sign.arg("-vvv").arg("--log-file").arg(&log).env("MODEL_FS_LOG", "trace");
+        sign.arg("-vvv")
+            .arg("--log-file")
+            .arg(&log)
+            .env("MODEL_FS_LOG", "trace");
         sign.arg(model.path()).arg("--private-key").arg(key);
         if with_password {
             sign.arg("--password-file").arg(&file);
@@ -215,7 +271,9 @@ fn secrets_are_in_no_log() {
         }
     }
     let mut debug = host.on_model("verify", &model.path(), &["-vvv"]);
-    let finished = host.run(debug.env("MODEL_FS_LOG", "trace")).expect("verify");
+    let finished = host
+        .run(debug.env("MODEL_FS_LOG", "trace"))
+        .expect("verify");
     let store_key = hex::encode(fs::read(host.store().join("host.key")).expect("read"));
     assert!(!finished.stderr.contains(&store_key), "{finished}");
 }

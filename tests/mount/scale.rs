@@ -17,10 +17,18 @@ fn a_directory_of_ten_thousand_files_reads_as_the_source() {
     for _ in 0..2 {
         let listed: Vec<_> = fs::read_dir(mount.file("big"))
             .expect("list")
-            .map(|entry| entry.expect("list").file_name().into_string().expect("UTF-8"))
+            .map(|entry| {
+                entry
+                    .expect("list")
+                    .file_name()
+                    .into_string()
+                    .expect("UTF-8")
+            })
             .collect();
         assert_eq!(listed.len(), FILES, "each once");
-        let wanted: BTreeSet<_> = names().map(|name| name["big/".len()..].to_owned()).collect();
+        let wanted: BTreeSet<_> = names()
+            .map(|name| name["big/".len()..].to_owned())
+            .collect();
         assert_eq!(BTreeSet::from_iter(listed), wanted);
     }
     assert_eq!(mount.count("source_bytes"), 0, "listing reads nothing");

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::mounted::{MODEL_FS, is_mounted};
 use crate::process::finish;
-use crate::support::{BLAKE3, Host, LIMIT, Mode, Model, assert_same, pread, open, public_key};
+use crate::support::{BLAKE3, Host, LIMIT, Mode, Model, assert_same, open, pread, public_key};
 
 fn model() -> Model {
     let model = Model::new([("weights", 600_000), ("config.json", 100)]);
@@ -91,7 +91,11 @@ fn the_dead_mount_of_a_killed_daemon_is_cleared() {
     again.arg("--").arg(mount.path());
     let failed = host.run(&mut again).expect_code(1, "mount");
     assert!(failed.stderr.contains("model-fs umount"), "{failed}");
-    finish(Command::new(MODEL_FS).arg("umount").arg(mount.path()), LIMIT).expect("umount");
+    finish(
+        Command::new(MODEL_FS).arg("umount").arg(mount.path()),
+        LIMIT,
+    )
+    .expect("umount");
     assert!(!is_mounted(mount.path()));
 }
 

@@ -78,11 +78,7 @@ pub(crate) struct Dice(blake3::OutputReader);
 
 impl Dice {
     pub(crate) fn new(seed: &str) -> Self {
-        Self(
-            blake3::Hasher::new()
-                .update(seed.as_bytes())
-                .finalize_xof(),
-        )
+        Self(blake3::Hasher::new().update(seed.as_bytes()).finalize_xof())
     }
 
     /// A number below `bound`.
@@ -214,6 +210,7 @@ impl Host {
     }
 
     /// Runs a command of the program, which never shows a panic.
+    #[allow(clippy::unused_self, reason = "says where it runs")]
     #[track_caller]
     pub(crate) fn run(&self, command: &mut Command) -> Finished {
         let finished = finish(command, LIMIT);
@@ -459,14 +456,19 @@ pub(crate) fn read_range(path: &Path, mode: Mode, offset: u64, len: usize) -> io
 
 /// The part of `bytes` that a read gives.
 pub(crate) fn part(bytes: &[u8], offset: u64, len: usize) -> &[u8] {
-    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let start = usize::try_from(offset)
+        .unwrap_or(usize::MAX)
+        .min(bytes.len());
     &bytes[start..start.saturating_add(len).min(bytes.len())]
 }
 
 #[track_caller]
 pub(crate) fn assert_eio<T: std::fmt::Debug>(result: io::Result<T>, what: &str) {
     match result {
-        Ok(given) => panic!("{what}: got {:.100} instead of an error", format!("{given:?}")),
+        Ok(given) => panic!(
+            "{what}: got {:.100} instead of an error",
+            format!("{given:?}")
+        ),
         Err(error) => assert_eq!(error.raw_os_error(), Some(EIO), "{what}: {error}"),
     }
 }
@@ -499,6 +501,8 @@ pub(crate) fn map<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Fi
         found.expect("run python3").stdout.trim().into()
     });
     let mut command = Command::new(python);
-    command.args(["-I", "-S"]).arg(repository("tests/mount/map.py"));
+    command
+        .args(["-I", "-S"])
+        .arg(repository("tests/mount/map.py"));
     finish(command.args(arguments), LIMIT)
 }

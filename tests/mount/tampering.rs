@@ -139,19 +139,31 @@ fn no_wrong_byte(mount: &Mount, model: &Model, name: &str, context: &str) -> boo
                 continue;
             }
         };
-        for offset in (0..end + 1).step_by(100_003) {
+        for offset in (0..=end).step_by(100_003) {
             check(offset, 100_003, pread(&file, offset, 100_003));
         }
         // Across the end and beyond it: no byte but the signed ones.
-        for (offset, len) in [(end.saturating_sub(10), 100), (end, 100), (end + 4096, 4096)] {
+        for (offset, len) in [
+            (end.saturating_sub(10), 100),
+            (end, 100),
+            (end + 4096, 4096),
+        ] {
             check(offset, len, pread(&file, offset, len));
         }
     }
     for mode in ["private", "shared"] {
         let golden = model.golden(name);
-        let mapped = map(["compare".as_ref(), mode.as_ref(), path.as_os_str(), golden.as_ref()]);
+        let mapped = map([
+            "compare".as_ref(),
+            mode.as_ref(),
+            path.as_os_str(),
+            golden.as_ref(),
+        ]);
         let refused = mapped.killed_by(SIGBUS) || mapped.code() == Some(5);
-        assert!(mapped.succeeded() || refused, "{context}: {mode} mapping: {mapped}");
+        assert!(
+            mapped.succeeded() || refused,
+            "{context}: {mode} mapping: {mapped}"
+        );
         whole &= !refused;
     }
     whole
@@ -278,19 +290,28 @@ for_each_form! {
     large_shards => LARGE_SHARDS;
 }
 
+/// Makes something at a path.
+type Make = fn(&Path);
+
 #[test]
 fn extra_files_fail_the_mount_unless_they_are_to_be_hidden() {
     let Some(host) = Host::new() else { return };
     for options in [BLAKE3, SHARDS] {
         let model = Model::new(FILES);
         model.sign(options);
-        let extras: [(&str, fn(&Path)); 4] = [
-            ("other/extra.py", |path| fs::write(path, b"import os").expect("write")),
-            ("extra \u{1b}[2J", |path| fs::write(path, b"x").expect("write")),
+        let extras: [(&str, Make); 4] = [
+            ("other/extra.py", |path| {
+                fs::write(path, b"import os").expect("write");
+            }),
+            ("extra \u{1b}[2J", |path| {
+                fs::write(path, b"x").expect("write");
+            }),
             ("extra-fifo", |path| {
                 tool("mkfifo", [path]).expect("mkfifo");
             }),
-            ("extra-link", |path| std::os::unix::fs::symlink("small", path).expect("link")),
+            ("extra-link", |path| {
+                std::os::unix::fs::symlink("small", path).expect("link");
+            }),
         ];
         for (name, make) in extras {
             make(&model.file(name));
@@ -302,7 +323,10 @@ fn extra_files_fail_the_mount_unless_they_are_to_be_hidden() {
 
             let mount = host.mount(&model.path(), &["--ignore-unsigned-files"]);
             let found = fs::symlink_metadata(mount.file(name)).map_err(|error| error.kind());
-            assert!(matches!(found, Err(std::io::ErrorKind::NotFound)), "{found:?}");
+            assert!(
+                matches!(found, Err(std::io::ErrorKind::NotFound)),
+                "{found:?}"
+            );
             let listed = fs::read_dir(mount.path()).expect("list").count();
             // small, middle, large, other, and the signature.
             assert_eq!(listed, 5);
@@ -394,7 +418,12 @@ fn a_changed_page_kills_who_maps_it_and_the_others_live() {
             let touch = |offset: u64| {
                 let path = mount.file("weights");
                 let offset = offset.to_string();
-                map(["touch".as_ref(), mode.as_ref(), path.as_os_str(), offset.as_ref()])
+                map([
+                    "touch".as_ref(),
+                    mode.as_ref(),
+                    path.as_os_str(),
+                    offset.as_ref(),
+                ])
             };
             assert!(touch(place).killed_by(SIGBUS), "{options:?}");
             let elsewhere = touch(100).expect("touch another chunk");

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, XattrFlags};
 use rustix::io::Errno;
+use sha2::Digest as _;
 
 use crate::support::{BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, read_range};
 
@@ -46,21 +47,50 @@ fn every_kind_of_change_is_refused_as_on_a_read_only_file_system() {
         ("rename", fs::rename(&file, &new)),
         (
             "exchange",
-            from(rustix::fs::renameat_with(CWD, &file, CWD, &dir.join("file"), RenameFlags::EXCHANGE)),
+            from(rustix::fs::renameat_with(
+                CWD,
+                &file,
+                CWD,
+                dir.join("file"),
+                RenameFlags::EXCHANGE,
+            )),
         ),
-        ("chmod", fs::set_permissions(&file, Permissions::from_mode(0o600))),
+        (
+            "chmod",
+            fs::set_permissions(&file, Permissions::from_mode(0o600)),
+        ),
         ("chown", std::os::unix::fs::chown(&file, Some(1), Some(1))),
         ("link", fs::hard_link(&file, &new)),
         ("symlink", std::os::unix::fs::symlink("file", &new)),
-        ("setxattr", from(rustix::fs::setxattr(&file, "user.x", b"1", XattrFlags::empty()))),
-        ("removexattr", from(rustix::fs::removexattr(&file, "user.model-fs.digest"))),
+        (
+            "setxattr",
+            from(rustix::fs::setxattr(
+                &file,
+                "user.x",
+                b"1",
+                XattrFlags::empty(),
+            )),
+        ),
+        (
+            "removexattr",
+            from(rustix::fs::removexattr(&file, "user.model-fs.digest")),
+        ),
         (
             "truncate",
-            OpenOptions::new().write(true).open(&file).and_then(|f| f.set_len(0)),
+            OpenOptions::new()
+                .write(true)
+                .open(&file)
+                .and_then(|f| f.set_len(0)),
         ),
         ("mknod", {
             let mode = rustix::fs::Mode::RUSR;
-            from(rustix::fs::mknodat(CWD, &new, rustix::fs::FileType::Fifo, mode, 0))
+            from(rustix::fs::mknodat(
+                CWD,
+                &new,
+                rustix::fs::FileType::Fifo,
+                mode,
+                0,
+            ))
         }),
         ("utimes", {
             let now = rustix::fs::Timespec {
@@ -100,21 +130,30 @@ fn attributes_say_what_was_signed_and_by_whom() {
         list.truncate(len);
         String::from_utf8(list).expect("UTF-8")
     };
-    use sha2::Digest as _;
     let digest = hex::encode(sha2::Sha256::digest(model.bytes("large")));
     let large = mount.file("large");
     assert_eq!(
         attribute(&large, "user.model-fs.digest").expect("digest"),
         format!("sha256:{digest}")
     );
-    assert_eq!(attribute(&large, "user.model-fs.state").expect("state"), "unproved");
+    assert_eq!(
+        attribute(&large, "user.model-fs.state").expect("state"),
+        "unproved"
+    );
     read_range(&large, Mode::Cached, 0, 1).expect("read");
-    assert_eq!(attribute(&large, "user.model-fs.state").expect("state"), "proved");
+    assert_eq!(
+        attribute(&large, "user.model-fs.state").expect("state"),
+        "proved"
+    );
     assert_eq!(names(&large), "user.model-fs.digest\0user.model-fs.state\0");
 
     let root = mount.path();
     assert_eq!(names(root), "user.model-fs.digest\0user.model-fs.signer\0");
-    assert!(!attribute(root, "user.model-fs.signer").expect("signer").is_empty());
+    assert!(
+        !attribute(root, "user.model-fs.signer")
+            .expect("signer")
+            .is_empty()
+    );
     let status = mount.status();
     assert_eq!(
         attribute(root, "user.model-fs.digest").expect("digest"),
@@ -122,14 +161,26 @@ fn attributes_say_what_was_signed_and_by_whom() {
     );
     assert_eq!(names(&mount.file("model.sig")), "");
     for path in [root, &large, &mount.file("model.sig")] {
-        for name in ["user.other", "security.capability", "system.posix_acl_access"] {
+        for name in [
+            "user.other",
+            "security.capability",
+            "system.posix_acl_access",
+        ] {
             let refused = errno(attribute(path, name));
-            assert!(matches!(refused, Some(Errno::NODATA | Errno::OPNOTSUPP)), "{refused:?}");
+            assert!(
+                matches!(refused, Some(Errno::NODATA | Errno::OPNOTSUPP)),
+                "{refused:?}"
+            );
         }
     }
     let mut little = [0; 3];
     let refused = rustix::fs::getxattr(&large, "user.model-fs.digest", &mut little[..]);
-    assert_eq!(refused.map_err(io::Error::from).map_err(|e| e.raw_os_error()), Err(Some(Errno::RANGE.raw_os_error())));
+    assert_eq!(
+        refused
+            .map_err(io::Error::from)
+            .map_err(|e| e.raw_os_error()),
+        Err(Some(Errno::RANGE.raw_os_error()))
+    );
     mount.unmount();
 }
 
@@ -141,7 +192,10 @@ fn stat_tells_sizes_and_constants() {
     // What isn't signed isn't shown: times, modes and owners of the source.
     fs::set_permissions(model.file("file"), Permissions::from_mode(0o4777)).expect("chmod");
     let mount = host.mount(&model.path(), &[]);
-    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let (uid, gid) = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
     let mut inodes = BTreeSet::new();
     for (path, mode, size, links) in [
         ("", 0o040_555, 0, 3),
@@ -155,13 +209,20 @@ fn stat_tells_sizes_and_constants() {
         assert_eq!(found.mode(), mode, "{path}");
         assert_eq!((found.size(), found.nlink()), (size, links), "{path}");
         assert_eq!((found.uid(), found.gid()), (uid, gid), "{path}");
-        assert_eq!((found.mtime(), found.atime(), found.ctime()), (0, 0, 0), "{path}");
+        assert_eq!(
+            (found.mtime(), found.atime(), found.ctime()),
+            (0, 0, 0),
+            "{path}"
+        );
         assert_eq!(found.blocks(), size.div_ceil(512), "{path}");
         assert!(inodes.insert(found.ino()), "{path}");
     }
     let total = rustix::fs::statvfs(mount.path()).expect("statfs");
     assert_eq!(total.f_blocks, (CHUNK + 11_u64).div_ceil(4096));
-    assert_eq!((total.f_bavail, total.f_ffree, total.f_namemax), (0, 0, 255));
+    assert_eq!(
+        (total.f_bavail, total.f_ffree, total.f_namemax),
+        (0, 0, 255)
+    );
     // Three files, three directories, and the signature.
     assert_eq!(total.f_files, 7);
     assert!(total.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
@@ -176,7 +237,11 @@ fn stat_tells_sizes_and_constants() {
         ("nothing", Access::EXISTS, Err(Errno::NOENT)),
         ("file/x", Access::EXISTS, Err(Errno::NOTDIR)),
     ] {
-        assert_eq!(rustix::fs::access(mount.file(path), access), answer, "{path} {access:?}");
+        assert_eq!(
+            rustix::fs::access(mount.file(path), access),
+            answer,
+            "{path} {access:?}"
+        );
     }
     mount.unmount();
 }
@@ -192,7 +257,11 @@ fn walk(root: &Path) -> BTreeSet<String> {
                 open.push(entry.path());
             } else {
                 let path = entry.path();
-                let name = path.strip_prefix(root).expect("beneath").to_str().expect("UTF-8");
+                let name = path
+                    .strip_prefix(root)
+                    .expect("beneath")
+                    .to_str()
+                    .expect("UTF-8");
                 assert!(found.insert(name.to_owned()), "{name} is listed twice");
             }
         }
@@ -203,7 +272,11 @@ fn walk(root: &Path) -> BTreeSet<String> {
 #[test]
 fn only_what_was_signed_is_there() {
     let Some(host) = Host::new() else { return };
-    let mut model = Model::new([("weights", CHUNK + 1), ("sub/.git/config", 9), ("sub/file", 9)]);
+    let mut model = Model::new([
+        ("weights", CHUNK + 1),
+        ("sub/.git/config", 9),
+        ("sub/file", 9),
+    ]);
     let unsigned = [
         ".git/config",
         ".gitignore",
@@ -216,13 +289,21 @@ fn only_what_was_signed_is_there() {
         model.add(name, b"unsigned".to_vec());
     }
     let absolute = model.file("sub/local.txt");
-    let ignore = ["--ignore-paths", "cache", "--ignore-paths", absolute.to_str().expect("UTF-8")];
+    let ignore = [
+        "--ignore-paths",
+        "cache",
+        "--ignore-paths",
+        absolute.to_str().expect("UTF-8"),
+    ];
     model.sign(&ignore);
     let mount = host.mount(&model.path(), &[]);
     assert!(model.path().join(".model-fs").is_dir(), "tables are there");
     let wanted = ["model.sig", "sub/.git/config", "sub/file", "weights"].map(str::to_owned);
     assert_eq!(walk(mount.path()), BTreeSet::from(wanted));
-    for name in unsigned.into_iter().chain([".model-fs", ".git", "cache", "sub/..x"]) {
+    for name in unsigned
+        .into_iter()
+        .chain([".model-fs", ".git", "cache", "sub/..x"])
+    {
         assert!(!mount.file(name).exists(), "{name}");
     }
     mount.unmount();
@@ -249,7 +330,10 @@ fn what_appears_in_the_source_later_doesnt_appear_in_the_mount() {
     fs::remove_dir_all(model.file("dir")).expect("remove");
     let wanted = ["dir/file", "model.sig", "weights"].map(str::to_owned);
     assert_eq!(walk(mount.path()), BTreeSet::from(wanted));
-    assert_eq!(fs::metadata(mount.file("dir/file")).expect("stat").len(), 10);
+    assert_eq!(
+        fs::metadata(mount.file("dir/file")).expect("stat").len(),
+        10
+    );
     mount.unmount();
 }
 
@@ -259,7 +343,11 @@ fn the_signature_in_the_mount_is_the_verified_one() {
     let model = Model::new([("weights", 10)]);
     let places = [
         (model.file("model.sig"), "model.sig", true),
-        (model.file("signatures/one.json"), "signatures/one.json", false),
+        (
+            model.file("signatures/one.json"),
+            "signatures/one.json",
+            false,
+        ),
         (model.beside("model.sig"), "model.sig", true),
         (model.beside("elsewhere.json"), "model.sig", false),
     ];
@@ -289,7 +377,8 @@ fn a_mount_can_be_verified_and_mounted_itself() {
     let model = Model::new([("weights", 2 << 20), ("config.json", 100)]);
     model.sign(SHA256);
     let mount = host.mount(&model.path(), &[]);
-    host.run(&mut host.on_model("verify", mount.path(), &[])).expect("verify");
+    host.run(&mut host.on_model("verify", mount.path(), &[]))
+        .expect("verify");
     let second = host.mount(mount.path(), &[]);
     let found = read_range(&second.file("weights"), Mode::Cached, 0, 4 << 20).expect("read");
     assert_same(&found, model.bytes("weights"), "through two mounts");
@@ -314,13 +403,18 @@ fn a_model_of_one_file_is_a_directory_with_that_file() {
         let wanted = ["weights.gguf", "weights.gguf.sig"].map(str::to_owned);
         assert_eq!(walk(mount.path()), BTreeSet::from(wanted));
         let found = read_range(&mount.file("weights.gguf"), Mode::Cached, 0, 4 << 20);
-        assert_same(&found.expect("read"), model.bytes("weights.gguf"), "the file");
+        assert_same(
+            &found.expect("read"),
+            model.bytes("weights.gguf"),
+            "the file",
+        );
         let found = fs::read(mount.file("weights.gguf.sig")).expect("read");
         assert_same(&found, &signature, "the signature");
         mount.unmount();
 
         crate::mounted::flip(&file, 1_500_000);
-        host.run(&mut host.on_model("verify", &file, &[])).expect_code(4, "verify");
+        host.run(&mut host.on_model("verify", &file, &[]))
+            .expect_code(4, "verify");
         let mount = host.mount(&file, &[]);
         let read = read_range(&mount.file("weights.gguf"), Mode::Cached, 1_500_000, 1);
         crate::support::assert_eio(read, "a changed byte");

@@ -126,7 +126,8 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
 /// Exit code 4 needs content that was seen and is wrong: a disk or a permission in the way says
 /// nothing about who changed what.
 pub(crate) fn exit_for(failures: &[check::Failure]) -> Exit {
-    let unreadable = |failure: &check::Failure| matches!(failure, check::Failure::Unreadable { .. });
+    let unreadable =
+        |failure: &check::Failure| matches!(failure, check::Failure::Unreadable { .. });
     match failures {
         [] => Exit::Done,
         failures if failures.iter().all(unreadable) => Exit::Failed,
