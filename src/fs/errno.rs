@@ -31,6 +31,10 @@ pub enum FsError {
     /// Not for the likes of us: execute permission on a file.
     #[error("permission denied")]
     Denied,
+    /// The file has another length than was claimed, and has to be looked up again. The kernel does
+    /// that by itself, once, where an open ends so.
+    #[error("the file's length has become known; look it up again")]
+    Stale,
     /// The content can't be proved, or can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -46,6 +50,7 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::BadHandle => Errno::BADF,
         FsError::NoAttribute => Errno::NODATA,
         FsError::Denied => Errno::ACCESS,
+        FsError::Stale => Errno::STALE,
         FsError::Read(
             ReadError::Violation(_)
             | ReadError::Source { .. }

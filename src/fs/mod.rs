@@ -13,7 +13,7 @@ mod workers;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 pub use self::errno::{FsError, errno};
@@ -72,8 +72,6 @@ pub struct FsOptions {
     pub signature: Option<FileName>,
 }
 
-type SizeChanged = Box<dyn Fn(u64) + Send + Sync>;
-
 /// A signed model as a file system.
 pub struct FileSystem {
     reader: Arc<Reader>,
@@ -81,10 +79,11 @@ pub struct FileSystem {
     signature: VerifiedBytes,
     /// Lengths claimed by the source when the tree was made, by index in the manifest.
     claimed: Box<[u64]>,
+    /// Whether a lookup has given the proved length, by index in the manifest.
+    told: Box<[AtomicBool]>,
     workers: Workers,
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
-    size_changed: OnceLock<SizeChanged>,
     mount_facts: OnceLock<serde_json::Value>,
 }
 
@@ -119,6 +118,7 @@ impl FileSystem {
             .iter()
             .map(|file| scan.len_of(&file.name).unwrap_or(0))
             .collect();
+        let told = manifest.files().iter().map(|_| AtomicBool::new(false));
         let FsOptions {
             workers,
             lockdown,
@@ -139,10 +139,10 @@ impl FileSystem {
             tree: Tree::new(manifest, signature.as_ref()),
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
+            told: told.collect(),
             workers: Workers::start(workers)?,
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
-            size_changed: OnceLock::new(),
             mount_facts: OnceLock::new(),
             reader,
         })
@@ -151,12 +151,6 @@ impl FileSystem {
     /// The reader underneath.
     pub fn reader(&self) -> &Arc<Reader> {
         &self.reader
-    }
-
-    /// Has `notify` called with the inode number when a file's proved length turns out to be another
-    /// than the claimed one. Only the first call counts.
-    pub fn on_size_changed(&self, notify: impl Fn(u64) + Send + Sync + 'static) {
-        let _ = self.size_changed.set(Box::new(notify));
     }
 
     /// Adds what only whoever mounts knows to the status, under `mount`. Only the first call counts.
@@ -171,7 +165,11 @@ impl FileSystem {
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Attributes, FsError> {
         self.directory(parent)?;
         let ino = self.tree.lookup(parent, name).ok_or(FsError::NotFound)?;
-        self.attributes(ino)
+        let attributes = self.attributes(ino)?;
+        if let (Some(Node::File(index)), true) = (self.tree.node(ino), attributes.proved) {
+            self.told[index].store(true, Ordering::Relaxed);
+        }
+        Ok(attributes)
     }
 
     /// Attributes of an inode.
@@ -243,6 +241,11 @@ impl FileSystem {
 
     /// Opens a file for reading, and hands `then` its handle once its length is proved. That may
     /// take a full pass; meanwhile everything else works.
+    ///
+    /// Where the proved length isn't the claimed one, whoever opens may go by the claimed one still,
+    /// and would read beyond the end of the file: the kernel fills such pages with zeros, which
+    /// nobody signed. So a [lookup](Self::lookup) has to come first: until then it is
+    /// [`FsError::Stale`].
     pub fn open(
         self: &Arc<Self>,
         ino: u64,
@@ -258,13 +261,12 @@ impl FileSystem {
         self.workers.run(move || {
             let reader = Arc::clone(&fs.reader);
             reader.open_then(index, move |opened| {
-                then(opened.map_err(FsError::from).map(|file| {
-                    if file.len() != fs.claimed[index]
-                        && let Some(notify) = fs.size_changed.get()
-                    {
-                        notify(ino);
+                then(opened.map_err(FsError::from).and_then(|file| {
+                    let told = fs.told[index].load(Ordering::Relaxed);
+                    if file.len() != fs.claimed[index] && !told {
+                        return Err(FsError::Stale);
                     }
-                    fs.keep(Opened::Model(file))
+                    Ok(fs.keep(Opened::Model(file)))
                 }));
             });
         });

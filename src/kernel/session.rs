@@ -18,7 +18,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fuser::{Config, Filesystem, INodeNo, Notifier, Session};
+use fuser::{Config, Filesystem, Session};
 
 use super::attach::{Attached, FUSE_DEVICE, MountError, show};
 use super::mountinfo::DeviceId;
@@ -34,7 +34,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct MountSession {
     attached: Attached,
     shutdown: Shutdown,
-    notifier: Notifier,
     tuning: TuningReport,
     grace: Duration,
     /// The kernel has ended it, so there is nothing to take away.
@@ -77,7 +76,6 @@ impl MountSession {
             }
         };
         let this = Self {
-            notifier: session.notifier(),
             // The answer to the first request has set the kernel's values; now they can be raised.
             tuning: tuning::tune(attached.device()),
             attached,
@@ -124,18 +122,6 @@ impl MountSession {
     /// What was done to make it fast.
     pub fn tuning(&self) -> &TuningReport {
         &self.tuning
-    }
-
-    /// Makes the kernel ask again for the attributes of an inode; cached pages stay. To be called
-    /// from any thread, also before the request that it concerns was answered.
-    pub fn forget_attributes(&self) -> impl Fn(u64) + Send + Sync + 'static {
-        let notifier = self.notifier.clone();
-        move |ino| {
-            // An offset below zero means the attributes only (FUSE_NOTIFY_INVAL_INODE).
-            if let Err(error) = notifier.inval_inode(INodeNo(ino), -1, 0) {
-                tracing::warn!(%error, "the kernel may show an old file size");
-            }
-        }
     }
 
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its

@@ -153,6 +153,9 @@ impl Scan {
 /// names are at most [`crate::name::MAX_PATH`] bytes long.
 const MAX_DEPTH: usize = crate::name::MAX_PATH / 2;
 
+/// How often an open is tried that others get in the way of.
+const MAX_OPEN_ATTEMPTS: u32 = 64;
+
 impl LocalDirectory {
     /// Opens a model directory.
     ///
@@ -314,11 +317,13 @@ impl LocalDirectory {
             ),
             Links::Follow => (flags, ResolveFlags::NO_MAGICLINKS),
         };
+        let mut attempts = 0;
         loop {
             let path = name.as_str();
             match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) {
-                // A rename somewhere on the way; the kernel asks to try again (openat2(2)).
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                // A rename somewhere on the way; the kernel asks to try again (openat2(2)). Whoever
+                // keeps renaming, or holds a lease on the file, mustn't keep us here.
+                Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_OPEN_ATTEMPTS => attempts += 1,
                 // Kernels before 5.6, and containers whose seccomp filter doesn't know the call.
                 Err(Errno::NOSYS | Errno::PERM) => return self.open_file_by_component(name, flags),
                 other => return other,

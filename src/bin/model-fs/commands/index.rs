@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use model_fs::reading::{ReadError, Reader, ReaderOptions, Source};
+use model_fs::reading::{ReadError, Reader, ReaderOptions, Source, SourceError};
 
 use super::progress::Bar;
 use super::signed_model::{SignedModel, open_store};
@@ -60,16 +60,20 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     }
     bar.finish();
     if let Some(first) = failures.first() {
-        let is_violation = |error: &ReadError| matches!(error, ReadError::Violation(_));
-        let exit = if failures.iter().any(is_violation) {
-            Exit::Content
-        } else {
-            Exit::Failed
-        };
         let message = format!(
             "{} of {files} files failed, the first: {first}",
             failures.len()
         );
+        // Something in the way of reading says nothing about the content.
+        let unreadable = |error: &ReadError| {
+            let io = |error: &SourceError| matches!(error, SourceError::Io(_));
+            matches!(error, ReadError::Source { error, .. } if io(error))
+        };
+        let exit = if failures.iter().all(unreadable) {
+            Exit::Failed
+        } else {
+            Exit::Content
+        };
         return Err(Failure::new(exit, anyhow::Error::msg(message)));
     }
     let stats = reader.stats();

@@ -79,7 +79,6 @@ pub(crate) fn run(
         &options,
         shutdown,
     )?;
-    fs.on_size_changed(session.forget_attributes());
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }

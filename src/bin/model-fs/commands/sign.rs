@@ -194,6 +194,10 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
 
+    // Renaming over a device, such as /dev/stdout, would replace it.
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -136,9 +136,14 @@ pub(crate) fn total_bytes<'a>(scan: &Scan, names: impl Iterator<Item = &'a FileN
     names.filter_map(|name| scan.len_of(name)).sum()
 }
 
-/// Exit code 4, and what is wrong.
+/// What is wrong, and the exit code for it.
 pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
-    let mut message = "the model doesn't match its signature".to_owned();
+    let exit = exit_for(failures);
+    let mut message = match exit {
+        Exit::Content => "the model doesn't match its signature",
+        _ => "the model can't be read, so nothing is known about it",
+    }
+    .to_owned();
     for failure in failures.iter().take(LISTED) {
         message.push('\n');
         message.push_str(&failure.to_string());
@@ -146,7 +151,19 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
     if let Some(more) = failures.len().checked_sub(LISTED + 1) {
         let _ = write!(message, "\n… and {} more", more + 1);
     }
-    Failure::new(Exit::Content, anyhow::Error::msg(message))
+    Failure::new(exit, anyhow::Error::msg(message))
+}
+
+/// Exit code 4 needs content that was seen and is wrong: a disk or a permission in the way says
+/// nothing about who changed what.
+pub(crate) fn exit_for(failures: &[check::Failure]) -> Exit {
+    let unreadable =
+        |failure: &check::Failure| matches!(failure, check::Failure::Unreadable { .. });
+    match failures {
+        [] => Exit::Done,
+        failures if failures.iter().all(unreadable) => Exit::Failed,
+        _ => Exit::Content,
+    }
 }
 
 /// Who decides whether a signature counts.

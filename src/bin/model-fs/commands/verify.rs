@@ -9,7 +9,7 @@ use model_fs::reading::{Violation, ViolationKind};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
-use super::signed_model::{SignedModel, content_failure, open_store};
+use super::signed_model::{SignedModel, content_failure, exit_for, open_store};
 use crate::cli::VerifyArgs;
 use crate::exit::{Exit, Failure};
 use crate::terminal;
@@ -68,16 +68,12 @@ fn check(args: VerifyArgs) -> Result<Report, Failure> {
 
 impl Report {
     fn show(self, json: bool) -> Result<Exit, Failure> {
-        let exit = if self.failures.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Content
-        };
+        let exit = exit_for(&self.failures);
         if json {
             println!("{:#}", self.to_json());
             return Ok(exit);
         }
-        if exit == Exit::Content {
+        if exit != Exit::Done {
             return Err(content_failure(&self.failures));
         }
         let manifest = self.model.manifest.manifest();

@@ -1,0 +1,149 @@
+//! What is read of the source, and when.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use crate::support::{
+    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, noise, read_range, tool,
+};
+
+const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+
+/// Adds a file that takes no room on the disk but for some islands of noise, one of them at its end.
+fn add_sparse(model: &Model, name: &str, len: u64, islands: &[u64]) {
+    let file = File::create(model.file(name)).expect("create a file");
+    file.set_len(len).expect("make it long");
+    for island in islands {
+        let bytes = noise(&island.to_string(), 100_000);
+        file.write_all_at(&bytes, *island).expect("write an island");
+    }
+    file.write_all_at(b"the end", len - 7)
+        .expect("write the end");
+}
+
+#[test]
+fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("config.json", 500)]);
+    add_sparse(&model, "weights", 4 * GIB, &[0, 2 * GIB + 300_000]);
+    model.sign(BLAKE3);
+    let mount = host.mount(&model.path(), &[]);
+    // Nothing of the content yet, and nothing that grows with it.
+    assert_eq!(mount.count("source_bytes"), 0);
+    assert!(mount.bytes_read_by_daemon() < MIB);
+
+    let before = mount.bytes_read_by_daemon();
+    let found = read_range(&mount.file("weights"), Mode::Cached, 2 * GIB, 1 << 20);
+    let source = read_range(&model.file("weights"), Mode::Cached, 2 * GIB, 1 << 20);
+    assert_same(&found.expect("read"), &source.expect("read"), "the middle");
+    let (told, counted) = (
+        mount.count("source_bytes"),
+        mount.bytes_read_by_daemon() - before,
+    );
+    assert!((MIB..8 * MIB).contains(&told), "{told}");
+    assert!((MIB..8 * MIB).contains(&counted), "{counted}");
+    assert_eq!(mount.count("full_passes"), 0);
+    mount.unmount();
+
+    // A small model costs as much to mount, to the last few kilobytes.
+    let small = Model::new([("config.json", 500), ("weights", 4 * MIB)]);
+    small.sign(BLAKE3);
+    let mount = host.mount(&small.path(), &[]);
+    assert_eq!(mount.count("source_bytes"), 0);
+    assert!(mount.bytes_read_by_daemon() < MIB);
+    mount.unmount();
+}
+
+#[test]
+fn five_sparse_gibibytes_read_as_the_source() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("config.json", 500)]);
+    let islands = [0, GIB - 50_000, 4 * GIB - 50_000, 4 * GIB + 7 * MIB];
+    add_sparse(&model, "weights", 5 * GIB, &islands);
+    model.sign(BLAKE3);
+    let mount = host.mount(&model.path(), &[]);
+    tool("cmp", [model.file("weights"), mount.file("weights")]).expect("cmp");
+    for mode in [Mode::Cached, Mode::Direct] {
+        for place in islands.into_iter().chain([5 * GIB - 3 * MIB]) {
+            let offset = place.saturating_sub(12_345);
+            let found = read_range(&mount.file("weights"), mode, offset, 3 << 20).expect("read");
+            let source = read_range(&model.file("weights"), Mode::Cached, offset, 3 << 20);
+            assert_same(&found, &source.expect("read"), &format!("at {offset}"));
+        }
+    }
+    let (file, last) = (mount.file("weights"), (5 * GIB - 1).to_string());
+    let touched = crate::support::map([
+        "touch".as_ref(),
+        "shared".as_ref(),
+        file.as_os_str(),
+        last.as_ref(),
+    ]);
+    assert_eq!(touched.expect("map").stdout.trim(), b'd'.to_string());
+    mount.unmount();
+}
+
+#[test]
+fn a_sha256_model_is_hashed_once_per_host() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("config.json", 500), ("weights", 9 * MIB)]);
+    model.sign(SHA256);
+
+    let first = host.mount(&model.path(), &[]);
+    assert_eq!(first.count("full_pass_bytes"), 0, "mounting hashes nothing");
+    tool("cmp", [model.golden("weights"), first.file("weights")]).expect("cmp");
+    assert_eq!(first.count("full_passes"), 1);
+    first.unmount();
+
+    for _ in 0..2 {
+        let again = host.mount(&model.path(), &[]);
+        assert!(again.bytes_read_by_daemon() < MIB);
+        let file = File::open(again.file("weights")).expect("open");
+        assert_eq!(file.metadata().expect("stat").len(), 9 * MIB);
+        assert_eq!(again.count("source_bytes"), 0, "opening reads nothing");
+        let found = read_range(&again.file("weights"), Mode::Direct, 5 * MIB, 4096).expect("read");
+        let from = usize::try_from(5 * MIB).expect("small");
+        assert_same(&found, &model.bytes("weights")[from..from + 4096], "a page");
+        assert_eq!(again.count("source_bytes"), CHUNK);
+        assert_eq!(again.count("full_passes"), 0);
+        drop(file);
+        again.unmount();
+    }
+}
+
+#[test]
+fn whoever_signs_indexes_or_verifies_needs_no_full_pass() {
+    let Some(publisher) = Host::new() else { return };
+    let model = Model::new([("weights", 3 * MIB)]);
+    let mut sign = publisher.command("sign");
+    sign.arg(model.path()).args(SHA256);
+    sign.arg("--private-key").arg(crate::support::private_key());
+    publisher.run(&mut sign).expect("sign");
+
+    let (indexer, verifier) = (Host::anywhere(), Host::anywhere());
+    for (host, verb) in [(&indexer, "index"), (&verifier, "verify")] {
+        host.run(&mut host.on_model(verb, &model.path(), &[]))
+            .expect(verb);
+    }
+    for host in [publisher, indexer, verifier] {
+        let mount = host.mount(&model.path(), &[]);
+        tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
+        assert_eq!(mount.count("full_passes"), 0);
+        mount.unmount();
+    }
+}
+
+#[test]
+fn a_second_read_asks_nobody() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 3 * MIB)]);
+    model.sign(BLAKE3);
+    let mount = host.mount(&model.path(), &[]);
+    tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
+    let delivered = mount.count("delivered_bytes");
+    // Another open of the same file: the kernel has kept its pages.
+    tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
+    assert_eq!(mount.count("delivered_bytes"), delivered);
+    assert!(mount.count("source_bytes") <= 3 * MIB + CHUNK);
+    mount.unmount();
+}

@@ -1,0 +1,30 @@
+//! Signed models, mounted by the real program on the real kernel, read by ordinary programs.
+//!
+//! What must hold of a mount, seen from outside: the source's bytes for whoever reads it in whatever
+//! way, and an error in place of any byte that isn't the signed one.
+//!
+//! Needs `/dev/fuse`, `fusermount3`, `python3` (for `mmap`), and the usual tools of a Linux system.
+//! What is missing fails the tests; `MODEL_FS_SKIP_FUSE=1` leaves them out on purpose.
+
+#[path = "../common/mounted.rs"]
+mod mounted;
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/unprivileged.rs"]
+mod unprivileged;
+
+mod support;
+
+mod background;
+mod exits;
+mod index;
+mod lazy;
+mod links;
+mod passes;
+mod reads;
+mod reports;
+mod scale;
+mod session;
+mod tampering;
+mod tree;
+mod users;

@@ -1,0 +1,279 @@
+//! What is told: to scripts, and in logs.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::mounted::flip;
+use crate::support::{
+    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_eio, private_key, read_range, repository,
+};
+
+#[test]
+fn verify_reports_every_failure() {
+    let host = Host::anywhere();
+    let forms = [
+        SHA256,
+        BLAKE3,
+        &["--hash", "sha256", "--shard-size", "1MiB"],
+    ];
+    for options in forms {
+        let names = ["changed", "cut", "fifo", "fine", "gone", "longer"];
+        let model = Model::new(names.map(|name| (name, 3 << 20)));
+        model.sign(options);
+        let mut verify = host.on_model("verify", &model.path(), &["--json"]);
+        let report: Value =
+            serde_json::from_str(&host.run(&mut verify).expect("verify").stdout).expect("JSON");
+        assert_eq!(report["verified"], true);
+        assert_eq!(
+            (&report["files"], &report["bytes"]),
+            (&6.into(), &(18 << 20).into())
+        );
+        assert_eq!(report["failure_count"], 0);
+
+        flip(&model.file("changed"), 1_500_000);
+        let set_len = |name: &str, len| {
+            let file = fs::OpenOptions::new().write(true).open(model.file(name));
+            file.expect("open").set_len(len).expect("change the length");
+        };
+        set_len("cut", 1 << 20);
+        set_len("longer", (3 << 20) + 5);
+        model.remove("fifo");
+        crate::support::tool("mkfifo", [model.file("fifo")]).expect("mkfifo");
+        model.remove("gone");
+        fs::write(model.file("unsigned \u{202e}"), b"x").expect("write");
+
+        let mut verify = host.on_model("verify", &model.path(), &["--json"]);
+        let finished = host.run(&mut verify).expect_code(4, "verify");
+        let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+        assert_eq!(report["verified"], false);
+        let failures = report["failures"].as_array().expect("a list");
+        assert_eq!(report["failure_count"], failures.len());
+        let of = |file: &str| {
+            let found: Vec<_> = failures.iter().filter(|f| f["file"] == file).collect();
+            assert!(!found.is_empty(), "{file}: {report:#}");
+            found
+        };
+        let range = |failure: &Value| {
+            let (start, end) = (failure["start"].as_u64(), failure["end"].as_u64());
+            start.expect("a first byte")..end.expect("a last byte")
+        };
+        assert!(failures.iter().all(|failure| failure["file"] != "fine"));
+        assert_eq!(of("gone")[0]["reason"], "missing");
+        assert_eq!(of("fifo")[0]["reason"], "wrong-type");
+        assert_eq!(of("fifo")[0]["found"], "a FIFO");
+        assert_eq!(of("unsigned \\u{202e}")[0]["reason"], "unsigned");
+        let changed = of("changed");
+        assert_eq!(changed.len(), 1, "{report:#}");
+        assert_eq!(changed[0]["reason"], "digest");
+        assert!(range(changed[0]).contains(&1_500_000));
+        assert_ne!(changed[0]["expected"], changed[0]["found"]);
+        let shards = options.len() > 2;
+        if shards {
+            assert_eq!(range(changed[0]), 1 << 20..2 << 20);
+            assert!(of("cut").iter().any(|f| f["reason"] == "truncated"));
+            assert!(of("longer").iter().any(|f| f["reason"] == "extended"));
+        }
+        of("cut");
+        of("longer");
+        for failure in failures {
+            assert!(
+                failure["message"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty())
+            );
+        }
+    }
+}
+
+#[test]
+fn inspect_shows_what_is_claimed_and_that_nothing_was_verified() {
+    let host = Host::anywhere();
+    let model = Model::new([("weights", 600_000), ("esc\u{1b}[2Jape", 10)]);
+    model.sign(&[
+        "--hash",
+        "sha256",
+        "--shard-size",
+        "100000",
+        "--ignore-paths",
+        "cache",
+    ]);
+    // Not even whether the content is there.
+    flip(&model.file("weights"), 5);
+    for path in [model.path(), model.file("model.sig")] {
+        let mut inspect = host.command("inspect");
+        let shown = host.run(inspect.arg(&path)).expect("inspect").stdout;
+        assert!(shown.starts_with("NOTHING WAS VERIFIED"), "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+        let mut inspect = host.command("inspect");
+        let json = host
+            .run(inspect.arg(&path).arg("--json"))
+            .expect("inspect")
+            .stdout;
+        let report: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(report["verified"], false);
+        assert_eq!(report["hash"], "sha256");
+        assert_eq!(report["serialization"], "shards of 100000 bytes");
+        assert_eq!(report["file_count"], 2);
+        assert_eq!(report["bytes"], 600_010);
+        let names: Vec<_> = report["files"].as_array().expect("files").iter().collect();
+        assert_eq!(names[0]["name"], "esc\u{1b}[2Jape");
+        assert_eq!(names[1]["size"], 600_000);
+        let ignored = report["ignore_paths"].as_array().expect("a list");
+        assert!(ignored.contains(&"cache".into()), "{report:#}");
+    }
+}
+
+/// The events of a log file of JSON lines.
+fn events(log: &str) -> Vec<Value> {
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+        .collect()
+}
+
+#[test]
+fn a_violation_is_logged_with_place_and_digests_once() {
+    let Some(host) = Host::new() else { return };
+    for (options, algorithm) in [(BLAKE3, "blake3"), (SHA256, "blake3")] {
+        let name = "weights \u{1b}[2J";
+        let model = Model::new([(name, 3 << 20)]);
+        model.sign(options);
+        let log = model.beside("log.json");
+        let log_options = [
+            "--log-file",
+            log.to_str().expect("UTF-8"),
+            "--log-format",
+            "json",
+        ];
+        let mount = host.mount(&model.path(), &log_options);
+        read_range(&mount.file(name), Mode::Direct, 0, 10).expect("read the right bytes");
+        flip(&model.file(name), 1_500_000);
+        for _ in 0..5 {
+            assert_eio(
+                read_range(&mount.file(name), Mode::Direct, 1_500_000, 1),
+                "read",
+            );
+        }
+        assert!(mount.count("violations") >= 5);
+        let recent = &mount.status()["recent_violations"];
+        assert_eq!(recent.as_array().map(Vec::len), Some(1), "{recent}");
+        let said = mount.unmount();
+        assert_eq!(said, "", "what is logged to a file isn't shown");
+
+        let text = fs::read_to_string(&log).expect("read the log");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let violations: Vec<_> = events(&text)
+            .into_iter()
+            .filter(|event| event["fields"]["expected"].is_string())
+            .collect();
+        assert_eq!(violations.len(), 1, "{text}");
+        let fields = &violations[0]["fields"];
+        let start = 1_500_000 / CHUNK * CHUNK;
+        assert_eq!(violations[0]["level"], "ERROR");
+        assert_eq!(fields["file"], "weights \\u{1b}[2J");
+        assert_eq!(
+            (&fields["start"], &fields["end"]),
+            (&start.into(), &(start + CHUNK).into())
+        );
+        assert_eq!(fields["algorithm"], algorithm);
+        for digest in ["expected", "found"] {
+            let digest = fields[digest].as_str().expect("a digest");
+            assert_eq!(digest.len(), 64, "{fields}");
+            assert!(
+                digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{fields}"
+            );
+        }
+        assert_ne!(fields["expected"], fields["found"]);
+    }
+}
+
+#[test]
+fn lockdown_ends_all_reading_at_the_first_violation_and_the_hook_runs() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 3 << 20), ("other", 600_000)]);
+    model.sign(BLAKE3);
+    let told = model.beside("told");
+    let hook = format!(
+        "printf '%s %s' \"$MODEL_FS_FILE\" \"$MODEL_FS_START\" > '{}.new' && mv '{0}.new' '{0}'",
+        told.display()
+    );
+    let options = ["--on-violation", "lockdown", "--on-violation-exec", &hook];
+    let mount = host.mount(&model.path(), &options);
+    read_range(&mount.file("other"), Mode::Direct, 0, 10).expect("read");
+    flip(&model.file("weights"), 2_000_000);
+    assert_eio(
+        read_range(&mount.file("weights"), Mode::Direct, 2_000_000, 1),
+        "a changed byte",
+    );
+    assert_eio(
+        read_range(&mount.file("other"), Mode::Direct, 300_000, 10),
+        "after it",
+    );
+    flip(&model.file("weights"), 2_000_000);
+    assert_eio(
+        read_range(&mount.file("weights"), Mode::Direct, 0, 10),
+        "for good",
+    );
+    let patience = std::time::Instant::now() + crate::support::LIMIT;
+    while !told.exists() {
+        assert!(
+            std::time::Instant::now() < patience,
+            "the command never ran"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let start = 2_000_000 / CHUNK * CHUNK;
+    assert_eq!(
+        fs::read_to_string(&told).expect("read"),
+        format!("weights {start}")
+    );
+    mount.unmount();
+}
+
+#[test]
+fn secrets_are_in_no_log() {
+    let host = Host::anywhere();
+    let model = Model::new([("weights", 600_000)]);
+    let key = repository("tests/data/keys/p256-pkcs8-pbkdf2.pem");
+    let password = "a password that is wrong, and secret";
+    let file = model.beside("password");
+    fs::write(&file, password).expect("write");
+    let lines = |key: &std::path::Path| -> Vec<String> {
+        let pem = fs::read_to_string(key).expect("read a key");
+        let secret = |line: &&str| !line.contains("---") && line.len() > 20;
+        pem.lines().filter(secret).map(str::to_owned).collect()
+    };
+    let mut secrets = lines(&key);
+    secrets.extend(lines(&private_key()));
+    secrets.push(password.to_owned());
+    for (key, with_password, code) in [
+        (&key, true, 1),
+        (&key, false, 1),
+        (&private_key(), false, 0),
+    ] {
+        let log = model.beside("log");
+        let mut sign = host.command("sign");
+        sign.arg("-vvv")
+            .arg("--log-file")
+            .arg(&log)
+            .env("MODEL_FS_LOG", "trace");
+        sign.arg(model.path()).arg("--private-key").arg(key);
+        if with_password {
+            sign.arg("--password-file").arg(&file);
+        }
+        let finished = host.run(&mut sign).expect_code(code, "sign");
+        let logged = fs::read_to_string(&log).unwrap_or_default();
+        for secret in &secrets {
+            for text in [&finished.stdout, &finished.stderr, &logged] {
+                assert!(!text.contains(secret.as_str()), "{finished}");
+            }
+        }
+    }
+    let mut debug = host.on_model("verify", &model.path(), &["-vvv"]);
+    let finished = host
+        .run(debug.env("MODEL_FS_LOG", "trace"))
+        .expect("verify");
+    let store_key = hex::encode(fs::read(host.store().join("host.key")).expect("read"));
+    assert!(!finished.stderr.contains(&store_key), "{finished}");
+}

@@ -1,0 +1,129 @@
+//! How a mount begins and ends.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use rustix::process::{Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::mounted::{MODEL_FS, is_mounted};
+use crate::process::finish;
+use crate::support::{BLAKE3, Host, LIMIT, Mode, Model, assert_same, open, pread, public_key};
+
+fn model() -> Model {
+    let model = Model::new([("weights", 600_000), ("config.json", 100)]);
+    model.sign(BLAKE3);
+    model
+}
+
+#[test]
+fn signals_end_a_mount_in_the_foreground_cleanly() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut mount = host.mount(&model.path(), &[]);
+        fs::read(mount.file("weights")).expect("read");
+        kill_process(mount.pid(), signal).expect("send a signal");
+        assert_eq!(mount.wait(), Some(0), "{signal:?}: {}", mount.stderr());
+        assert!(!is_mounted(mount.path()), "{signal:?}");
+        assert!(!mount.stderr().contains("error"), "{}", mount.stderr());
+    }
+}
+
+#[test]
+fn files_that_are_open_when_the_end_is_asked_for_are_served() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let mut mount = host.mount(&model.path(), &[]);
+    let held = open(&mount.file("weights"), Mode::Direct).expect("open");
+    kill_process(mount.pid(), Signal::TERM).expect("send a signal");
+    while is_mounted(mount.path()) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let found = pread(&held, 0, 1 << 20).expect("read from a mount that is going");
+    assert_same(&found, model.bytes("weights"), "an open file");
+    drop(held);
+    assert_eq!(mount.wait(), Some(0), "{}", mount.stderr());
+}
+
+#[test]
+fn a_mount_in_use_is_not_unmounted() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let mount = host.mount(&model.path(), &[]);
+    let held = File::open(mount.file("weights")).expect("open");
+    let mut umount = host.command("umount");
+    let failed = host.run(umount.arg(mount.path())).expect_code(1, "umount");
+    assert!(failed.stderr.starts_with("error: "), "{failed}");
+    assert!(is_mounted(mount.path()));
+    drop(held);
+    mount.unmount();
+}
+
+#[test]
+fn a_second_mount_on_the_same_point_is_refused() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let mount = host.mount(&model.path(), &[]);
+    let mut second = host.on_model("mount", &model.path(), &[]);
+    second.arg("--").arg(mount.path());
+    let failed = host.run(&mut second).expect_code(1, "mount");
+    assert!(failed.stderr.contains("model-fs umount"), "{failed}");
+    // The first is none the worse for it.
+    let found = fs::read(mount.file("weights")).expect("read");
+    assert_same(&found, model.bytes("weights"), "the first mount");
+    mount.unmount();
+}
+
+#[test]
+fn the_dead_mount_of_a_killed_daemon_is_cleared() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let mut mount = host.mount(&model.path(), &[]);
+    kill_process(mount.pid(), Signal::KILL).expect("kill");
+    mount.wait();
+    assert!(is_mounted(mount.path()), "a dead mount stays");
+    let mut status = host.command("status");
+    let failed = host.run(status.arg(mount.path())).expect_code(1, "status");
+    assert!(failed.stderr.contains("dead"), "{failed}");
+    // Mounting over it says what to do.
+    let mut again = host.on_model("mount", &model.path(), &[]);
+    again.arg("--").arg(mount.path());
+    let failed = host.run(&mut again).expect_code(1, "mount");
+    assert!(failed.stderr.contains("model-fs umount"), "{failed}");
+    finish(
+        Command::new(MODEL_FS).arg("umount").arg(mount.path()),
+        LIMIT,
+    )
+    .expect("umount");
+    assert!(!is_mounted(mount.path()));
+}
+
+#[test]
+fn only_what_is_mounted_by_us_is_unmounted() {
+    let host = Host::anywhere();
+    let plain = TempDir::new().expect("make a folder");
+    for path in [plain.path(), "/proc".as_ref(), "/nothing/there".as_ref()] {
+        let mut umount = host.command("umount");
+        let failed = host.run(umount.arg(path)).expect_code(1, "umount");
+        assert!(failed.stderr.starts_with("error: "), "{failed}");
+    }
+    assert!(is_mounted("/proc".as_ref()));
+}
+
+#[test]
+fn a_mountpoint_that_cannot_be_one_is_refused() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let (file, missing) = (model.beside("file"), model.beside("missing"));
+    fs::write(&file, b"x").expect("write");
+    let inside = model.path();
+    for mountpoint in [&file, &missing, &inside] {
+        let mut mount = host.command("mount");
+        mount.arg(model.path()).arg(mountpoint);
+        mount.arg("--public-key").arg(public_key());
+        let failed = host.run(&mut mount).expect_code(1, "mount");
+        assert!(failed.stderr.starts_with("error: "), "{failed}");
+        assert!(!is_mounted(mountpoint), "{failed}");
+    }
+}

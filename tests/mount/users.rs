@@ -1,0 +1,92 @@
+//! An ordinary user, who mounts through `fusermount3`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::mounted::{MODEL_FS, clear, flip, is_mounted};
+use crate::process::{Finished, finish};
+use crate::support::{BLAKE3, Host, LIMIT, SHA256, noise, private_key, public_key};
+use crate::unprivileged::OrdinaryUser;
+
+/// Takes a mount away that another user made.
+struct Clear(PathBuf);
+
+impl Drop for Clear {
+    fn drop(&mut self) {
+        clear(&self.0);
+    }
+}
+
+/// Lets everybody use FUSE, as udev does on every usual system; a bare one leaves the device to root.
+fn open_fuse_to_all() {
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666))
+            .expect("open /dev/fuse to all");
+    }
+}
+
+fn run(user: &OrdinaryUser, program: &str, arguments: &[&str]) -> Finished {
+    let mut command = if program == MODEL_FS {
+        user.command_as_nobody(Path::new(program))
+    } else {
+        user.command(program)
+    };
+    let finished = finish(command.args(arguments), LIMIT);
+    assert!(!finished.stderr.contains("panicked"), "{finished}");
+    finished
+}
+
+#[test]
+fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
+    let Some(_) = Host::new() else { return };
+    open_fuse_to_all();
+    let user = OrdinaryUser::new();
+    for (from, to) in [(private_key(), "key.pem"), (public_key(), "public.pem")] {
+        let to = user.home().join(to);
+        fs::copy(from, &to).expect("copy a key");
+        OrdinaryUser::give(&to);
+    }
+    let (model, mountpoint) = (user.folder("model"), user.folder("mnt"));
+    let weights = model.join("weights");
+    fs::write(&weights, noise("weights", 3 << 20)).expect("write");
+    OrdinaryUser::give(&weights);
+    let _clear = Clear(mountpoint.clone());
+    for options in [BLAKE3, SHA256] {
+        let sign = [&["sign", "model", "--private-key", "key.pem"], options].concat();
+        run(&user, MODEL_FS, &sign).expect("sign");
+        let mount = ["mount", "model", "mnt", "--public-key", "public.pem"];
+        // No room for chunks: what is read below comes from the source.
+        run(
+            &user,
+            MODEL_FS,
+            &[&mount[..], &["--cache-size", "1"]].concat(),
+        )
+        .expect("mount");
+        assert!(is_mounted(&mountpoint));
+        run(&user, "cmp", &["model/weights", "mnt/weights"]).expect("cmp");
+        run(&user, MODEL_FS, &["status", "mnt"]).expect("status");
+
+        flip(&weights, 1_500_000);
+        let dd = |skip: &str| {
+            let skip = format!("skip={skip}");
+            let arguments = [
+                "if=mnt/weights",
+                "of=/dev/null",
+                "bs=4096",
+                "count=1",
+                "iflag=direct",
+                &skip,
+            ];
+            run(&user, "dd", &arguments)
+        };
+        let failed = dd("366");
+        assert!(failed.stderr.contains("Input/output error"), "{failed}");
+        dd("100").expect("read another chunk");
+        flip(&weights, 1_500_000);
+        dd("366").expect("read the right bytes again");
+
+        run(&user, MODEL_FS, &["umount", "mnt"]).expect("umount");
+        assert!(!is_mounted(&mountpoint));
+    }
+}
