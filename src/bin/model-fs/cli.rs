@@ -300,7 +300,13 @@ pub(crate) struct SignArgs {
 
     /// The module to reach the token through, where the URI doesn't name one
     #[cfg(feature = "pkcs11")]
-    #[arg(long, value_name = "PATH", requires = "pkcs11_uri")]
+    // `requires` alone is waived where the other key of the group is given.
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "pkcs11_uri",
+        conflicts_with = "private_key"
+    )]
     pkcs11_module: Option<PathBuf>,
 
     /// File with the password of the key, or the PIN of the token
