@@ -94,7 +94,8 @@ impl Curve {
         }
     }
 
-    fn hash(self, message: &[&[u8]]) -> message_digest::Digest {
+    /// The hash that goes with the curve, of a message that is given in parts.
+    pub(super) fn hash(self, message: &[&[u8]]) -> message_digest::Digest {
         let mut context = message_digest::Context::new(match self {
             Self::P256 => &message_digest::SHA256,
             Self::P384 => &message_digest::SHA384,
@@ -217,6 +218,12 @@ impl Password {
     /// Takes the bytes exactly as they are; a newline at the end of a file is for the caller to cut.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes, for those who open a key with them.
+    #[cfg(feature = "pkcs11")]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -28,6 +28,8 @@ pub mod chain;
 pub mod claim;
 pub mod dsse;
 pub mod key;
+#[cfg(feature = "pkcs11")]
+pub mod pkcs11;
 pub mod sign;
 pub mod sigstore;
 pub mod statement;

@@ -177,6 +177,11 @@ impl SigningCertificate {
         &self.certificates[0]
     }
 
+    /// The key that it is for.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
     /// Checks that it is for a key.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ impl Finished {
     }
 
     /// Whether this signal ended it.
+    #[allow(dead_code, reason = "not every test target has one")]
     pub(crate) fn killed_by(&self, signal: i32) -> bool {
         self.status
             .is_some_and(|status| status.signal() == Some(signal))

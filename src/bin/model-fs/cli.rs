@@ -4,9 +4,9 @@
 //! again. Doesn't: look at files.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use model_fs::digest::Algorithm;
 
 use crate::size::ByteSize;
@@ -275,15 +275,41 @@ pub(crate) struct VerifyArgs {
 
 /// `sign`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("signer").required(true))]
+#[cfg_attr(
+    not(feature = "pkcs11"),
+    command(after_help = "Keys on tokens (--pkcs11-uri) need a build with the feature pkcs11")
+)]
 pub(crate) struct SignArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
     /// The key to sign with
-    #[arg(long, value_name = "PEM")]
-    pub(crate) private_key: PathBuf,
+    #[arg(long, value_name = "PEM", group = "signer")]
+    private_key: Option<PathBuf>,
 
-    /// File with the password of the key
+    /// The key to sign with, on a token: an RFC 7512 URI (pkcs11:token=…;object=…)
+    ///
+    /// It names the key by its label (object), its id, or both, and must fit one token and one key.
+    /// The module is module-path, or module-name in the system's directories of modules, or
+    /// --pkcs11-module. The PIN comes from --password-file or pin-source=file:/FILE; pin-value is
+    /// refused, since others could read it in the list of processes.
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, value_name = "URI", group = "signer")]
+    pkcs11_uri: Option<SecretText>,
+
+    /// The module to reach the token through, where the URI doesn't name one
+    #[cfg(feature = "pkcs11")]
+    // `requires` alone is waived where the other key of the group is given.
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "pkcs11_uri",
+        conflicts_with = "private_key"
+    )]
+    pkcs11_module: Option<PathBuf>,
+
+    /// File with the password of the key, or the PIN of the token
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
 
@@ -330,7 +356,62 @@ pub(crate) struct SignArgs {
     pub(crate) no_tables: bool,
 }
 
+/// Where the key of [`SignArgs`] is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum KeyPlace<'a> {
+    /// In a PEM file.
+    File(&'a Path),
+    /// On a token.
+    #[cfg(feature = "pkcs11")]
+    Token {
+        uri: &'a SecretText,
+        module: Option<&'a Path>,
+    },
+}
+
+/// Text of the command line that may hold a secret, even if it shouldn't.
+#[cfg(feature = "pkcs11")]
+#[derive(Clone)]
+pub(crate) struct SecretText(zeroize::Zeroizing<String>);
+
+#[cfg(feature = "pkcs11")]
+impl SecretText {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+// It can't fail, so clap never shows the text in a message.
+#[cfg(feature = "pkcs11")]
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
 impl SignArgs {
+    /// The key chosen.
+    pub(crate) fn key(&self) -> KeyPlace<'_> {
+        #[cfg(feature = "pkcs11")]
+        if let Some(uri) = &self.pkcs11_uri {
+            return KeyPlace::Token {
+                uri,
+                module: self.pkcs11_module.as_deref(),
+            };
+        }
+        match &self.private_key {
+            Some(path) => KeyPlace::File(path),
+            None => unreachable!("the group `signer` has one"),
+        }
+    }
+
     /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
     pub(crate) fn ships_tables(&self) -> bool {
         self.hash == Hash::Blake3 && !self.no_tables
@@ -570,6 +651,37 @@ mod tests {
             refused("verify M --public-key k --certificate-chain c"),
             ErrorKind::ArgumentConflict
         );
+    }
+
+    #[cfg(feature = "pkcs11")]
+    #[test]
+    fn a_key_lies_in_a_file_or_on_a_token() {
+        for line in [
+            "sign M --pkcs11-uri pkcs11:id=a",
+            "sign M --pkcs11-uri pkcs11:id=a --pkcs11-module m.so --password-file f \
+             --signing-certificate c --certificate-chain a",
+        ] {
+            match parse(line).unwrap() {
+                Command::Sign(args) => assert!(matches!(args.key(), KeyPlace::Token { .. })),
+                other => panic!("{other:?}"),
+            }
+        }
+        for line in [
+            "sign M --private-key k --pkcs11-uri pkcs11:id=a",
+            "sign M --private-key k --pkcs11-module m.so",
+            "sign M --pkcs11-module m.so",
+            "sign M --pkcs11-uri pkcs11:id=a --pkcs11-uri pkcs11:id=b",
+        ] {
+            refused(line);
+        }
+        let args = parse("sign M --pkcs11-uri pkcs11:id=a?pin-value=847261").unwrap();
+        assert!(!format!("{args:?}").contains("847261"));
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    #[test]
+    fn tokens_need_their_feature() {
+        refused("sign M --pkcs11-uri pkcs11:id=a");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 use std::process::ExitCode;
 
 use model_fs::kernel::{MountError, OptionError, UnmountError};
+#[cfg(feature = "pkcs11")]
+use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::reading::location::LocationError;
 
 /// The exit codes that scripts rely on.
@@ -89,6 +91,26 @@ impl From<LocationError> for Failure {
             | LocationError::Signature { .. } => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+impl From<UriError> for Failure {
+    fn from(error: UriError) -> Self {
+        let hint = error.hint();
+        Self::new(Exit::Usage, error).with_hint(hint)
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+impl From<Pkcs11Error> for Failure {
+    fn from(error: Pkcs11Error) -> Self {
+        let exit = match error {
+            Pkcs11Error::NoModule | Pkcs11Error::TwoModules => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        let hint = error.hint();
+        Self::new(exit, error).with_hint(hint)
     }
 }
 

@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use model_fs::manifest::{Description, Manifest, Serialization};
 use model_fs::name::FileName;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
-use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
+#[cfg(feature = "pkcs11")]
+use model_fs::oms::pkcs11::{Pkcs11Key, Pkcs11Uri};
+use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
 use model_fs::reading::check;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::signing::{SigningPlan, hash_model};
@@ -15,12 +17,14 @@ use model_fs::reading::{Found, IndexStore, Links, Scan, TableFile, shipped};
 
 use super::progress::Bar;
 use super::signed_model::{open_store, read_pem, total_bytes};
-use crate::cli::SignArgs;
+use crate::cli::{KeyPlace, SignArgs};
+#[cfg(feature = "pkcs11")]
+use crate::exit::Exit;
 use crate::exit::Failure;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
-    let key = private_key(args)?;
     let certificate = signing_certificate(args)?;
+    let key = signing_key(args, certificate.as_ref())?;
     // Before anything is hashed.
     if let Some(certificate) = &certificate {
         certificate
@@ -79,8 +83,8 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let signing = match &certificate {
-        Some(certificate) => Signing::Certificate(&key, certificate),
-        None => Signing::Key(&key),
+        Some(certificate) => Signing::Certificate(&*key, certificate),
+        None => Signing::Key(&*key),
     };
     let bundle = manifest.sign(signing, compat).map_err(anyhow::Error::new)?;
     if tables.ship_to.is_some() {
@@ -116,11 +120,42 @@ fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Fa
     Ok(Some(certificate))
 }
 
-fn private_key(args: &SignArgs) -> Result<PrivateKey, Failure> {
-    let pem = read_pem(&args.private_key, "private key")?;
+/// The key to sign with, wherever it lies.
+#[cfg_attr(
+    not(feature = "pkcs11"),
+    allow(unused_variables, reason = "only a token may lack the public key")
+)]
+fn signing_key(
+    args: &SignArgs,
+    certificate: Option<&SigningCertificate>,
+) -> Result<Box<dyn SigningKey>, Failure> {
+    match args.key() {
+        KeyPlace::File(path) => Ok(Box::new(private_key(path, args)?)),
+        #[cfg(feature = "pkcs11")]
+        KeyPlace::Token { uri, module } => {
+            let uri = Pkcs11Uri::parse(uri.expose())?;
+            let pin_file = match (args.password_file.as_deref(), uri.pin_source()) {
+                (Some(_), Some(_)) => {
+                    let error = anyhow::anyhow!(
+                        "the PIN is named twice, by --password-file and by the URI's pin-source"
+                    );
+                    return Err(Failure::new(Exit::Usage, error));
+                }
+                (given, source) => given.or(source),
+            };
+            let pin = pin_file.map(password).transpose()?;
+            let certified = certificate.map(SigningCertificate::key);
+            let key = Pkcs11Key::open(&uri, module, pin.as_ref(), certified)?;
+            Ok(Box::new(key))
+        }
+    }
+}
+
+fn private_key(path: &Path, args: &SignArgs) -> Result<PrivateKey, Failure> {
+    let pem = read_pem(path, "private key")?;
     let password = args.password_file.as_deref().map(password).transpose()?;
     let key = PrivateKey::from_pem(&pem, password.as_ref())
-        .with_context(|| format!("private key {}", args.private_key.display()))?;
+        .with_context(|| format!("private key {}", path.display()))?;
     Ok(key)
 }
 
