@@ -1,7 +1,7 @@
 //! The file system: what a mount shows, without a word of FUSE.
 //!
 //! Guarantees: names come from the [frozen tree](Tree), content only as
-//! [`VerifiedBytes`](crate::reading::VerifiedBytes); the end of a file is reported only once its
+//! [`VerifiedBytes`]; the end of a file is reported only once its
 //! length is proved; no operation waits for I/O on the thread that calls it, but for what says
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
