@@ -60,6 +60,8 @@ pub(crate) struct Contestant {
     pub(crate) place: Place,
     /// As an ordinary user, for whom the kernel reads ahead 128 KiB and no more.
     pub(crate) ordinary: bool,
+    /// Served by another build of the program, for comparison.
+    pub(crate) other_build: bool,
 }
 
 /// What one run showed.
@@ -80,7 +82,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     /// Makes everything in `folder`, as far as it isn't there.
-    pub(crate) fn new(folder: &Path, size: u64) -> io::Result<Self> {
+    pub(crate) fn new(folder: &Path, size: u64, other_build: Option<&Path>) -> io::Result<Self> {
         let arena = Self {
             folder: folder.to_owned(),
             size,
@@ -88,6 +90,7 @@ impl Arena {
         fs::create_dir_all(folder)?;
         let made = folder.join("made");
         if fs::read_to_string(&made).is_ok_and(|text| text == size.to_string()) {
+            arena.copy_programs(other_build)?;
             return Ok(arena);
         }
         fs::remove_dir_all(folder)?;
@@ -96,10 +99,7 @@ impl Arena {
         ] {
             fs::create_dir_all(folder.join(name))?;
         }
-        // Both programs where an ordinary user can run them.
-        let exe = std::env::current_exe()?;
-        fs::copy(exe, folder.join("read_path"))?;
-        fs::copy(MODEL_FS, folder.join("model-fs"))?;
+        arena.copy_programs(other_build)?;
         write_data(&folder.join("plain").join(DATA), size)?;
         write_keys(folder)?;
         for (model, arguments) in [
@@ -130,6 +130,16 @@ impl Arena {
         )?;
         fs::write(made, size.to_string())?;
         Ok(arena)
+    }
+
+    /// Puts the programs where an ordinary user can run them.
+    fn copy_programs(&self, other_build: Option<&Path>) -> io::Result<()> {
+        fs::copy(std::env::current_exe()?, self.folder.join("read_path"))?;
+        fs::copy(MODEL_FS, self.folder.join("model-fs"))?;
+        if let Some(other) = other_build {
+            fs::copy(other, self.folder.join("other-build"))?;
+        }
+        Ok(())
     }
 
     /// Makes what gocryptfs needs; `false` where it isn't installed.
@@ -214,6 +224,7 @@ impl Arena {
             system,
             place,
             ordinary,
+            other_build,
         } = contestant;
         let model = match system {
             System::Direct | System::Passthrough | System::Bindfs => "plain",
@@ -245,7 +256,12 @@ impl Arena {
             Place::Warm | Place::Cold => None,
         };
         let source = slow.as_ref().map_or(&model, |(_, mountpoint)| mountpoint);
-        let sample = self.run_on(system, ordinary, source, method);
+        let program = if other_build {
+            "other-build"
+        } else {
+            "model-fs"
+        };
+        let sample = self.run_on(system, program, ordinary, source, method);
         if let Some((daemon, mountpoint)) = slow {
             output(Command::new("umount").arg(mountpoint))?;
             daemon.finish();
@@ -256,6 +272,7 @@ impl Arena {
     fn run_on(
         &self,
         system: System,
+        program: &str,
         ordinary: bool,
         source: &Path,
         method: Method,
@@ -290,7 +307,7 @@ impl Arena {
             }
             System::Gocryptfs => self.gocryptfs(&["-fg", "-q", "-ro"]),
             System::Blake3 | System::Sha256 | System::Shards => {
-                let mut command = self.command(ordinary, "model-fs");
+                let mut command = self.command(ordinary, program);
                 command
                     .args(["mount", "--foreground"])
                     .arg(source)

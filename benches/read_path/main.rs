@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo bench --bench read_path -- [--quick] [--size 2GiB] [--rounds N] [--only NAME]... [--out FILE]
+//!     [--against OTHER_BUILD_OF_MODEL_FS]
 //! ```
 //!
 //! Guarantees: contestants of a scenario take turns, in another order each round, and what is
@@ -42,6 +43,25 @@ struct Scenario {
     ratios: Vec<Ratio>,
 }
 
+impl Scenario {
+    /// Has each entry of ours run by another build too.
+    fn add_other_build(&mut self) {
+        for mut entry in self.entries.clone() {
+            if matches!(
+                entry.contestant.system,
+                System::Blake3 | System::Sha256 | System::Shards
+            ) {
+                let label = entry.label;
+                // A few bytes for as long as the benchmark runs.
+                entry.label = format!("{label}-other").leak();
+                entry.contestant.other_build = true;
+                self.ratios.push(Ratio(label, entry.label, None));
+                self.entries.push(entry);
+            }
+        }
+    }
+}
+
 const fn entry(label: &'static str, system: System, place: Place, method: Method) -> Entry {
     Entry {
         label,
@@ -49,6 +69,7 @@ const fn entry(label: &'static str, system: System, place: Place, method: Method
             system,
             place,
             ordinary: false,
+            other_build: false,
         },
         method,
     }
@@ -187,6 +208,7 @@ struct Options {
     rounds: usize,
     only: Vec<String>,
     labels: Vec<String>,
+    against: Option<PathBuf>,
     out: PathBuf,
     folder: PathBuf,
 }
@@ -198,6 +220,7 @@ impl Options {
             rounds: 7,
             only: Vec::new(),
             labels: Vec::new(),
+            against: None,
             out: PathBuf::from("target/read_path.json"),
             folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("read_path"),
         };
@@ -221,6 +244,7 @@ impl Options {
                 }
                 "--only" => options.only.push(value()?),
                 "--label" => options.labels.push(value()?),
+                "--against" => options.against = Some(value()?.into()),
                 "--out" => options.out = value()?.into(),
                 "--folder" => options.folder = value()?.into(),
                 _ => return Err(format!("{argument}: unknown")),
@@ -259,7 +283,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn contest(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let arena = Arena::new(&options.folder, options.size)?;
+    let against = options.against.as_deref();
+    let arena = Arena::new(&options.folder, options.size, against)?;
     let gocryptfs = arena.prepare_gocryptfs()?;
     let is_root = rustix::process::geteuid().is_root();
     let mut results = BTreeMap::new();
@@ -277,6 +302,9 @@ fn contest(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
                 || options.labels.iter().any(|label| label == entry.label);
             there && wanted && (is_root || !entry.contestant.ordinary)
         });
+        if against.is_some() {
+            scenario.add_other_build();
+        }
         eprintln!("== {}", scenario.name);
         let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
         for round in 0..options.rounds {

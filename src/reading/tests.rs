@@ -470,7 +470,7 @@ fn a_stopped_reader_reads_nothing_and_keeps_nobody_waiting() {
     let file = reader.open(0).unwrap();
     reader.stop();
     assert!(matches!(file.read(0, 1), Err(ReadError::Stopped { .. })));
-    assert!(file.read_cached(0, 1).is_none());
+    assert!(file.read_now(0, 1).is_none());
 }
 
 /// A change to a model that an adversary may make.
