@@ -137,13 +137,8 @@ fn kind(node: &Node) -> FileType {
 
 impl Filesystem for Passthrough {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // What `FuseAdaptor` asks for.
-        for wanted in [
-            InitFlags::FUSE_ASYNC_DIO,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-        ] {
+        // What `FuseAdaptor` asks for, but for what only concerns listings.
+        for wanted in [InitFlags::FUSE_ASYNC_DIO, InitFlags::FUSE_PARALLEL_DIROPS] {
             if config.capabilities().contains(wanted) {
                 let _ = config.add_capabilities(wanted);
             }

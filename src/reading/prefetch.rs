@@ -31,6 +31,10 @@ const PATIENCE_LARGE: u64 = 8 << 20;
 /// Most bytes ahead of all streams of a file: at 5 ms a read and 1 MiB each, 6 GB/s.
 const MAX_WINDOW: u64 = 32 << 20;
 
+/// The same where the source has everything in memory: enough to keep the cores busy, and little
+/// enough to stay in their caches.
+const FAST_WINDOW: u64 = 4 << 20;
+
 /// Bytes that one job reads: what the kernel asks for at a time, so that a request is answered from
 /// one buffer.
 const STEP: u64 = 1 << 20;
@@ -45,7 +49,9 @@ pub(super) enum Met {
     Cached,
     /// By reading from a source that didn't have to be waited for.
     Fresh,
-    /// Not yet: somebody waits for the source.
+    /// Not yet: somebody is verifying it already.
+    Underway,
+    /// Not yet: the source has to be waited for.
     Waiting,
 }
 
@@ -120,7 +126,7 @@ impl Streams {
         stream.consumed += len;
         stream.largest = stream.largest.max(len);
         match met {
-            Met::Cached => {}
+            Met::Cached | Met::Underway => {}
             Met::Fresh => {
                 // It was evicted before it was asked for, if it was there.
                 if request.end <= stream.ahead && request.start >= stream.next {
@@ -143,13 +149,18 @@ impl Streams {
         };
         let earned = stream.consumed.saturating_sub(patience);
         let (start, next, wasted) = (stream.ahead, stream.next, stream.wasted);
+        let most = if stream.waits {
+            MAX_WINDOW
+        } else {
+            FAST_WINDOW
+        };
         // Those that are still moving share the window.
         let live = self
             .streams
             .iter()
             .filter(|stream| clock - stream.used < 16 * MAX_STREAMS as u64)
             .count() as u64;
-        let share = self.window / live.max(1);
+        let share = self.window.min(most) / live.max(1);
         let share = share.checked_shr(wasted / 4).unwrap_or(0);
         // Whole steps, so that jobs and requests cut the file in the same places.
         let end = (next + earned.min(share)) / STEP * STEP;
@@ -215,6 +226,7 @@ impl Prefetcher {
             });
             start = end;
         }
+        let wanted_wakes = jobs.waiting.len().min(jobs.idle);
         let wanted = jobs.waiting.len().saturating_sub(jobs.idle);
         for _ in 0..wanted.min(MAX_THREADS.saturating_sub(jobs.threads)) {
             let queue = Arc::clone(&self.queue);
@@ -228,7 +240,10 @@ impl Prefetcher {
             jobs.threads += 1;
         }
         drop(jobs);
-        self.queue.filled.notify_all();
+        // One for each job: waking all would cost more than what they do.
+        for _ in 0..wanted_wakes {
+            self.queue.filled.notify_one();
+        }
     }
 }
 

@@ -815,7 +815,8 @@ impl OpenFile {
             let missing = span.clone().filter(|&chunk| found[place(chunk)].is_none());
             let abandoned = reader.abandoned(self.index);
             let mut claims = reader.flights.claim(missing.map(key), abandoned);
-            let mut complete = claims.theirs.is_empty();
+            let underway = !claims.theirs.is_empty();
+            let mut complete = !underway;
             if complete {
                 for run in self.runs(&claims.mine()) {
                     let verified = self.fetch_now(run.clone());
@@ -837,6 +838,9 @@ impl OpenFile {
                 }
             }
             claims.give_up();
+            if underway {
+                return (Met::Underway, None);
+            }
             if !complete {
                 return (Met::Waiting, None);
             }
@@ -907,17 +911,27 @@ impl OpenFile {
             .filter(|&chunk| reader.cache.peek(key(chunk)).is_none());
         let abandoned = reader.abandoned(self.index);
         let mut claims = reader.flights.claim(missing.map(key), abandoned);
-        for run in self.runs(&claims.mine()) {
+        for mut run in self.runs(&claims.mine()) {
+            let mut keep = |chunk, bytes: VerifiedBytes| {
+                reader
+                    .counters
+                    .prefetched_bytes
+                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                reader.cache.insert(key(chunk), bytes.clone(), 0);
+                claims.land(chunk, Ok(bytes));
+            };
+            for bytes in self.fetch_now(run.clone()) {
+                keep(run.start, bytes);
+                run.start += 1;
+            }
+            if run.is_empty() {
+                continue;
+            }
             let source = Arc::clone(&self.source.read().unwrap_or_else(PoisonError::into_inner));
             let results = reader.read_chunks(self.index, &self.table, &*source, run.clone());
             for (chunk, result) in run.zip(results) {
                 if let Ok(bytes) = result {
-                    reader
-                        .counters
-                        .prefetched_bytes
-                        .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    reader.cache.insert(key(chunk), bytes.clone(), 0);
-                    claims.land(chunk, Ok(bytes));
+                    keep(chunk, bytes);
                 }
             }
         }
