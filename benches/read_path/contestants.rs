@@ -163,7 +163,7 @@ impl Arena {
                 .stdin(Stdio::null())
                 .spawn()?,
         );
-        self.await_mount(&self.mountpoint(false))?;
+        await_mount(&self.mountpoint(false))?;
         let copied = fs::copy(
             self.folder.join("plain").join(DATA),
             self.mountpoint(false).join(DATA),
@@ -207,17 +207,6 @@ impl Arena {
         command
     }
 
-    fn await_mount(&self, mountpoint: &Path) -> io::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !is_mounted(mountpoint)? {
-            if Instant::now() > deadline {
-                return Err(io::Error::other("nothing was mounted in time"));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
     /// One run, from a fresh mount to its end.
     pub(crate) fn run(&self, contestant: Contestant, method: Method) -> io::Result<Sample> {
         let Contestant {
@@ -250,7 +239,7 @@ impl Arena {
                 command.arg("--serve").arg(&model).arg(&mountpoint);
                 command.arg(SLOW.as_millis().to_string());
                 let daemon = Daemon(command.stdin(Stdio::null()).spawn()?);
-                self.await_mount(&mountpoint)?;
+                await_mount(&mountpoint)?;
                 Some((daemon, mountpoint))
             }
             Place::Warm | Place::Cold => None,
@@ -328,7 +317,7 @@ impl Arena {
         );
         // `setpriv` becomes the program, so that this is its process.
         let pid = daemon.0.id();
-        self.await_mount(&mountpoint)?;
+        await_mount(&mountpoint)?;
         let before = cpu_seconds(pid)?;
         let measured = self.read(ordinary, method, &mountpoint.join(DATA));
         let daemon_cpu_seconds = Some(cpu_seconds(pid)? - before);
@@ -369,6 +358,17 @@ pub(crate) fn installed(program: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     })
+}
+
+fn await_mount(mountpoint: &Path) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_mounted(mountpoint)? {
+        if Instant::now() > deadline {
+            return Err(io::Error::other("nothing was mounted in time"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn is_mounted(mountpoint: &Path) -> io::Result<bool> {

@@ -240,7 +240,7 @@ impl Options {
                 }
                 "--size" => options.size = parse_size(&value()?)?,
                 "--rounds" => {
-                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?
+                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?;
                 }
                 "--only" => options.only.push(value()?),
                 "--label" => options.labels.push(value()?),

@@ -18,25 +18,35 @@ use super::violation::ReadError;
 
 type Outcome = Result<VerifiedBytes, ReadError>;
 
+/// How far a chunk is.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Airborne,
+    Landed(Outcome),
+    GivenUp,
+}
+
 /// A chunk that somebody is verifying.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    /// The inner `None`: given up.
-    outcome: Mutex<Option<Option<Outcome>>>,
+    state: Mutex<State>,
     landed: Condvar,
 }
 
 impl Flight {
     /// Waits until the chunk has landed; `None` if whoever claimed it gave it up.
     pub(super) fn wait(&self) -> Option<Outcome> {
-        let mut outcome = lock(&self.outcome);
+        let mut state = lock(&self.state);
         loop {
-            if let Some(outcome) = &*outcome {
-                return outcome.clone();
+            match &*state {
+                State::Airborne => {}
+                State::Landed(outcome) => return Some(outcome.clone()),
+                State::GivenUp => return None,
             }
-            outcome = self
+            state = self
                 .landed
-                .wait(outcome)
+                .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -96,14 +106,14 @@ impl Claims<'_> {
     pub(super) fn land(&mut self, chunk: u64, outcome: Outcome) {
         if let Some(index) = self.mine.iter().position(|(key, _)| key.chunk == chunk) {
             let (key, flight) = self.mine.swap_remove(index);
-            self.flights.land(key, &flight, Some(outcome));
+            self.flights.land(key, &flight, State::Landed(outcome));
         }
     }
 
     /// Leaves what was claimed and not landed to whoever waits for it or comes next.
     pub(super) fn give_up(mut self) {
         for (key, flight) in self.mine.drain(..) {
-            self.flights.land(key, &flight, None);
+            self.flights.land(key, &flight, State::GivenUp);
         }
     }
 }
@@ -111,16 +121,16 @@ impl Claims<'_> {
 impl Drop for Claims<'_> {
     fn drop(&mut self) {
         for (key, flight) in self.mine.drain(..) {
-            let outcome = Some(Err(self.abandoned.clone()));
-            self.flights.land(key, &flight, outcome);
+            let abandoned = State::Landed(Err(self.abandoned.clone()));
+            self.flights.land(key, &flight, abandoned);
         }
     }
 }
 
 impl Flights {
-    fn land(&self, key: Key, flight: &Flight, outcome: Option<Outcome>) {
+    fn land(&self, key: Key, flight: &Flight, state: State) {
         lock(&self.airborne).remove(&key);
-        *lock(&flight.outcome) = Some(outcome);
+        *lock(&flight.state) = state;
         flight.landed.notify_all();
     }
 }

@@ -77,7 +77,7 @@ struct Stream {
 /// The sequential readers of one file.
 #[derive(Debug)]
 pub(super) struct Streams {
-    streams: Vec<Stream>,
+    all: Vec<Stream>,
     clock: u64,
     window: u64,
 }
@@ -87,7 +87,7 @@ impl Streams {
     /// [`STEP`] of memory in use, so the cache has to be much larger than the window.
     pub(super) fn new(cache: usize) -> Self {
         Self {
-            streams: Vec::new(),
+            all: Vec::new(),
             clock: 0,
             window: (cache as u64 / 16).min(MAX_WINDOW) / STEP * STEP,
         }
@@ -101,7 +101,7 @@ impl Streams {
         let len = request.end - request.start;
         // Several requests of a stream are under way at a time and may arrive in any order.
         let slack = 8 * len;
-        let known = self.streams.iter_mut().find(|stream| {
+        let known = self.all.iter_mut().find(|stream| {
             let from = stream.next.saturating_sub(slack);
             (from..=stream.next + slack).contains(&request.start)
         });
@@ -115,9 +115,9 @@ impl Streams {
                 wasted: 0,
                 used: clock,
             };
-            if self.streams.len() < MAX_STREAMS {
-                self.streams.push(stream);
-            } else if let Some(oldest) = self.streams.iter_mut().min_by_key(|stream| stream.used) {
+            if self.all.len() < MAX_STREAMS {
+                self.all.push(stream);
+            } else if let Some(oldest) = self.all.iter_mut().min_by_key(|stream| stream.used) {
                 *oldest = stream;
             }
             return None;
@@ -156,7 +156,7 @@ impl Streams {
         };
         // Those that are still moving share the window.
         let live = self
-            .streams
+            .all
             .iter()
             .filter(|stream| clock - stream.used < 16 * MAX_STREAMS as u64)
             .count() as u64;
@@ -167,7 +167,7 @@ impl Streams {
         if end <= start {
             return None;
         }
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.used == clock) {
+        if let Some(stream) = self.all.iter_mut().find(|stream| stream.used == clock) {
             stream.ahead = end;
         }
         Some(start..end)
@@ -175,7 +175,7 @@ impl Streams {
 
     /// Whether a reader is still on its way to this place.
     fn awaits(&self, offset: u64) -> bool {
-        self.streams
+        self.all
             .iter()
             .any(|stream| (stream.next..stream.ahead).contains(&offset))
     }
@@ -352,7 +352,7 @@ mod tests {
             let start = offset % 262_144 * 4096;
             assert_eq!(streams.observe(start..start + 4096, Met::Waiting), None);
         }
-        assert!(streams.streams.len() <= MAX_STREAMS);
+        assert!(streams.all.len() <= MAX_STREAMS);
     }
 
     #[test]
