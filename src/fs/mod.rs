@@ -301,7 +301,7 @@ impl FileSystem {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 then(Ok(self.signature.slice(start..start.saturating_add(len))));
             }
-            Some(Opened::Model(file)) => match file.read_cached(offset, len) {
+            Some(Opened::Model(file)) => match file.read_now(offset, len) {
                 Some(bytes) => then(Ok(bytes)),
                 None => self
                     .workers
@@ -380,6 +380,7 @@ impl FileSystem {
         let ReaderStats {
             source_bytes,
             verified_bytes,
+            prefetched_bytes,
             delivered_bytes,
             cache_hits,
             cached_bytes,
@@ -407,6 +408,7 @@ impl FileSystem {
             "proved_files": proved_files,
             "source_bytes": source_bytes,
             "verified_bytes": verified_bytes,
+            "prefetched_bytes": prefetched_bytes,
             "delivered_bytes": delivered_bytes,
             "cache_hits": cache_hits,
             "cached_bytes": cached_bytes,

@@ -6,7 +6,8 @@
 //! Two queues, each least recently used first out (a segmented LRU, Karedla et al. 1994). A chunk
 //! enters *on probation*. When some of its bytes are delivered a second time it is *hot*. Delivering
 //! different parts of a chunk one after the other, as small requests of a scan do, isn't reuse. Where
-//! the kernel caches what it was given, a chunk that was delivered in full is the next to go.
+//! the kernel caches what it was given, a chunk goes when it was delivered in full: its memory, still
+//! in the processor's cache, is what the next chunk is read into.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -66,6 +67,16 @@ impl ChunkCache {
         self.lock().bytes
     }
 
+    /// The chunk, if it is there. Counts for nothing: a [`get`](Self::get) says that it is delivered.
+    pub(super) fn peek(&self, key: Key) -> Option<VerifiedBytes> {
+        let queues = self.lock();
+        let entry = queues
+            .hot
+            .peek(&key)
+            .or_else(|| queues.probation.peek(&key))?;
+        Some(entry.bytes.clone())
+    }
+
     /// The chunk, of which `wanted` bytes are about to be delivered.
     pub(super) fn get(&self, key: Key, wanted: usize) -> Option<VerifiedBytes> {
         let mut guard = self.lock();
@@ -82,8 +93,11 @@ impl ChunkCache {
                 queues.hot.push(key, entry);
                 self.cool(queues);
             }
-        } else if entry.delivered == bytes.len() && self.retain == Retain::Partial {
-            queues.probation.demote(&key);
+        } else if entry.delivered == bytes.len()
+            && self.retain == Retain::Partial
+            && let Some(entry) = queues.probation.pop(&key)
+        {
+            queues.bytes -= entry.bytes.footprint();
         }
         Some(bytes)
     }

@@ -1,10 +1,12 @@
 //! Chunks being verified right now, so that each is verified once however many ask for it.
 //!
 //! Guarantees: of concurrent requests for a chunk, one [claims](Flights::claim) it and all get its
-//! result; whoever claimed always lands it, also by panicking. No lock is held while a chunk is
-//! read or hashed. Doesn't: remember anything once a chunk has landed.
+//! result; whoever claimed always lands it, also by panicking, or [gives it up](Claims::give_up), and
+//! then whoever waited claims it in turn. No lock is held while a chunk is read or hashed. Doesn't:
+//! remember anything once a chunk has landed.
 //!
-//! There is no deadlock: a request lands all it has claimed before it waits for what others have.
+//! There is no deadlock: only running threads hold claims, and each lands or gives up all it has
+//! claimed before it waits for what others have.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,24 +18,35 @@ use super::violation::ReadError;
 
 type Outcome = Result<VerifiedBytes, ReadError>;
 
+/// How far a chunk is.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Airborne,
+    Landed(Outcome),
+    GivenUp,
+}
+
 /// A chunk that somebody is verifying.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    outcome: Mutex<Option<Outcome>>,
+    state: Mutex<State>,
     landed: Condvar,
 }
 
 impl Flight {
-    /// Waits until the chunk has landed.
-    pub(super) fn wait(&self) -> Outcome {
-        let mut outcome = lock(&self.outcome);
+    /// Waits until the chunk has landed; `None` if whoever claimed it gave it up.
+    pub(super) fn wait(&self) -> Option<Outcome> {
+        let mut state = lock(&self.state);
         loop {
-            if let Some(outcome) = &*outcome {
-                return outcome.clone();
+            match &*state {
+                State::Airborne => {}
+                State::Landed(outcome) => return Some(outcome.clone()),
+                State::GivenUp => return None,
             }
-            outcome = self
+            state = self
                 .landed
-                .wait(outcome)
+                .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -93,7 +106,14 @@ impl Claims<'_> {
     pub(super) fn land(&mut self, chunk: u64, outcome: Outcome) {
         if let Some(index) = self.mine.iter().position(|(key, _)| key.chunk == chunk) {
             let (key, flight) = self.mine.swap_remove(index);
-            self.flights.land(key, &flight, outcome);
+            self.flights.land(key, &flight, State::Landed(outcome));
+        }
+    }
+
+    /// Leaves what was claimed and not landed to whoever waits for it or comes next.
+    pub(super) fn give_up(mut self) {
+        for (key, flight) in self.mine.drain(..) {
+            self.flights.land(key, &flight, State::GivenUp);
         }
     }
 }
@@ -101,15 +121,16 @@ impl Claims<'_> {
 impl Drop for Claims<'_> {
     fn drop(&mut self) {
         for (key, flight) in self.mine.drain(..) {
-            self.flights.land(key, &flight, Err(self.abandoned.clone()));
+            let abandoned = State::Landed(Err(self.abandoned.clone()));
+            self.flights.land(key, &flight, abandoned);
         }
     }
 }
 
 impl Flights {
-    fn land(&self, key: Key, flight: &Flight, outcome: Outcome) {
+    fn land(&self, key: Key, flight: &Flight, state: State) {
         lock(&self.airborne).remove(&key);
-        *lock(&flight.outcome) = Some(outcome);
+        *lock(&flight.state) = state;
         flight.landed.notify_all();
     }
 }
@@ -143,7 +164,7 @@ mod tests {
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| second.theirs[0].1.wait());
             first.land(2, Ok(VerifiedBytes::end_of_file()));
-            assert!(waiting.join().unwrap().is_ok());
+            assert!(waiting.join().unwrap().unwrap().is_ok());
         });
         // Landed chunks can be claimed again.
         assert_eq!(flights.claim(keys(&[2]), error()).mine(), [2]);
@@ -163,9 +184,19 @@ mod tests {
             assert!(failing.join().is_err());
             assert!(matches!(
                 waiting.join().unwrap(),
-                Err(ReadError::Abandoned { .. })
+                Some(Err(ReadError::Abandoned { .. }))
             ));
         });
         assert!(lock(&flights.airborne).is_empty());
+    }
+
+    #[test]
+    fn what_is_given_up_can_be_claimed_by_whoever_waited() {
+        let flights = Flights::default();
+        let first = flights.claim(keys(&[1]), error());
+        let second = flights.claim(keys(&[1]), error());
+        first.give_up();
+        assert!(second.theirs[0].1.wait().is_none());
+        assert_eq!(flights.claim(keys(&[1]), error()).mine(), [1]);
     }
 }

@@ -21,6 +21,7 @@
 //! | `proof` | from signed content to a table |
 //! | `buffer`, `verified`, `cache`, `flights` | private buffers, verified bytes, keeping and sharing them |
 //! | `reader` | opening and reading files |
+//! | `prefetch` | verifying ahead of sequential readers |
 //! | `violation`, `violation_log` | what is wrong, and telling it |
 //! | `check`, `signing` | whole models: verifying and signing them |
 
@@ -31,6 +32,7 @@ mod flights;
 pub mod full_pass;
 mod index_store;
 pub mod location;
+mod prefetch;
 pub mod proof;
 mod reader;
 pub mod signing;

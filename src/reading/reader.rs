@@ -5,7 +5,7 @@
 //! same: read the chunk into a private buffer, hash that buffer, compare, serve that buffer. A chunk
 //! that many ask for at once is verified once. Doesn't: hold back other files while one is being
 //! proved; wait on behalf of callers that may not wait (use [`Reader::open_then`] and
-//! [`OpenFile::read_cached`] there).
+//! [`OpenFile::read_now`] there).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,10 +17,11 @@ use super::cache::{ChunkCache, Key};
 use super::flights::Flights;
 use super::full_pass::{self, Observer};
 use super::index_store::{IndexStore, shipped};
+use super::prefetch::{Met, Prefetcher, Streams};
 use super::proof::{self, Proved};
 use super::source::{Caching, Source, SourceError, SourceFile};
 use super::table::ChunkTable;
-use super::verified::{VerifiedBytes, verify_chunks};
+use super::verified::{Filling, VerifiedBytes, verify_chunks};
 use super::violation::{ReadError, Violation, ViolationKind};
 use super::violation_log::ViolationLog;
 use crate::manifest::{ManifestFile, SignedContent, VerifiedManifest};
@@ -28,6 +29,10 @@ use crate::manifest::{ManifestFile, SignedContent, VerifiedManifest};
 /// Most bytes that one read asks of the source: a request of the kernel is at most 1 MiB unless an
 /// administrator raised the limit, and may touch two more chunks.
 const MAX_RUN: u64 = 4 << 20;
+
+/// Most bytes that are read and verified on a thread that may not wait: about a millisecond of
+/// SHA-256.
+const MAX_NOW: u64 = 2 << 20;
 
 /// Bytes of idle read buffers kept for reuse.
 const IDLE_BUFFERS: usize = 16 << 20;
@@ -72,6 +77,8 @@ pub struct ReaderStats {
     pub source_bytes: u64,
     /// Bytes of them that were verified.
     pub verified_bytes: u64,
+    /// Bytes of them that were verified ahead of a sequential reader.
+    pub prefetched_bytes: u64,
     /// Bytes delivered.
     pub delivered_bytes: u64,
     /// Reads answered from the cache alone.
@@ -92,6 +99,7 @@ pub struct ReaderStats {
 struct Counters {
     source_bytes: AtomicU64,
     verified_bytes: AtomicU64,
+    prefetched_bytes: AtomicU64,
     delivered_bytes: AtomicU64,
     cache_hits: AtomicU64,
     full_passes: AtomicU64,
@@ -126,6 +134,7 @@ pub struct Reader {
     pool: Arc<BufferPool>,
     cache: ChunkCache,
     flights: Flights,
+    prefetcher: Prefetcher,
     passes: Mutex<PassQueue>,
     counters: Counters,
     log: ViolationLog,
@@ -166,6 +175,7 @@ impl Reader {
             files,
             pool: BufferPool::new(IDLE_BUFFERS),
             flights: Flights::default(),
+            prefetcher: Prefetcher::new(),
             passes: Mutex::default(),
             counters: Counters::default(),
             log: ViolationLog::default(),
@@ -194,6 +204,7 @@ impl Reader {
         ReaderStats {
             source_bytes: get(&self.counters.source_bytes),
             verified_bytes: get(&self.counters.verified_bytes),
+            prefetched_bytes: get(&self.counters.prefetched_bytes),
             delivered_bytes: get(&self.counters.delivered_bytes),
             cache_hits: get(&self.counters.cache_hits),
             cached_bytes: self.cache.bytes() as u64,
@@ -455,6 +466,7 @@ impl Reader {
             index,
             table,
             source: RwLock::new(source),
+            streams: Mutex::new(Streams::new(self.options.cache_bytes)),
         });
         *open = Arc::downgrade(&opened);
         Ok(opened)
@@ -642,6 +654,7 @@ pub struct OpenFile {
     table: Arc<ChunkTable>,
     /// Replaced when the file turns out to have been replaced beneath its name.
     source: RwLock<Arc<dyn SourceFile>>,
+    streams: Mutex<Streams>,
 }
 
 impl OpenFile {
@@ -680,13 +693,7 @@ impl OpenFile {
             return Ok(VerifiedBytes::end_of_file());
         }
         let wanted = offset..offset.saturating_add(len as u64).min(self.len());
-        let part_of = |chunk: u64| {
-            let range = chunks.range(chunk);
-            let start = wanted.start.max(range.start) - range.start;
-            let end = wanted.end.min(range.end) - range.start;
-            // Within a chunk, so within memory.
-            usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0)
-        };
+        let part_of = |chunk: u64| part_of(&chunks.range(chunk), &wanted);
         let key = |chunk| Key {
             file: self.index,
             chunk,
@@ -698,31 +705,35 @@ impl OpenFile {
             .collect::<Vec<Option<Result<VerifiedBytes, ReadError>>>>();
         if found.iter().all(Option::is_some) {
             reader.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let place = |chunk: u64| usize::try_from(chunk - span.start).unwrap_or(usize::MAX);
+        }
+        let place = |chunk: u64| usize::try_from(chunk - span.start).unwrap_or(usize::MAX);
+        // Again only for what others gave up, and then it's ours to claim.
+        while found.iter().any(Option::is_none) {
             let missing = span.clone().filter(|&chunk| found[place(chunk)].is_none());
             let abandoned = reader.abandoned(self.index);
             let mut claims = reader.flights.claim(missing.map(key), abandoned);
             for run in self.runs(&claims.mine()) {
                 for (chunk, result) in run.clone().zip(self.fetch(run)) {
                     if let Ok(bytes) = &result {
-                        let delivered = part_of(chunk).len();
-                        if reader.options.retain == Retain::All || delivered < bytes.len() {
-                            let kept = bytes.clone().compact(&reader.pool);
-                            reader.cache.insert(key(chunk), kept, delivered);
-                        }
+                        self.retain(chunk, bytes, part_of(chunk).len());
                     }
                     claims.land(chunk, result.clone());
                     found[place(chunk)] = Some(result);
                 }
             }
             for (key, flight) in &claims.theirs {
-                let landed = flight.wait();
-                if landed.is_ok() {
-                    // For the cache this was a delivery like any other.
-                    reader.cache.get(*key, part_of(key.chunk).len());
-                }
-                found[place(key.chunk)] = Some(landed);
+                found[place(key.chunk)] = match flight.wait() {
+                    Some(Ok(bytes)) => {
+                        // For the cache this was a delivery like any other.
+                        reader.cache.get(*key, part_of(key.chunk).len());
+                        Some(Ok(bytes))
+                    }
+                    Some(Err(error)) => Some(Err(error)),
+                    None => {
+                        let cached = reader.cache.get(*key, part_of(key.chunk).len());
+                        cached.map(Ok)
+                    }
+                };
             }
         }
         let parts = span
@@ -732,44 +743,199 @@ impl OpenFile {
                 Ok(bytes.slice(part_of(chunk)))
             })
             .collect::<Result<Vec<_>, ReadError>>()?;
-        let bytes = VerifiedBytes::join(&parts, &reader.pool);
-        reader
+        Ok(self.deliver(&parts))
+    }
+
+    /// Joins what is delivered, and counts it.
+    fn deliver(&self, parts: &[VerifiedBytes]) -> VerifiedBytes {
+        let bytes = VerifiedBytes::join(parts, &self.reader.pool);
+        self.reader
             .counters
             .delivered_bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(bytes)
+        bytes
     }
 
-    /// [`read`](Self::read) if no source and no other thread has to be waited for.
-    pub fn read_cached(&self, offset: u64, len: usize) -> Option<VerifiedBytes> {
+    /// Keeps a chunk of which `delivered` bytes are about to be delivered, if that is of use.
+    fn retain(&self, chunk: u64, bytes: &VerifiedBytes, delivered: usize) {
         let reader = &*self.reader;
-        if reader.stopped.load(Ordering::Relaxed) {
-            return None;
+        if reader.options.retain == Retain::All || delivered < bytes.len() {
+            let key = Key {
+                file: self.index,
+                chunk,
+            };
+            let kept = bytes.clone().compact(&reader.pool);
+            reader.cache.insert(key, kept, delivered);
         }
+    }
+
+    /// [`read`](Self::read) if neither the source nor another thread has to be waited for: what is
+    /// in the cache, and what the source has in memory, verified on this thread. Whatever isn't as it
+    /// should be is left to `read`.
+    pub fn read_now(self: &Arc<Self>, offset: u64, len: usize) -> Option<VerifiedBytes> {
         let chunks = self.table.chunks();
         let span = chunks.spanning(offset, len as u64);
         if span.is_empty() {
-            return Some(VerifiedBytes::end_of_file());
+            return (!self.reader.stopped.load(Ordering::Relaxed)).then(VerifiedBytes::end_of_file);
         }
-        // Larger reads are worth a thread of their own anyway.
-        if span.end - span.start > 1 {
-            return None;
+        let wanted = offset..offset.saturating_add(len as u64).min(self.len());
+        let (met, bytes) = self.try_now(span, &wanted);
+        let ahead = self.streams().observe(wanted, met);
+        if let Some(ahead) = ahead {
+            self.reader.prefetcher.schedule(self, ahead);
         }
-        let chunk = chunks.range(span.start);
-        let start = usize::try_from(offset - chunk.start).ok()?;
-        let rest = usize::try_from(chunk.end - offset).ok()?;
-        let wanted = rest.min(len);
-        let key = Key {
+        bytes
+    }
+
+    fn try_now(&self, span: Range<u64>, wanted: &Range<u64>) -> (Met, Option<VerifiedBytes>) {
+        let reader = &*self.reader;
+        let chunks = self.table.chunks();
+        let whole = chunks.range(span.end - 1).end - chunks.range(span.start).start;
+        if reader.stopped.load(Ordering::Relaxed) || whole > MAX_NOW {
+            return (Met::Waiting, None);
+        }
+        let key = |chunk| Key {
             file: self.index,
-            chunk: span.start,
+            chunk,
         };
-        let bytes = reader.cache.get(key, wanted)?;
-        reader.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-        reader
-            .counters
-            .delivered_bytes
-            .fetch_add(wanted as u64, Ordering::Relaxed);
-        Some(bytes.slice(start..start + wanted))
+        let part_of = |chunk: u64| part_of(&chunks.range(chunk), wanted);
+        let mut found = span
+            .clone()
+            .map(|chunk| reader.cache.peek(key(chunk)))
+            .collect::<Vec<_>>();
+        let place = |chunk: u64| usize::try_from(chunk - span.start).unwrap_or(usize::MAX);
+        let cached: Vec<u64> = span
+            .clone()
+            .filter(|&chunk| found[place(chunk)].is_some())
+            .collect();
+        let met = if found.iter().all(Option::is_some) {
+            reader.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
+            Met::Cached
+        } else {
+            let missing = span.clone().filter(|&chunk| found[place(chunk)].is_none());
+            let abandoned = reader.abandoned(self.index);
+            let mut claims = reader.flights.claim(missing.map(key), abandoned);
+            let underway = !claims.theirs.is_empty();
+            let mut complete = !underway;
+            if complete {
+                for run in self.runs(&claims.mine()) {
+                    let verified = self.fetch_now(run.clone());
+                    complete &= verified.len() as u64 == run.end - run.start;
+                    for (chunk, bytes) in run.zip(verified) {
+                        found[place(chunk)] = Some(bytes);
+                    }
+                    if !complete {
+                        break;
+                    }
+                }
+            }
+            for chunk in claims.mine() {
+                if let Some(bytes) = &found[place(chunk)] {
+                    // What can't be delivered now is asked for again in a moment.
+                    let delivered = if complete { part_of(chunk).len() } else { 0 };
+                    self.retain(chunk, bytes, delivered);
+                    claims.land(chunk, Ok(bytes.clone()));
+                }
+            }
+            claims.give_up();
+            if underway {
+                return (Met::Underway, None);
+            }
+            if !complete {
+                return (Met::Waiting, None);
+            }
+            Met::Fresh
+        };
+        for chunk in cached {
+            reader.cache.get(key(chunk), part_of(chunk).len());
+        }
+        let parts: Vec<_> = span
+            .zip(found)
+            .filter_map(|(chunk, bytes)| Some(bytes?.slice(part_of(chunk))))
+            .collect();
+        (met, Some(self.deliver(&parts)))
+    }
+
+    /// Reads and verifies a run of chunks from a source that has them in memory. Gives those before
+    /// the first that it hasn't, or that isn't what was signed.
+    fn fetch_now(&self, run: Range<u64>) -> Vec<VerifiedBytes> {
+        let reader = &*self.reader;
+        let chunks = self.table.chunks();
+        let len = chunks.range(run.end - 1).end - chunks.range(run.start).start;
+        let Ok(len) = usize::try_from(len) else {
+            return Vec::new();
+        };
+        let source = Arc::clone(&self.source.read().unwrap_or_else(PoisonError::into_inner));
+        let mut filling = Filling::new(&self.table, run, reader.pool.take(len));
+        let mut bytes = 0;
+        while let Some((place, offset)) = filling.place() {
+            if !source.read_now(place, offset) {
+                break;
+            }
+            bytes += place.len() as u64;
+            if !filling.verify() {
+                break;
+            }
+        }
+        for counter in [
+            &reader.counters.source_bytes,
+            &reader.counters.verified_bytes,
+        ] {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
+        filling.finish().into_iter().map_while(Result::ok).collect()
+    }
+
+    /// The sequential readers of this file.
+    pub(super) fn streams(&self) -> MutexGuard<'_, Streams> {
+        lock(&self.streams)
+    }
+
+    /// Verifies the chunks in `range` that `awaited` wants into the cache. What fails is left to
+    /// whoever asks for it.
+    pub(super) fn prefetch(&self, range: Range<u64>, awaited: impl Fn(u64) -> bool) {
+        let reader = &*self.reader;
+        if reader.stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        let key = |chunk| Key {
+            file: self.index,
+            chunk,
+        };
+        let chunks = self.table.chunks();
+        // Only what begins here: a chunk that lies in two ranges belongs to the first.
+        let missing = chunks
+            .spanning(range.start, range.end - range.start)
+            .filter(|&chunk| chunks.range(chunk).start >= range.start || range.start == 0)
+            .filter(|&chunk| awaited(chunks.range(chunk).start))
+            .filter(|&chunk| reader.cache.peek(key(chunk)).is_none());
+        let abandoned = reader.abandoned(self.index);
+        let mut claims = reader.flights.claim(missing.map(key), abandoned);
+        for mut run in self.runs(&claims.mine()) {
+            let mut keep = |chunk, bytes: VerifiedBytes| {
+                reader
+                    .counters
+                    .prefetched_bytes
+                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                reader.cache.insert(key(chunk), bytes.clone(), 0);
+                claims.land(chunk, Ok(bytes));
+            };
+            for bytes in self.fetch_now(run.clone()) {
+                keep(run.start, bytes);
+                run.start += 1;
+            }
+            if run.is_empty() {
+                continue;
+            }
+            let source = Arc::clone(&self.source.read().unwrap_or_else(PoisonError::into_inner));
+            let results = reader.read_chunks(self.index, &self.table, &*source, run.clone());
+            for (chunk, result) in run.zip(results) {
+                if let Ok(bytes) = result {
+                    keep(chunk, bytes);
+                }
+            }
+        }
+        claims.give_up();
     }
 
     /// Groups chunks into runs to read at once.
@@ -829,6 +995,14 @@ impl std::fmt::Debug for OpenFile {
             .field("len", &self.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The part of the chunk at `range` that lies in `wanted`, counted from the start of the chunk.
+fn part_of(range: &Range<u64>, wanted: &Range<u64>) -> Range<usize> {
+    let start = wanted.start.max(range.start) - range.start;
+    let end = wanted.end.min(range.end) - range.start;
+    // Within a chunk, so within memory.
+    usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

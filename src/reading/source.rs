@@ -53,6 +53,13 @@ pub trait SourceFile: Send + Sync {
     /// # Errors
     /// What the source says.
     fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize>;
+
+    /// Fills `buffer` from `offset` if all of it can be had without waiting, which a source need not
+    /// know. Says whether it did; what is in the buffer otherwise means nothing.
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let _ = (buffer, offset);
+        false
+    }
 }
 
 /// Whether a source that caches should keep what it gives.
@@ -385,6 +392,8 @@ pub struct LocalFile {
     file: File,
     /// The kernel, or the file system that holds the file, has no uncached reads.
     no_uncached: AtomicBool,
+    /// The same for reads that don't wait.
+    no_nowait: AtomicBool,
 }
 
 /// `RWF_DONTCACHE` (preadv2(2), Linux 6.14): pages that this read brings into the page cache leave it
@@ -397,6 +406,7 @@ impl LocalFile {
         Self {
             file,
             no_uncached: AtomicBool::new(false),
+            no_nowait: AtomicBool::new(false),
         }
     }
 
@@ -430,6 +440,23 @@ impl SourceFile for LocalFile {
             }
         }
         Ok(filled)
+    }
+
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        if self.no_nowait.load(Ordering::Relaxed) {
+            return false;
+        }
+        let len = buffer.len();
+        let mut buffers = [IoSliceMut::new(buffer)];
+        // preadv2(2): only what is in the page cache. It brings nothing in, so nothing is left there.
+        match rustix::io::preadv2(&self.file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => read == len,
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                self.no_nowait.store(true, Ordering::Relaxed);
+                false
+            }
+            Err(_) => false,
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct MemoryFile {
     pub(crate) bytes: Mutex<Vec<u8>>,
     reads: Arc<AtomicU64>,
     pub(crate) failing: AtomicBool,
+    /// Whether each read has to be waited for.
+    pub(crate) slow: AtomicBool,
 }
 
 impl Memory {
@@ -34,6 +36,7 @@ impl Memory {
             bytes: Mutex::new(bytes.to_vec()),
             reads: Arc::clone(&self.reads),
             failing: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
         };
         self.files
             .lock()
@@ -84,6 +87,14 @@ impl SourceFile for MemoryFile {
         buffer[..read].copy_from_slice(&bytes[start..start + read]);
         self.reads.fetch_add(read as u64, Ordering::SeqCst);
         Ok(read)
+    }
+
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let len = buffer.len();
+        !self.slow.load(Ordering::SeqCst)
+            && self
+                .read_at(buffer, offset, Caching::Drop)
+                .is_ok_and(|read| read == len)
     }
 }
 

@@ -324,7 +324,69 @@ fn a_stopped_reader_reads_nothing_and_keeps_nobody_waiting() {
     let file = reader.open(0).unwrap();
     reader.stop();
     assert!(matches!(file.read(0, 1), Err(ReadError::Stopped { .. })));
-    assert!(file.read_cached(0, 1).is_none());
+    assert!(file.read_now(0, 1).is_none());
+}
+
+#[test]
+fn what_is_in_memory_is_read_at_once_and_what_fails_is_left_to_a_read() {
+    let bytes = random(3 * MIB, 14);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, true);
+    let reader = reader(&manifest, &source, None);
+    let file = reader.open(0).unwrap();
+    let read = file.read_now(100, MIB).unwrap();
+    assert_eq!(read.as_slice(), &bytes[100..100 + MIB]);
+    source.edit(NAME, |bytes| bytes[2 * MIB] ^= 1);
+    assert!(file.read_now(2 * MIB as u64 - 10, 20).is_none());
+    assert_eq!(reader.violations().count(), 0);
+    assert!(file.read(2 * MIB as u64 - 10, 20).is_err());
+    assert_eq!(reader.violations().count(), 1);
+    source.file(NAME).slow.store(true, Ordering::SeqCst);
+    assert!(file.read_now(MIB as u64 + 600_000, 20).is_none());
+}
+
+/// Reads all in order, as the file system does; where it first failed.
+fn stream(file: &Arc<OpenFile>, bytes: &[u8], step: usize) -> Option<usize> {
+    (0..bytes.len()).step_by(step).find(|&start| {
+        let read = match file.read_now(start as u64, step) {
+            Some(read) => Ok(read),
+            None => file.read(start as u64, step),
+        };
+        let end = (start + step).min(bytes.len());
+        !read.is_ok_and(|read| read.as_slice() == &bytes[start..end])
+    })
+}
+
+#[test]
+fn a_stream_is_verified_ahead() {
+    let bytes = random(40 * MIB, 15);
+    for step in [128 << 10, MIB, 300_000] {
+        let source = model(&bytes);
+        let manifest = sign(&source, Algorithm::Blake3, None, true);
+        let reader = reader(&manifest, &source, None);
+        source.file(NAME).slow.store(true, Ordering::SeqCst);
+        let file = reader.open(0).unwrap();
+        assert_eq!(stream(&file, &bytes, step), None);
+        let stats = reader.stats();
+        assert_eq!(stats.delivered_bytes, bytes.len() as u64);
+        // Each chunk is read once, and the last once more to prove the length.
+        assert!(stats.source_bytes <= bytes.len() as u64 + MIB as u64);
+    }
+}
+
+#[test]
+fn what_fails_ahead_of_a_stream_is_reported_when_it_is_asked_for() {
+    let bytes = random(40 * MIB, 16);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, true);
+    let reader = reader(&manifest, &source, None);
+    source.file(NAME).slow.store(true, Ordering::SeqCst);
+    let file = reader.open(0).unwrap();
+    source.edit(NAME, |bytes| bytes[30 * MIB] ^= 1);
+    assert_eq!(stream(&file, &bytes[..29 * MIB], MIB), None);
+    assert_eq!(reader.violations().count(), 0);
+    assert_eq!(stream(&file, &bytes, MIB), Some(30 * MIB));
+    assert_eq!(reader.violations().count(), 1);
 }
 
 /// A change to a model that an adversary may make.
@@ -386,6 +448,7 @@ proptest! {
         shard_size in prop::option::of(20_000_u64..5_000_000),
         ship in any::<bool>(),
         stored in any::<bool>(),
+        at_once in any::<bool>(),
         steps in prop::collection::vec((change(), any::<usize>(), 1_usize..400_000), 1..12),
     ) {
         let bytes = random(len, 99);
@@ -406,6 +469,10 @@ proptest! {
             prop_assert_eq!(file.len(), len as u64);
             let offset = offset % (len + 10);
             let expected = &bytes[offset.min(len)..(offset + count).min(len)];
+            if at_once && let Some(read) = file.read_now(offset as u64, count) {
+                prop_assert!(read.as_slice() == expected);
+                continue;
+            }
             match file.read(offset as u64, count) {
                 Ok(read) => prop_assert!(read.as_slice() == expected),
                 Err(_) => prop_assert!(!intact),

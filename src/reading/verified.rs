@@ -1,8 +1,8 @@
 //! Verified bytes, and the only places that make them.
 //!
 //! Guarantees: a [`VerifiedBytes`] holds bytes that hashed to a digest under a trusted root, in a
-//! private buffer that nothing can write to any more. It is made by [`verify_chunks`], which hashes
-//! exactly the buffer that it then hands out, and by [`VerifiedBytes::of_signature`], from a
+//! private buffer that nothing can write to any more. It is made by [`Filling`] (and
+//! [`verify_chunks`], which uses it), which hashes exactly the buffer that it then hands out, and by [`VerifiedBytes::of_signature`], from a
 //! manifest that only a checked signature can make. Doesn't: say which file they are from; the
 //! table that verified them does.
 
@@ -39,6 +39,95 @@ pub(crate) struct Mismatch {
     pub(crate) found: String,
 }
 
+/// A private buffer that is filled and verified chunk by chunk, so that each is hashed while it is
+/// still in the core's cache. What was verified can't be written to any more: only the place of the
+/// chunk that comes next is ever given out.
+pub(crate) struct Filling<'a> {
+    table: &'a ChunkTable,
+    buffer: Buffer,
+    /// Chunks that the buffer has room for, and offset in the file of its first byte.
+    indices: Range<u64>,
+    first: u64,
+    /// What became of the chunks so far.
+    verdicts: Vec<Option<Mismatch>>,
+}
+
+impl<'a> Filling<'a> {
+    /// Starts with the first of the chunks `indices` of `table`'s file.
+    ///
+    /// # Panics
+    /// If the buffer isn't exactly as long as those chunks.
+    pub(crate) fn new(table: &'a ChunkTable, indices: Range<u64>, buffer: Buffer) -> Self {
+        let chunks = table.chunks();
+        let first = chunks.range(indices.start).start;
+        let last = chunks.range(indices.end - 1).end;
+        assert_eq!(buffer.as_slice().len() as u64, last - first);
+        Self {
+            table,
+            buffer,
+            indices,
+            first,
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// The chunk that comes next, and where in the buffer it belongs.
+    fn next(&self) -> Option<(u64, Range<usize>)> {
+        let index = self.indices.start + self.verdicts.len() as u64;
+        let range = self.table.chunks().range(index);
+        (index < self.indices.end).then(|| {
+            (
+                index,
+                local(range.start - self.first)..local(range.end - self.first),
+            )
+        })
+    }
+
+    /// The place of the chunk that comes next, to fill, and its offset in the file. `None` when all
+    /// have been verified.
+    pub(crate) fn place(&mut self) -> Option<(&mut [u8], u64)> {
+        let (_, range) = self.next()?;
+        let offset = self.first + range.start as u64;
+        Some((&mut self.buffer.as_mut_slice()[range], offset))
+    }
+
+    /// Hashes what that place holds now, and goes on to the next. Whether it is what was signed.
+    pub(crate) fn verify(&mut self) -> bool {
+        let Some((index, range)) = self.next() else {
+            return false;
+        };
+        let found = self
+            .table
+            .digest(index, &self.buffer.as_slice()[range.clone()]);
+        let expected = self.table.expected(index);
+        let good = found.as_bytes() == expected;
+        self.verdicts.push((!good).then(|| Mismatch {
+            expected: hex::encode(expected),
+            found: hex::encode(found.as_bytes()),
+        }));
+        good
+    }
+
+    /// The chunks verified so far, in order.
+    pub(crate) fn finish(self) -> Vec<Result<VerifiedBytes, Mismatch>> {
+        let buffer = Arc::new(self.buffer);
+        let chunks = self.table.chunks();
+        self.indices
+            .zip(self.verdicts)
+            .map(|(index, mismatch)| {
+                let range = chunks.range(index);
+                match mismatch {
+                    None => Ok(VerifiedBytes {
+                        storage: Storage::Buffer(Arc::clone(&buffer)),
+                        range: local(range.start - self.first)..local(range.end - self.first),
+                    }),
+                    Some(mismatch) => Err(mismatch),
+                }
+            })
+            .collect()
+    }
+}
+
 /// Hashes each chunk in `buffer`, which holds the bytes of the chunks `indices` of `table`'s file
 /// and nothing else, and hands out those that are the signed ones. The results are in the order of
 /// `indices`.
@@ -50,30 +139,11 @@ pub(crate) fn verify_chunks(
     indices: Range<u64>,
     buffer: Buffer,
 ) -> Vec<Result<VerifiedBytes, Mismatch>> {
-    let chunks = table.chunks();
-    let first = chunks.range(indices.start).start;
-    let last = chunks.range(indices.end - 1).end;
-    assert_eq!(buffer.as_slice().len() as u64, last - first);
-    let buffer = Arc::new(buffer);
-    indices
-        .map(|index| {
-            let range = chunks.range(index);
-            let range = local(range.start - first)..local(range.end - first);
-            let found = table.digest(index, &buffer.as_slice()[range.clone()]);
-            let expected = table.expected(index);
-            if found.as_bytes() == expected {
-                Ok(VerifiedBytes {
-                    storage: Storage::Buffer(Arc::clone(&buffer)),
-                    range,
-                })
-            } else {
-                Err(Mismatch {
-                    expected: hex::encode(expected),
-                    found: hex::encode(found.as_bytes()),
-                })
-            }
-        })
-        .collect()
+    let mut filling = Filling::new(table, indices, buffer);
+    while filling.place().is_some() {
+        filling.verify();
+    }
+    filling.finish()
 }
 
 /// An offset inside a buffer; buffers are far smaller than the address space.
