@@ -66,7 +66,7 @@ fn a_forged_bundle_of_the_largest_size() {
     let tail = "\"}}";
     let mut file = BufWriter::new(File::create(signer.signature()).expect("create a file"));
     file.write_all(head.as_bytes()).expect("write");
-    let piece = [b'A'; 1 << 16];
+    let piece = [b'A'; 1 << 12];
     let mut left = (MAX_BUNDLE - head.len() - tail.len()) / 4 * 4;
     while left > 0 {
         let part = left.min(piece.len());

@@ -109,7 +109,7 @@ fn whole() -> Vec<Broken> {
             s["predicateType"] = "https://model_signing/Digests/v0.1".into();
         }),
         broken("no subject", files(), &["0 subjects"], |s| {
-            s["subject"] = json!([])
+            s["subject"] = json!([]);
         }),
         broken("two subjects", files(), &["2 subjects"], |s| {
             let one = s["subject"][0].clone();
@@ -471,7 +471,7 @@ fn harmless_differences_are_accepted() {
     });
     accept("another order", files(), |s| resources(s).reverse());
     accept("another order of shards", shards(), |s| {
-        resources(s).reverse()
+        resources(s).reverse();
     });
     accept("a whole number with a fraction", shards(), |s| {
         s["predicate"]["serialization"]["shard_size"] = json!(4.0);
