@@ -9,6 +9,8 @@ use blake2::Blake2b512;
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use crate::name::Escaped;
+
 /// A hash algorithm of the OMS registry (OMS v1.0, "Hash Algorithms").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
@@ -44,7 +46,7 @@ impl Algorithm {
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
-            .ok_or_else(|| DigestError::UnknownAlgorithm(name.escape_debug().to_string()))
+            .ok_or_else(|| DigestError::UnknownAlgorithm(Escaped::bounded(name)))
     }
 
     /// Digest length in bytes.
@@ -205,9 +207,9 @@ impl fmt::Debug for Digest {
 /// What is wrong with a digest as written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    /// Not a name of the registry. The text is escaped.
+    /// Not a name of the registry.
     #[error("unknown hash algorithm \"{0}\" (known: sha256, blake2b, blake3)")]
-    UnknownAlgorithm(String),
+    UnknownAlgorithm(Escaped),
     /// Wrong number of bytes.
     #[error("a {algorithm} digest has {} bytes, this one {found}", algorithm.len())]
     Length {

@@ -39,9 +39,10 @@ pub const PREDICATE_TYPE_V0: &str = "https://model_signing/Digests/v0.1";
 /// The subject's name of statements that have none. The Python reference takes the same.
 pub const LEGACY_SUBJECT_NAME: &str = "compat-undefined-not-present";
 
-/// Most resources in one statement. Each takes over 100 bytes of a payload, so hardly more fit into
-/// a bundle of [`super::bundle::MAX_BUNDLE`] bytes.
-pub const MAX_RESOURCES: usize = 4_000_000;
+/// Most resources in one statement. Each takes over 100 bytes of a payload, so no more fit into a
+/// bundle of [`super::bundle::MAX_BUNDLE`] bytes, unless they are none. Later ones are counted and
+/// not kept.
+pub const MAX_RESOURCES: usize = 1_000_000;
 
 /// Most entries of `ignore_paths`.
 pub const MAX_IGNORE_PATHS: usize = 100_000;

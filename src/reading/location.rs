@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::index_store::shipped;
 use super::source::{Links, LocalDirectory, Scan};
@@ -54,6 +55,9 @@ pub enum LocationError {
         /// Why not.
         error: io::Error,
     },
+    /// No signature is that large: a malformed one, and not a file that can't be read.
+    #[error("signature {}: it has more than {MAX_BUNDLE} bytes", .0.display())]
+    LargeSignature(PathBuf),
     /// A path to ignore isn't in the model.
     #[error("\"{0}\" is not a path in the model")]
     Ignored(Escaped),
@@ -138,15 +142,12 @@ impl ModelLocation {
         }
     }
 
-    /// Reads the signature file, of at most [`MAX_BUNDLE`] bytes.
+    /// Reads the signature file, see [`read_signature_file`].
     ///
     /// # Errors
-    /// [`LocationError::Signature`].
-    pub fn read_signature(&self) -> Result<Vec<u8>, LocationError> {
-        read_bounded(&self.signature, MAX_BUNDLE).map_err(|error| LocationError::Signature {
-            path: self.signature.clone(),
-            error,
-        })
+    /// [`LocationError::Signature`] or [`LocationError::LargeSignature`].
+    pub fn read_signature(&self) -> Result<Arc<[u8]>, LocationError> {
+        read_signature_file(&self.signature)
     }
 
     /// Opens the model's directory.
@@ -275,6 +276,44 @@ fn lexical_name(path: &Path) -> Option<FileName> {
 /// # Errors
 /// What the file system says; [`io::ErrorKind::FileTooLarge`] beyond the limit.
 pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let (file, len) = open_bounded(path, limit)?;
+    let mut bytes = Vec::with_capacity(len);
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(too_large(limit));
+    }
+    Ok(bytes)
+}
+
+/// Reads a signature file of at most [`MAX_BUNDLE`] bytes, in the memory that it is then kept in: it
+/// may be large, so there is never a second copy.
+///
+/// # Errors
+/// [`LocationError::LargeSignature`] for one that is too large, else [`LocationError::Signature`].
+pub fn read_signature_file(path: &Path) -> Result<Arc<[u8]>, LocationError> {
+    let read = || {
+        let (mut file, len) = open_bounded(path, MAX_BUNDLE)?;
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, len).collect();
+        match Arc::get_mut(&mut bytes) {
+            Some(buffer) => file.read_exact(buffer)?,
+            None => return Err(io::Error::other("its memory is shared")),
+        }
+        if file.read(&mut [0])? > 0 {
+            return Err(io::Error::other("it grew while it was read"));
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error| {
+        let path = path.to_owned();
+        match error.kind() {
+            io::ErrorKind::FileTooLarge => LocationError::LargeSignature(path),
+            _ => LocationError::Signature { path, error },
+        }
+    })
+}
+
+/// Opens a regular file that claims at most `limit` bytes, and gives its length.
+fn open_bounded(path: &Path, limit: usize) -> io::Result<(File, usize)> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     // A FIFO must not keep us waiting.
@@ -282,18 +321,21 @@ pub fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it has more than {limit} bytes"),
-        ));
+    match usize::try_from(metadata.len()) {
+        Ok(len) if len <= limit => Ok((file, len)),
+        _ => Err(too_large(limit)),
     }
-    Ok(bytes)
+}
+
+fn too_large(limit: usize) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::FileTooLarge,
+        format!("it has more than {limit} bytes"),
+    )
 }
 
 #[cfg(test)]

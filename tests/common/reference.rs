@@ -75,6 +75,16 @@ impl Reference {
         Verdict::of(finish(&mut command, LIMIT), REJECTED)
     }
 
+    /// Runs the reference's command line.
+    pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Finished {
+        let mut command = self.0.python();
+        command.args(["-m", "model_signing"]).args(arguments);
+        finish(&mut command, LIMIT)
+    }
+
     /// Whether the reference's command line accepts the model.
     pub(crate) fn command_line_accepts(&self, model: &Path, keys: &Keys) -> Verdict {
         let mut command = self.command_line("verify", model, &model.join("model.sig"));

@@ -16,6 +16,12 @@ mod process;
 mod python_env;
 #[path = "../common/reference.rs"]
 mod reference;
+
+mod certificates;
+mod options;
+#[allow(dead_code, reason = "each test target uses a part of it")]
+#[path = "../pki/mod.rs"]
+mod pki;
 #[path = "../common/unprivileged.rs"]
 mod unprivileged;
 
@@ -340,6 +346,43 @@ fn blake2b_files_that_the_reference_signs_hold_here() {
         .sign(&model.path(), &model.keys, &["--hash", "blake2"]);
     model.must_hold_here();
     model.must_not_hold_here_when_changed();
+}
+
+/// The reference can sign so, and not verify what it signed.
+#[test]
+fn blake2b_shards_that_the_reference_signs_hold_here() {
+    let Some(model) = Model::new("P-256", &[], Form::Shards) else {
+        return;
+    };
+    let form = [
+        "--method",
+        "shards",
+        "--shard-size",
+        SHARD_SIZE,
+        "--hash",
+        "blake2",
+    ];
+    model.reference.sign(&model.path(), &model.keys, &form);
+    model.must_hold_here();
+    model.must_not_hold_here_when_changed();
+}
+
+/// What it calls shards with blake3 are whole files.
+#[test]
+fn blake3_shards_that_the_reference_signs_hold_here() {
+    let Some(model) = Model::new("P-256", &[], Form::Blake3) else {
+        return;
+    };
+    let form = [
+        "--method",
+        "shards",
+        "--shard-size",
+        SHARD_SIZE,
+        "--hash",
+        "blake3",
+    ];
+    model.reference.sign(&model.path(), &model.keys, &form);
+    model.must_hold_here();
 }
 
 #[test]

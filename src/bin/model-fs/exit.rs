@@ -85,6 +85,7 @@ impl From<LocationError> for Failure {
     fn from(error: LocationError) -> Self {
         let exit = match error {
             LocationError::Ignored(_) => Exit::Usage,
+            LocationError::LargeSignature(_) => Exit::Signature,
             LocationError::Model { .. }
             | LocationError::Kind(_)
             | LocationError::Name(_)

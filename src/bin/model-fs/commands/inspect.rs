@@ -8,10 +8,10 @@ use model_fs::manifest::{
     Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
 };
 use model_fs::name::{Escaped, FileName};
-use model_fs::oms::bundle::{MAX_BUNDLE, Material};
+use model_fs::oms::bundle::Material;
 use model_fs::oms::claim::Claim;
 use model_fs::reading::Links;
-use model_fs::reading::location::{ModelLocation, read_bounded};
+use model_fs::reading::location::{ModelLocation, read_signature_file};
 use serde_json::{Value, json};
 
 use crate::cli::InspectArgs;
@@ -19,9 +19,7 @@ use crate::exit::{Exit, Failure};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let (signature, root) = find(&args.path)?;
-    let bundle = read_bounded(&signature, MAX_BUNDLE).map_err(|error| {
-        anyhow::Error::new(error).context(format!("signature {}", signature.display()))
-    })?;
+    let bundle = read_signature_file(&signature)?;
     let claims = UnverifiedManifest::parse_without_verifying(&bundle)
         .map_err(|error| Failure::new(Exit::Signature, error))?;
     let sizes = sizes(&root, claims.claimed_manifest());

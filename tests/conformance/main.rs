@@ -1,0 +1,19 @@
+//! What OMS demands, asked of the program itself: real bundles of other implementations, statements
+//! that are signed and wrong, sizes that nobody means well with, and what is reported.
+//!
+//! Every command runs with a home of its own, so nothing depends on whom the user of the tests
+//! trusts.
+
+#[allow(dead_code, reason = "each test target uses a part of it")]
+#[path = "../common/mounted.rs"]
+mod mounted;
+#[allow(dead_code, reason = "each test target uses a part of it")]
+#[path = "../common/process.rs"]
+mod process;
+
+mod program;
+mod reports;
+mod signed;
+mod sizes;
+mod statements;
+mod vectors;
