@@ -27,15 +27,16 @@ use crate::name::Escaped;
 /// The only media type of OMS bundles.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Largest signature file, in bytes. Enough for some 600,000 resources: each has 64 to 128 digits of
-/// digest, 45 bytes of JSON and a path, and a third more for base64.
+/// Largest signature file, in bytes. Enough for [`MAX_RESOURCES`](super::statement::MAX_RESOURCES)
+/// resources with SHA-256 or BLAKE3: each has 64 digits of digest, 45 bytes of JSON and a path of some
+/// 50 bytes, and a third more for base64.
 ///
 /// This is what bounds memory. Until a signature holds, a bundle takes its own size and that of its
-/// decoded payload, so 224 MiB at most; twice its own size more where the payload is written with
+/// decoded payload, so 448 MiB at most; twice its own size more where the payload is written with
 /// JSON escapes, which nobody does. The statement, parsed once the signature holds, takes up to 300
 /// bytes and a name more for each resource, of which there are at most
 /// [`MAX_RESOURCES`](super::statement::MAX_RESOURCES).
-pub const MAX_BUNDLE: usize = 128 << 20;
+pub const MAX_BUNDLE: usize = 256 << 20;
 
 /// Most certificates in one bundle: far more than the depth of any chain in use.
 pub const MAX_CERTIFICATES: usize = 32;
