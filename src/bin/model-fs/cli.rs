@@ -3,11 +3,15 @@
 //! Guarantees: whatever parses obeys the rules between flags, so that verbs needn't check them
 //! again. Doesn't: look at files.
 
+use std::convert::Infallible;
+use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use model_fs::digest::Algorithm;
+use zeroize::Zeroizing;
 
 use crate::size::ByteSize;
 
@@ -275,20 +279,26 @@ pub(crate) struct VerifyArgs {
 
 /// `sign`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("signer")
+    .required(true)
+    .args(["private_key", "identity_token", "identity_token_file"]))]
 pub(crate) struct SignArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
     /// The key to sign with
     #[arg(long, value_name = "PEM")]
-    pub(crate) private_key: PathBuf,
+    pub(crate) private_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) sigstore: SigstoreArgs,
 
     /// File with the password of the key
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "private_key")]
     pub(crate) password_file: Option<PathBuf>,
 
     /// The certificate of the key
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", requires = "private_key")]
     pub(crate) signing_certificate: Option<PathBuf>,
 
     /// Certificates above it (repeatable)
@@ -330,7 +340,103 @@ pub(crate) struct SignArgs {
     pub(crate) no_tables: bool,
 }
 
+/// How to sign with Sigstore. Every build knows the flags, so that one that can't sign so says why.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sigstore (needs a build with the feature sigstore-sign)")]
+pub(crate) struct SigstoreArgs {
+    /// Sign as whom this identity token names. Other users of this host can see it in the list of
+    /// processes: prefer a file
+    #[arg(long, value_name = "TOKEN")]
+    identity_token: Option<Secret>,
+
+    /// Sign as whom the identity token in FILE names
+    #[arg(long, value_name = "FILE")]
+    identity_token_file: Option<PathBuf>,
+
+    /// A private Sigstore instance: its client trust configuration, or its trusted root, which takes
+    /// the URLs below [default: the public-good instance]
+    #[arg(long, value_name = "JSON", conflicts_with = "private_key")]
+    pub(crate) trust_config: Option<PathBuf>,
+
+    /// Its certificate authority, if not the one that the configuration names
+    #[arg(long, value_name = "URL", requires = "trust_config")]
+    pub(crate) fulcio_url: Option<String>,
+
+    /// Its log, if not the one that the configuration names
+    #[arg(long, value_name = "URL", requires = "trust_config")]
+    pub(crate) rekor_url: Option<String>,
+
+    /// Version of the interface of that log [default: 1]
+    #[arg(long, value_enum, value_name = "VERSION", requires = "rekor_url")]
+    pub(crate) rekor_version: Option<RekorVersion>,
+
+    /// Its timestamp authority, if not the one that the configuration names
+    #[arg(long, value_name = "URL", requires = "trust_config")]
+    pub(crate) tsa_url: Option<String>,
+}
+
+/// A version of the log's interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RekorVersion {
+    #[value(name = "1")]
+    V1,
+    #[value(name = "2")]
+    V2,
+}
+
+/// Text that is never shown, and wiped from memory when dropped.
+#[derive(Clone)]
+pub(crate) struct Secret(Zeroizing<String>);
+
+impl Secret {
+    #[cfg_attr(not(any(test, feature = "sigstore-sign")), allow(dead_code))]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl FromStr for Secret {
+    // So that no error quotes it.
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// The one signer that [`SignArgs`] name.
+#[derive(Debug)]
+pub(crate) enum Signer<'a> {
+    /// A private key, in a PEM file.
+    PrivateKey(&'a Path),
+    /// Whom an identity token names.
+    Token(&'a Secret),
+    /// The same, of a token in a file.
+    TokenFile(&'a Path),
+}
+
 impl SignArgs {
+    /// Who signs.
+    pub(crate) fn signer(&self) -> Signer<'_> {
+        let sigstore = &self.sigstore;
+        match (
+            &self.private_key,
+            &sigstore.identity_token,
+            &sigstore.identity_token_file,
+        ) {
+            (Some(path), _, _) => Signer::PrivateKey(path),
+            (None, Some(token), _) => Signer::Token(token),
+            (None, None, Some(path)) => Signer::TokenFile(path),
+            (None, None, None) => unreachable!("one of them is required"),
+        }
+    }
+
     /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
     pub(crate) fn ships_tables(&self) -> bool {
         self.hash == Hash::Blake3 && !self.no_tables
@@ -517,6 +623,10 @@ mod tests {
             "sign M --private-key k --password-file f --signing-certificate c --certificate-chain a \
              --certificate-chain b --signature s --hash sha256 --shard-size 64KiB --compat reference \
              --ignore-paths p --allow-symlinks",
+            "sign M --identity-token-file t",
+            "sign M --identity-token t --trust-config c --hash sha256",
+            "sign M --identity-token-file t --trust-config c --fulcio-url u --rekor-url u \
+             --rekor-version 2 --tsa-url u",
             "sign M --private-key k --hash blake2b",
             "sign M --private-key k --hash blake3 --shard-size 1MB",
             "index M",
@@ -550,6 +660,15 @@ mod tests {
             "verify M --identity-provider p",
             "verify M --identity i",
             "sign M",
+            "sign M --private-key k --identity-token t",
+            "sign M --private-key k --identity-token-file t",
+            "sign M --identity-token t --identity-token-file t",
+            "sign M --private-key k --trust-config c",
+            "sign M --identity-token t --password-file f",
+            "sign M --identity-token t --signing-certificate c",
+            "sign M --identity-token t --fulcio-url u",
+            "sign M --identity-token t --trust-config c --rekor-version 2",
+            "sign M --identity-token t --trust-config c --rekor-url u --rekor-version 3",
             "sign M --private-key k --compat reference",
             "sign M --private-key k --certificate-chain c",
             "sign M --private-key k --shard-size 0",
@@ -570,6 +689,28 @@ mod tests {
             refused("verify M --public-key k --certificate-chain c"),
             ErrorKind::ArgumentConflict
         );
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let parsed = parse("sign M --identity-token sesame").unwrap();
+        assert!(!format!("{parsed:?}").contains("sesame"), "{parsed:?}");
+        match parsed {
+            Command::Sign(args) => match args.signer() {
+                Signer::Token(token) => assert_eq!(token.as_bytes(), b"sesame"),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+        for line in [
+            "sign M --identity-token sesame --private-key k",
+            "sign M --identity-token sesame --identity-token sesame",
+            "sign M --identity-token sesame --frobnicate",
+            "sign --identity-token sesame",
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(!error.contains("sesame"), "{error}");
+        }
     }
 
     #[test]

@@ -6,8 +6,11 @@ use std::path::Path;
 use anyhow::Context as _;
 use model_fs::manifest::{Description, Manifest, Serialization};
 use model_fs::name::FileName;
+use model_fs::oms::bundle::Bundle;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
+#[cfg(feature = "sigstore-sign")]
+use model_fs::oms::sigstore::signing::SigstoreSigner;
 use model_fs::reading::check;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::signing::{SigningPlan, hash_model};
@@ -15,18 +18,12 @@ use model_fs::reading::{Found, IndexStore, Links, Scan, TableFile, shipped};
 
 use super::progress::Bar;
 use super::signed_model::{open_store, read_pem, total_bytes};
-use crate::cli::SignArgs;
+use crate::cli::{self, SignArgs};
 use crate::exit::Failure;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
-    let key = private_key(args)?;
-    let certificate = signing_certificate(args)?;
     // Before anything is hashed.
-    if let Some(certificate) = &certificate {
-        certificate
-            .check_key(key.public_key())
-            .map_err(anyhow::Error::new)?;
-    }
+    let signer = Signer::load(args)?;
     let location = ModelLocation::find(&args.model.model, args.model.signature.as_deref())?;
     let links = if args.allow_symlinks {
         Links::Follow
@@ -78,11 +75,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     };
     let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
-    let signing = match &certificate {
-        Some(certificate) => Signing::Certificate(&key, certificate),
-        None => Signing::Key(&key),
-    };
-    let bundle = manifest.sign(signing, compat).map_err(anyhow::Error::new)?;
+    let bundle = manifest
+        .sign(signer.signing(), compat)
+        .map_err(anyhow::Error::new)?;
     if tables.ship_to.is_some() {
         // Of an earlier state of the model. Nobody would ask for them.
         shipped::remove_others(location.root(), &manifest)
@@ -96,7 +91,64 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         manifest.root_digest(),
         location.signature().display(),
     );
+    // A token doesn't show whom it names, and verifiers must be told.
+    if !matches!(args.signer(), cli::Signer::PrivateKey(_))
+        && let Ok(bundle) = Bundle::parse(&bundle)
+    {
+        println!("signed by: {}", bundle.material());
+    }
     Ok(())
+}
+
+/// What signs.
+enum Signer {
+    Key(PrivateKey, Option<SigningCertificate>),
+    #[cfg(feature = "sigstore-sign")]
+    Sigstore(Box<SigstoreSigner>),
+}
+
+impl Signer {
+    fn load(args: &SignArgs) -> Result<Self, Failure> {
+        match args.signer() {
+            cli::Signer::PrivateKey(path) => {
+                let key = private_key(path, args.password_file.as_deref())?;
+                let certificate = signing_certificate(args)?;
+                if let Some(certificate) = &certificate {
+                    certificate
+                        .check_key(key.public_key())
+                        .map_err(anyhow::Error::new)?;
+                }
+                Ok(Self::Key(key, certificate))
+            }
+            #[cfg(feature = "sigstore-sign")]
+            cli::Signer::Token(token) => {
+                let signer = super::sigstore::signer(token.as_bytes(), &args.sigstore)?;
+                Ok(Self::Sigstore(Box::new(signer)))
+            }
+            #[cfg(feature = "sigstore-sign")]
+            cli::Signer::TokenFile(path) => {
+                let token = super::sigstore::token_file(path)?;
+                let signer = super::sigstore::signer(&token, &args.sigstore)?;
+                Ok(Self::Sigstore(Box::new(signer)))
+            }
+            #[cfg(not(feature = "sigstore-sign"))]
+            cli::Signer::Token(_) | cli::Signer::TokenFile(_) => Err(Failure::from(
+                anyhow::anyhow!(
+                    "this build of model-fs doesn't sign with Sigstore, which takes an HTTP client"
+                ),
+            )
+            .with_hint("install one that does: cargo install --features sigstore-sign".to_owned())),
+        }
+    }
+
+    fn signing(&self) -> Signing<'_> {
+        match self {
+            Self::Key(key, None) => Signing::Key(key),
+            Self::Key(key, Some(certificate)) => Signing::Certificate(key, certificate),
+            #[cfg(feature = "sigstore-sign")]
+            Self::Sigstore(signer) => Signing::Sigstore(signer),
+        }
+    }
 }
 
 /// The certificate to sign with, and those above it.
@@ -116,11 +168,11 @@ fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Fa
     Ok(Some(certificate))
 }
 
-fn private_key(args: &SignArgs) -> Result<PrivateKey, Failure> {
-    let pem = read_pem(&args.private_key, "private key")?;
-    let password = args.password_file.as_deref().map(password).transpose()?;
+fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, Failure> {
+    let pem = read_pem(path, "private key")?;
+    let password = password_file.map(password).transpose()?;
     let key = PrivateKey::from_pem(&pem, password.as_ref())
-        .with_context(|| format!("private key {}", args.private_key.display()))?;
+        .with_context(|| format!("private key {}", path.display()))?;
     Ok(key)
 }
 
