@@ -290,9 +290,6 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "PEM")]
     pub(crate) private_key: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub(crate) sigstore: SigstoreArgs,
-
     /// File with the password of the key
     #[arg(long, value_name = "FILE", requires = "private_key")]
     pub(crate) password_file: Option<PathBuf>,
@@ -338,6 +335,10 @@ pub(crate) struct SignArgs {
     /// before they can mount it lazily
     #[arg(long)]
     pub(crate) no_tables: bool,
+
+    // Last: its heading would be that of what follows.
+    #[command(flatten)]
+    pub(crate) sigstore: SigstoreArgs,
 }
 
 /// How to sign with Sigstore. Every build knows the flags, so that one that can't sign so says why.

@@ -104,7 +104,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
 enum Signer {
     Key(PrivateKey, Option<SigningCertificate>),
     #[cfg(feature = "sigstore-sign")]
-    Sigstore(Box<SigstoreSigner>),
+    Sigstore(SigstoreSigner),
 }
 
 impl Signer {
@@ -123,13 +123,13 @@ impl Signer {
             #[cfg(feature = "sigstore-sign")]
             cli::Signer::Token(token) => {
                 let signer = super::sigstore::signer(token.as_bytes(), &args.sigstore)?;
-                Ok(Self::Sigstore(Box::new(signer)))
+                Ok(Self::Sigstore(signer))
             }
             #[cfg(feature = "sigstore-sign")]
             cli::Signer::TokenFile(path) => {
                 let token = super::sigstore::token_file(path)?;
                 let signer = super::sigstore::signer(&token, &args.sigstore)?;
-                Ok(Self::Sigstore(Box::new(signer)))
+                Ok(Self::Sigstore(signer))
             }
             #[cfg(not(feature = "sigstore-sign"))]
             cli::Signer::Token(_) | cli::Signer::TokenFile(_) => Err(Failure::from(
