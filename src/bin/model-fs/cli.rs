@@ -277,6 +277,10 @@ pub(crate) struct VerifyArgs {
     pub(crate) trust: TrustArgs,
 }
 
+/// The flags that sign with Sigstore. What belongs to a key conflicts with them and the other way
+/// round: clap doesn't insist on a flag that conflicts with one that is there, so "requires" won't do.
+const TOKENS: [&str; 2] = ["identity_token", "identity_token_file"];
+
 /// `sign`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("signer")
@@ -291,15 +295,15 @@ pub(crate) struct SignArgs {
     pub(crate) private_key: Option<PathBuf>,
 
     /// File with the password of the key
-    #[arg(long, value_name = "FILE", requires = "private_key")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = TOKENS)]
     pub(crate) password_file: Option<PathBuf>,
 
     /// The certificate of the key
-    #[arg(long, value_name = "PEM", requires = "private_key")]
+    #[arg(long, value_name = "PEM", conflicts_with_all = TOKENS)]
     pub(crate) signing_certificate: Option<PathBuf>,
 
     /// Certificates above it (repeatable)
-    #[arg(long, value_name = "PEM", requires = "signing_certificate")]
+    #[arg(long, value_name = "PEM", requires = "signing_certificate", conflicts_with_all = TOKENS)]
     pub(crate) certificate_chain: Vec<PathBuf>,
 
     /// Hash of the content
@@ -360,19 +364,40 @@ pub(crate) struct SigstoreArgs {
     pub(crate) trust_config: Option<PathBuf>,
 
     /// Its certificate authority, if not the one that the configuration names
-    #[arg(long, value_name = "URL", requires = "trust_config")]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "trust_config",
+        conflicts_with = "private_key"
+    )]
     pub(crate) fulcio_url: Option<String>,
 
     /// Its log, if not the one that the configuration names
-    #[arg(long, value_name = "URL", requires = "trust_config")]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "trust_config",
+        conflicts_with = "private_key"
+    )]
     pub(crate) rekor_url: Option<String>,
 
     /// Version of the interface of that log [default: 1]
-    #[arg(long, value_enum, value_name = "VERSION", requires = "rekor_url")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "VERSION",
+        requires = "rekor_url",
+        conflicts_with = "private_key"
+    )]
     pub(crate) rekor_version: Option<RekorVersion>,
 
     /// Its timestamp authority, if not the one that the configuration names
-    #[arg(long, value_name = "URL", requires = "trust_config")]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "trust_config",
+        conflicts_with = "private_key"
+    )]
     pub(crate) tsa_url: Option<String>,
 }
 
@@ -665,8 +690,15 @@ mod tests {
             "sign M --private-key k --identity-token-file t",
             "sign M --identity-token t --identity-token-file t",
             "sign M --private-key k --trust-config c",
+            "sign M --private-key k --fulcio-url u",
+            "sign M --private-key k --rekor-url u --rekor-version 2",
+            "sign M --private-key k --rekor-version 2",
+            "sign M --private-key k --tsa-url u",
+            "sign M --private-key k --password-file f --identity-token-file t",
+            "sign M --identity-token-file t --signing-certificate c --certificate-chain c",
             "sign M --identity-token t --password-file f",
             "sign M --identity-token t --signing-certificate c",
+            "sign M --identity-token t --certificate-chain c",
             "sign M --identity-token t --fulcio-url u",
             "sign M --identity-token t --trust-config c --rekor-version 2",
             "sign M --identity-token t --trust-config c --rekor-url u --rekor-version 3",
