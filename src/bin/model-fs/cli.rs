@@ -438,6 +438,7 @@ impl fmt::Debug for Secret {
 
 /// The one signer that [`SignArgs`] name.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "sigstore-sign"), allow(dead_code))] // it says no, whatever the token
 pub(crate) enum Signer<'a> {
     /// A private key, in a PEM file.
     PrivateKey(&'a Path),

@@ -137,7 +137,9 @@ impl Signer {
                     "this build of model-fs doesn't sign with Sigstore, which takes an HTTP client"
                 ),
             )
-            .with_hint("install one that does: cargo install --features sigstore-sign".to_owned())),
+            .with_hint(
+                "install one that does: cargo install --path . --features sigstore-sign".to_owned(),
+            )),
         }
     }
 
