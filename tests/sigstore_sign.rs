@@ -729,7 +729,7 @@ fn what_can_not_work_is_said_first() {
     );
     refused(&good, &with(&["--rekor-url", "nonsense"]), "nonsense");
     // Without a timestamp authority, only a log of version 1 will do.
-    refused(&stand_in.config(&url, false), &FILE, "a log of version 1");
+    refused(&stand_in.config(&url, false), &FILE, "no log of version 1");
     let mut several = good.clone();
     several["signingConfig"]["rekorTlogConfig"] = json!({ "selector": "EXACT", "count": 2 });
     refused(&several, &FILE, "cannot be satisfied");

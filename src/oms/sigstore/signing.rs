@@ -256,7 +256,7 @@ fn configured(json: &[u8]) -> Result<Option<SigningServices>, InstanceError> {
     // wants a timestamp authority all the same.
     let fulcio = config
         .fulcio_url()
-        .ok_or(InstanceError::Missing("a certificate authority"))?;
+        .ok_or(InstanceError::Missing("certificate authority"))?;
     let logs = config.eligible_rekor_urls(Some(1));
     let selection = &config.rekor_tlog_config;
     let one = match selection.selector {
@@ -267,7 +267,7 @@ fn configured(json: &[u8]) -> Result<Option<SigningServices>, InstanceError> {
     };
     match logs.first() {
         None => Err(InstanceError::Missing(
-            "a log of version 1, or a timestamp authority for a log of version 2",
+            "log of version 1, and no timestamp authority for one of version 2,",
         )),
         Some(_) if !one => Err(InstanceError::SeveralLogs),
         Some(log) => Ok(Some(SigningServices::new(&fulcio.url, &log.url))),
