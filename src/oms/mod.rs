@@ -20,7 +20,7 @@
 //!
 //! Every error of these modules says that a signature is invalid, malformed or by somebody else,
 //! save those of [`key`], [`sign`], [`sigstore::trusted_root`] and [`trust_store`], which are about the
-//! user's own files.
+//! user's own files, and of `sigstore::signing`, which are about services too.
 
 pub mod bundle;
 pub mod certificate;

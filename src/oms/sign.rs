@@ -7,6 +7,7 @@
 //!
 //! [`Signing`] says how a payload gets signed. Keys that live elsewhere (PKCS #11) implement
 //! [`SigningKey`]; methods that need more than a signature over the PAE (Sigstore) join as variants.
+//! A Sigstore signature is by a key that the services certified, and verified before it is given out.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,6 +15,8 @@ use super::bundle::{Bundle, MAX_BUNDLE, MAX_CERTIFICATES, Material};
 use super::certificate::{Certificate, CertificateError, CertificateRule};
 use super::dsse::{Envelope, Pae};
 use super::key::{PrivateKey, PublicKey, SigningFailed};
+#[cfg(feature = "sigstore-sign")]
+use super::sigstore::signing::{SigstoreSigner, SigstoreSigningError};
 use super::statement::{Draft, Serialization, sharded_name};
 use crate::name::Escaped;
 
@@ -60,6 +63,9 @@ pub enum Signing<'a> {
     Key(&'a dyn SigningKey),
     /// With the key of a certificate.
     Certificate(&'a dyn SigningKey, &'a SigningCertificate),
+    /// With a key made up for this one signature, which a Sigstore instance certifies and logs.
+    #[cfg(feature = "sigstore-sign")]
+    Sigstore(&'a SigstoreSigner),
 }
 
 impl<'a, K: SigningKey> From<&'a K> for Signing<'a> {
@@ -82,6 +88,8 @@ impl Signing<'_> {
                 certificate.check_key(key.public_key())?;
                 (key, certificate.material())
             }
+            #[cfg(feature = "sigstore-sign")]
+            Self::Sigstore(signer) => return Ok(signer.sign(&payload)?),
         };
         let signature = key.sign(&Pae::new(&payload).parts())?;
         Ok(Bundle::new(material, Envelope::new(payload, signature)).to_json())
@@ -257,6 +265,10 @@ pub enum SignError {
     /// The certificate is for another key.
     #[error(transparent)]
     Certificate(#[from] KeyMismatch),
+    /// Sigstore's services didn't sign, or not what a verifier would take.
+    #[cfg(feature = "sigstore-sign")]
+    #[error(transparent)]
+    Sigstore(#[from] SigstoreSigningError),
     /// No verifier would take it: larger than [`MAX_BUNDLE`].
     #[error("the signature file would have {found} bytes, at most {MAX_BUNDLE} are allowed")]
     TooLarge {

@@ -44,6 +44,8 @@
 //! several times its size; for a model of a million files that is gigabytes.
 
 pub mod evidence;
+#[cfg(feature = "sigstore-sign")]
+pub mod signing;
 pub mod trusted_root;
 
 mod certificate;

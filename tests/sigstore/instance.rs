@@ -70,7 +70,7 @@ pub(crate) struct Instance {
     pub(crate) authority: (Key, Vec<u8>),
     pub(crate) certificate_log: Key,
     pub(crate) rekor: Key,
-    pub rekor_v2: Key,
+    pub(crate) rekor_v2: Key,
     pub(crate) timestamps: (Key, Vec<u8>),
 }
 
@@ -528,16 +528,23 @@ pub(crate) fn sct(tbs: &[u8], issuer_key: &[u8; 32], log: &Key, seconds: i64) ->
     .concat()
 }
 
-/// A time stamp over `data` (RFC 3161, section 2.4.2; RFC 5652, section 5).
+/// A time stamp over `data`.
 pub(crate) fn timestamp(key: &Key, data: &[u8], seconds: i64) -> Vec<u8> {
+    timestamp_of(key, &sha256(data), &[], seconds)
+}
+
+/// A time stamp over what has that SHA-256 digest, with the nonce, in DER, of a request that had one
+/// (RFC 3161, section 2.4.2; RFC 5652, section 5).
+pub(crate) fn timestamp_of(key: &Key, digest: &[u8], nonce: &[u8], seconds: i64) -> Vec<u8> {
     const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
     let sha256_id = seq(&[&oid(SHA256_OID)]);
     let info = seq(&[
         &int(1),
         &oid("1.3.6.1.4.1.57264.2"),
-        &seq(&[&sha256_id, &octets(&sha256(data))]),
+        &seq(&[&sha256_id, &octets(digest)]),
         &int(99),
         &generalized_time(seconds),
+        nonce,
     ]);
     let attribute = |id: &str, value: &[u8]| seq(&[&oid(id), &set(&[value])]);
     let attributes = set(&[

@@ -3,11 +3,13 @@
 //! Guarantees: whatever parses obeys the rules between flags, so that verbs needn't check them
 //! again. Doesn't: look at files.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use model_fs::digest::Algorithm;
+use zeroize::Zeroizing;
 
 use crate::size::ByteSize;
 
@@ -273,6 +275,16 @@ pub(crate) struct VerifyArgs {
     pub(crate) trust: TrustArgs,
 }
 
+/// The flags that sign with Sigstore. What belongs to a key conflicts with them and the other way
+/// round: clap doesn't insist on a flag that conflicts with one that is there, so "requires" won't do.
+const IDENTITY_TOKENS: [&str; 2] = ["identity_token", "identity_token_file"];
+
+/// The flags that sign with a key. What belongs to Sigstore conflicts with them.
+#[cfg(feature = "pkcs11")]
+const KEYS: [&str; 2] = ["private_key", "pkcs11_uri"];
+#[cfg(not(feature = "pkcs11"))]
+const KEYS: [&str; 1] = ["private_key"];
+
 /// `sign`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("signer").required(true))]
@@ -296,29 +308,35 @@ pub(crate) struct SignArgs {
     /// refused, since others could read it in the list of processes.
     #[cfg(feature = "pkcs11")]
     #[arg(long, value_name = "URI", group = "signer")]
-    pkcs11_uri: Option<SecretText>,
+    pkcs11_uri: Option<Secret>,
 
     /// The module to reach the token through, where the URI doesn't name one
     #[cfg(feature = "pkcs11")]
-    // `requires` alone is waived where the other key of the group is given.
+    // `requires` alone is waived where another signer of the group is given.
     #[arg(
         long,
         value_name = "PATH",
         requires = "pkcs11_uri",
-        conflicts_with = "private_key"
+        conflicts_with = "private_key",
+        conflicts_with_all = IDENTITY_TOKENS
     )]
     pkcs11_module: Option<PathBuf>,
 
     /// File with the password of the key, or the PIN of the token
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = IDENTITY_TOKENS)]
     pub(crate) password_file: Option<PathBuf>,
 
     /// The certificate of the key
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", conflicts_with_all = IDENTITY_TOKENS)]
     pub(crate) signing_certificate: Option<PathBuf>,
 
     /// Certificates above it (repeatable)
-    #[arg(long, value_name = "PEM", requires = "signing_certificate")]
+    #[arg(
+        long,
+        value_name = "PEM",
+        requires = "signing_certificate",
+        conflicts_with_all = IDENTITY_TOKENS
+    )]
     pub(crate) certificate_chain: Vec<PathBuf>,
 
     /// Hash of the content
@@ -354,6 +372,115 @@ pub(crate) struct SignArgs {
     /// before they can mount it lazily
     #[arg(long)]
     pub(crate) no_tables: bool,
+
+    // Last: its heading would be that of what follows.
+    #[command(flatten)]
+    pub(crate) sigstore: SigstoreArgs,
+}
+
+/// How to sign with Sigstore. Every build knows the flags, so that one that can't sign so says why.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sigstore (needs a build with the feature sigstore-sign)")]
+pub(crate) struct SigstoreArgs {
+    /// Sign as whom this identity token names. Other users of this host can see it in the list of
+    /// processes: prefer a file
+    #[arg(long, value_name = "TOKEN", group = "signer")]
+    identity_token: Option<Secret>,
+
+    /// Sign as whom the identity token in FILE names
+    #[arg(long, value_name = "FILE", group = "signer")]
+    identity_token_file: Option<PathBuf>,
+
+    /// A private Sigstore instance: its client trust configuration, or its trusted root, which takes
+    /// the URLs below [default: the public-good instance]
+    #[arg(long, value_name = "JSON", conflicts_with_all = KEYS)]
+    pub(crate) trust_config: Option<PathBuf>,
+
+    /// Its certificate authority, if not the one that the configuration names
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "trust_config",
+        conflicts_with_all = KEYS
+    )]
+    pub(crate) fulcio_url: Option<String>,
+
+    /// Its log, if not the one that the configuration names
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "trust_config",
+        conflicts_with_all = KEYS
+    )]
+    pub(crate) rekor_url: Option<String>,
+
+    /// Version of the interface of that log [default: 1]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "VERSION",
+        requires = "rekor_url",
+        conflicts_with_all = KEYS
+    )]
+    pub(crate) rekor_version: Option<RekorVersion>,
+
+    /// Its timestamp authority, if not the one that the configuration names
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "trust_config",
+        conflicts_with_all = KEYS
+    )]
+    pub(crate) tsa_url: Option<String>,
+}
+
+/// A version of the log's interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RekorVersion {
+    #[value(name = "1")]
+    V1,
+    #[value(name = "2")]
+    V2,
+}
+
+/// Text of the command line that is a secret, or may hold one even if it shouldn't: never shown, and
+/// wiped from memory when dropped.
+#[derive(Clone)]
+pub(crate) struct Secret(Zeroizing<String>);
+
+impl Secret {
+    #[cfg_attr(
+        not(any(test, feature = "pkcs11", feature = "sigstore-sign")),
+        allow(dead_code)
+    )]
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+// It can't fail, so clap never shows the text in a message.
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// The one signer that [`SignArgs`] name.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "sigstore-sign"), allow(dead_code))] // it says no, whatever the token
+pub(crate) enum Signer<'a> {
+    /// Whoever holds a key.
+    Key(KeyPlace<'a>),
+    /// Whom an identity token names.
+    IdentityToken(&'a Secret),
+    /// The same, of a token in a file.
+    IdentityTokenFile(&'a Path),
 }
 
 /// Where the key of [`SignArgs`] is.
@@ -364,51 +491,31 @@ pub(crate) enum KeyPlace<'a> {
     /// On a token.
     #[cfg(feature = "pkcs11")]
     Token {
-        uri: &'a SecretText,
+        uri: &'a Secret,
         module: Option<&'a Path>,
     },
 }
 
-/// Text of the command line that may hold a secret, even if it shouldn't.
-#[cfg(feature = "pkcs11")]
-#[derive(Clone)]
-pub(crate) struct SecretText(zeroize::Zeroizing<String>);
-
-#[cfg(feature = "pkcs11")]
-impl SecretText {
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-// It can't fail, so clap never shows the text in a message.
-#[cfg(feature = "pkcs11")]
-impl From<String> for SecretText {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-#[cfg(feature = "pkcs11")]
-impl std::fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecretText(…)")
-    }
-}
-
 impl SignArgs {
-    /// The key chosen.
-    pub(crate) fn key(&self) -> KeyPlace<'_> {
+    /// Who signs.
+    pub(crate) fn signer(&self) -> Signer<'_> {
         #[cfg(feature = "pkcs11")]
         if let Some(uri) = &self.pkcs11_uri {
-            return KeyPlace::Token {
+            return Signer::Key(KeyPlace::Token {
                 uri,
                 module: self.pkcs11_module.as_deref(),
-            };
+            });
         }
-        match &self.private_key {
-            Some(path) => KeyPlace::File(path),
-            None => unreachable!("the group `signer` has one"),
+        let sigstore = &self.sigstore;
+        match (
+            &self.private_key,
+            &sigstore.identity_token,
+            &sigstore.identity_token_file,
+        ) {
+            (Some(path), _, _) => Signer::Key(KeyPlace::File(path)),
+            (None, Some(token), _) => Signer::IdentityToken(token),
+            (None, None, Some(path)) => Signer::IdentityTokenFile(path),
+            (None, None, None) => unreachable!("the group `signer` has one"),
         }
     }
 
@@ -598,6 +705,10 @@ mod tests {
             "sign M --private-key k --password-file f --signing-certificate c --certificate-chain a \
              --certificate-chain b --signature s --hash sha256 --shard-size 64KiB --compat reference \
              --ignore-paths p --allow-symlinks",
+            "sign M --identity-token-file t",
+            "sign M --identity-token t --trust-config c --hash sha256",
+            "sign M --identity-token-file t --trust-config c --fulcio-url u --rekor-url u \
+             --rekor-version 2 --tsa-url u",
             "sign M --private-key k --hash blake2b",
             "sign M --private-key k --hash blake3 --shard-size 1MB",
             "index M",
@@ -631,6 +742,22 @@ mod tests {
             "verify M --identity-provider p",
             "verify M --identity i",
             "sign M",
+            "sign M --private-key k --identity-token t",
+            "sign M --private-key k --identity-token-file t",
+            "sign M --identity-token t --identity-token-file t",
+            "sign M --private-key k --trust-config c",
+            "sign M --private-key k --fulcio-url u",
+            "sign M --private-key k --rekor-url u --rekor-version 2",
+            "sign M --private-key k --rekor-version 2",
+            "sign M --private-key k --tsa-url u",
+            "sign M --private-key k --password-file f --identity-token-file t",
+            "sign M --identity-token-file t --signing-certificate c --certificate-chain c",
+            "sign M --identity-token t --password-file f",
+            "sign M --identity-token t --signing-certificate c",
+            "sign M --identity-token t --certificate-chain c",
+            "sign M --identity-token t --fulcio-url u",
+            "sign M --identity-token t --trust-config c --rekor-version 2",
+            "sign M --identity-token t --trust-config c --rekor-url u --rekor-version 3",
             "sign M --private-key k --compat reference",
             "sign M --private-key k --certificate-chain c",
             "sign M --private-key k --shard-size 0",
@@ -662,7 +789,10 @@ mod tests {
              --signing-certificate c --certificate-chain a",
         ] {
             match parse(line).unwrap() {
-                Command::Sign(args) => assert!(matches!(args.key(), KeyPlace::Token { .. })),
+                Command::Sign(args) => {
+                    let signer = args.signer();
+                    assert!(matches!(signer, Signer::Key(KeyPlace::Token { .. })));
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -671,6 +801,15 @@ mod tests {
             "sign M --private-key k --pkcs11-module m.so",
             "sign M --pkcs11-module m.so",
             "sign M --pkcs11-uri pkcs11:id=a --pkcs11-uri pkcs11:id=b",
+            "sign M --pkcs11-uri pkcs11:id=a --identity-token t",
+            "sign M --pkcs11-uri pkcs11:id=a --identity-token-file t",
+            "sign M --pkcs11-uri pkcs11:id=a --trust-config c",
+            "sign M --pkcs11-uri pkcs11:id=a --fulcio-url u",
+            "sign M --pkcs11-uri pkcs11:id=a --rekor-url u",
+            "sign M --pkcs11-uri pkcs11:id=a --rekor-version 2",
+            "sign M --pkcs11-uri pkcs11:id=a --tsa-url u",
+            "sign M --identity-token t --pkcs11-module m.so",
+            "sign M --identity-token-file t --pkcs11-module m.so",
         ] {
             refused(line);
         }
@@ -682,6 +821,28 @@ mod tests {
     #[test]
     fn tokens_need_their_feature() {
         refused("sign M --pkcs11-uri pkcs11:id=a");
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let parsed = parse("sign M --identity-token sesame").unwrap();
+        assert!(!format!("{parsed:?}").contains("sesame"), "{parsed:?}");
+        match parsed {
+            Command::Sign(args) => match args.signer() {
+                Signer::IdentityToken(token) => assert_eq!(token.expose(), "sesame"),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+        for line in [
+            "sign M --identity-token sesame --private-key k",
+            "sign M --identity-token sesame --identity-token sesame",
+            "sign M --identity-token sesame --frobnicate",
+            "sign --identity-token sesame",
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(!error.contains("sesame"), "{error}");
+        }
     }
 
     #[test]

@@ -37,7 +37,8 @@ const TRUSTED_ROOT_TYPES: [&str; 3] = [
 ];
 
 /// What other tools call a trust configuration: a trusted root, and where to sign.
-const CLIENT_CONFIG_TYPE: &str = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";
+pub(super) const CLIENT_CONFIG_TYPE: &str =
+    "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";
 
 /// The authorities of a Sigstore instance. Cheap to clone.
 #[derive(Clone)]

@@ -7,6 +7,8 @@ mod mount;
 mod progress;
 mod sign;
 mod signed_model;
+#[cfg(feature = "sigstore-sign")]
+mod sigstore;
 mod status;
 mod trust;
 mod umount;

@@ -6,10 +6,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use model_fs::manifest::{Description, Manifest, Serialization};
 use model_fs::name::FileName;
+use model_fs::oms::bundle::Bundle;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Key, Pkcs11Uri};
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
+#[cfg(feature = "sigstore-sign")]
+use model_fs::oms::sigstore::signing::SigstoreSigner;
 use model_fs::reading::check;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::signing::{SigningPlan, hash_model};
@@ -17,20 +20,14 @@ use model_fs::reading::{Found, IndexStore, Links, Scan, TableFile, shipped};
 
 use super::progress::Bar;
 use super::signed_model::{open_store, read_pem, total_bytes};
-use crate::cli::{KeyPlace, SignArgs};
+use crate::cli::{self, KeyPlace, SignArgs};
 #[cfg(feature = "pkcs11")]
 use crate::exit::Exit;
 use crate::exit::Failure;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
-    let certificate = signing_certificate(args)?;
-    let key = signing_key(args, certificate.as_ref())?;
     // Before anything is hashed.
-    if let Some(certificate) = &certificate {
-        certificate
-            .check_key(key.public_key())
-            .map_err(anyhow::Error::new)?;
-    }
+    let signer = Signer::load(args)?;
     let location = ModelLocation::find(&args.model.model, args.model.signature.as_deref())?;
     let links = if args.allow_symlinks {
         Links::Follow
@@ -82,11 +79,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     };
     let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
-    let signing = match &certificate {
-        Some(certificate) => Signing::Certificate(&*key, certificate),
-        None => Signing::Key(&*key),
-    };
-    let bundle = manifest.sign(signing, compat).map_err(anyhow::Error::new)?;
+    let bundle = manifest
+        .sign(signer.signing(), compat)
+        .map_err(anyhow::Error::new)?;
     if tables.ship_to.is_some() {
         // Of an earlier state of the model. Nobody would ask for them.
         shipped::remove_others(location.root(), &manifest)
@@ -100,7 +95,69 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         manifest.root_digest(),
         location.signature().display(),
     );
+    // An identity token doesn't show whom it names, and verifiers must be told.
+    if !matches!(args.signer(), cli::Signer::Key(_))
+        && let Ok(bundle) = Bundle::parse(&bundle)
+    {
+        println!("signed by: {}", bundle.material());
+    }
     Ok(())
+}
+
+/// What signs.
+enum Signer {
+    Key(Box<dyn SigningKey>, Option<SigningCertificate>),
+    #[cfg(feature = "sigstore-sign")]
+    Sigstore(Box<SigstoreSigner>),
+}
+
+impl Signer {
+    fn load(args: &SignArgs) -> Result<Self, Failure> {
+        match args.signer() {
+            cli::Signer::Key(place) => {
+                let certificate = signing_certificate(args)?;
+                let password_file = args.password_file.as_deref();
+                let key = signing_key(place, password_file, certificate.as_ref())?;
+                if let Some(certificate) = &certificate {
+                    certificate
+                        .check_key(key.public_key())
+                        .map_err(anyhow::Error::new)?;
+                }
+                Ok(Self::Key(key, certificate))
+            }
+            #[cfg(feature = "sigstore-sign")]
+            cli::Signer::IdentityToken(token) => {
+                let token = token.expose().as_bytes();
+                let signer = super::sigstore::signer(token, &args.sigstore)?;
+                Ok(Self::Sigstore(Box::new(signer)))
+            }
+            #[cfg(feature = "sigstore-sign")]
+            cli::Signer::IdentityTokenFile(path) => {
+                let token = super::sigstore::token_file(path)?;
+                let signer = super::sigstore::signer(&token, &args.sigstore)?;
+                Ok(Self::Sigstore(Box::new(signer)))
+            }
+            #[cfg(not(feature = "sigstore-sign"))]
+            cli::Signer::IdentityToken(_) | cli::Signer::IdentityTokenFile(_) => {
+                Err(Failure::from(anyhow::anyhow!(
+                    "this build of model-fs doesn't sign with Sigstore, which takes an HTTP client"
+                ))
+                .with_hint(
+                    "install one that does: cargo install --path . --features sigstore-sign"
+                        .to_owned(),
+                ))
+            }
+        }
+    }
+
+    fn signing(&self) -> Signing<'_> {
+        match self {
+            Self::Key(key, None) => Signing::Key(&**key),
+            Self::Key(key, Some(certificate)) => Signing::Certificate(&**key, certificate),
+            #[cfg(feature = "sigstore-sign")]
+            Self::Sigstore(signer) => Signing::Sigstore(signer),
+        }
+    }
 }
 
 /// The certificate to sign with, and those above it.
@@ -126,15 +183,16 @@ fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Fa
     allow(unused_variables, reason = "only a token may lack the public key")
 )]
 fn signing_key(
-    args: &SignArgs,
+    place: KeyPlace<'_>,
+    password_file: Option<&Path>,
     certificate: Option<&SigningCertificate>,
 ) -> Result<Box<dyn SigningKey>, Failure> {
-    match args.key() {
-        KeyPlace::File(path) => Ok(Box::new(private_key(path, args)?)),
+    match place {
+        KeyPlace::File(path) => Ok(Box::new(private_key(path, password_file)?)),
         #[cfg(feature = "pkcs11")]
         KeyPlace::Token { uri, module } => {
             let uri = Pkcs11Uri::parse(uri.expose())?;
-            let pin_file = match (args.password_file.as_deref(), uri.pin_source()) {
+            let pin_file = match (password_file, uri.pin_source()) {
                 (Some(_), Some(_)) => {
                     let error = anyhow::anyhow!(
                         "the PIN is named twice, by --password-file and by the URI's pin-source"
@@ -151,9 +209,9 @@ fn signing_key(
     }
 }
 
-fn private_key(path: &Path, args: &SignArgs) -> Result<PrivateKey, Failure> {
+fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, Failure> {
     let pem = read_pem(path, "private key")?;
-    let password = args.password_file.as_deref().map(password).transpose()?;
+    let password = password_file.map(password).transpose()?;
     let key = PrivateKey::from_pem(&pem, password.as_ref())
         .with_context(|| format!("private key {}", path.display()))?;
     Ok(key)
