@@ -480,10 +480,10 @@ fn add_and_remove_keep_the_rest() {
     let root = Key::new(Scheme::P256(256));
     let certificates = pem_file([&Spec::root("root", &root).der()[..]]);
     let private = root.pkcs8_pem();
+    // Any instance's will do; it is read, but nothing is verified with it here.
     let json = folder.write(
         "root.json",
-        r#"{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
-            "tlogs": [], "certificateAuthorities": [], "ctlogs": [], "timestampAuthorities": []}"#,
+        sigstore_verify::trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT,
     );
     let mut file = TrustFile::open(&path).unwrap();
     let certificates = vec![
