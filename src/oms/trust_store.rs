@@ -63,9 +63,6 @@ pub const MAX_NAME: usize = 64;
 /// Most entries of each list of `models`.
 pub const MAX_LIMITS: usize = 1000;
 
-/// Largest trusted root of a Sigstore instance, in bytes.
-pub const MAX_TRUSTED_ROOT: usize = 4 << 20;
-
 /// The system's file, after the user's own.
 pub const SYSTEM_FILE: &str = "/etc/model-fs/trust.toml";
 

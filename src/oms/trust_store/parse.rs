@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::file::{self, ReadError};
 use super::{
-    Identity, Limits, MAX_FILE, MAX_LIMITS, MAX_SIGNERS, MAX_TRUSTED_ROOT, Problem, SignerName,
-    SignerRule, SigstoreIdentity, TrustStoreError, TrustedSigner,
+    Identity, Limits, MAX_FILE, MAX_LIMITS, MAX_SIGNERS, Problem, SignerName, SignerRule,
+    SigstoreIdentity, TrustStoreError, TrustedSigner,
 };
 use crate::digest::{Algorithm, Digest};
 use crate::name::Escaped;
 use crate::oms::certificate::{self, Anchors};
 use crate::oms::key::{self, PublicKey};
-use crate::oms::sigstore::trusted_root::TrustedRoot;
+use crate::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
