@@ -74,9 +74,20 @@ impl SubtreeSize {
     pub const MIN: Self = Self(14);
     /// The largest: 16 MiB, the most that one read may have to hash.
     pub const MAX: Self = Self(24);
-    /// What new tables use: 256 KiB. Its tables are 0.012 % of the model, and a random 4 KiB fault
-    /// costs about 60 µs.
-    pub const DEFAULT: Self = Self(18);
+    /// What new tables of files of up to 128 GiB use: 64 KiB. Its tables are 0.05 % of the model.
+    /// Measured against 128 and 256 KiB (docs/performance.md): reading in order costs the same, and a
+    /// random 4 KiB fault the less the smaller the chunk.
+    pub const DEFAULT: Self = Self(16);
+
+    /// The smallest size from this one on that cuts `len` bytes into at most `most` chunks; the largest
+    /// size if none does.
+    #[must_use]
+    pub fn with_at_most(self, most: u64, len: u64) -> Self {
+        (self.0..Self::MAX.0)
+            .map(Self)
+            .find(|size| Chunks::new(size.bytes(), len).count() <= most)
+            .unwrap_or(Self::MAX)
+    }
 
     /// A size of 2^`log2` bytes; `None` outside [`MIN`](Self::MIN) to [`MAX`](Self::MAX).
     pub const fn from_log2(log2: u8) -> Option<Self> {
@@ -142,8 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn sizes_grow_where_chunks_would_be_too_many() {
+        let size = |log2| SubtreeSize::from_log2(log2).unwrap();
+        assert_eq!(size(16).with_at_most(4, 0), size(16));
+        assert_eq!(size(16).with_at_most(4, 4 << 16), size(16));
+        assert_eq!(size(16).with_at_most(4, (4 << 16) + 1), size(17));
+        assert_eq!(size(16).with_at_most(4, 4 << 24), SubtreeSize::MAX);
+        assert_eq!(size(16).with_at_most(4, u64::MAX), SubtreeSize::MAX);
+    }
+
+    #[test]
     fn subtree_sizes_are_bounded() {
-        assert_eq!(SubtreeSize::DEFAULT.bytes(), 256 * 1024);
+        assert_eq!(SubtreeSize::DEFAULT.bytes(), 64 * 1024);
         assert!(SubtreeSize::from_log2(13).is_none());
         assert!(SubtreeSize::from_log2(25).is_none());
         assert_eq!(SubtreeSize::from_log2(20).unwrap().bytes(), 1 << 20);

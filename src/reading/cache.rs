@@ -1,7 +1,10 @@
 //! The cache of verified chunks.
 //!
-//! Guarantees: it holds no more bytes than it was given, and chunks that were read again survive
-//! any scan. Doesn't: decide what is worth keeping; the reader does.
+//! Guarantees: it keeps no more bytes of memory in use than it was given, and chunks that were read
+//! again survive any scan. Doesn't: decide what is worth keeping; the reader does.
+//!
+//! Chunks that were read together lie in one buffer, which any of them keeps in use: it is counted once,
+//! from the first of them that comes to the last that goes.
 //!
 //! Two queues, each least recently used first out (a segmented LRU, Karedla et al. 1994). A chunk
 //! enters *on probation*. When some of its bytes are delivered a second time it is *hot*. Delivering
@@ -9,6 +12,7 @@
 //! the kernel caches what it was given, a chunk goes when it was delivered in full: its memory, still
 //! in the processor's cache, is what the next chunk is read into.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
@@ -34,9 +38,33 @@ struct Entry {
 struct Queues {
     probation: LruCache<Key, Entry>,
     hot: LruCache<Key, Entry>,
-    /// Bytes held by all entries, and by the hot ones.
-    bytes: usize,
+    /// Bytes of the hot chunks.
     hot_bytes: usize,
+    /// Bytes of memory that all chunks keep in use.
+    bytes: usize,
+    /// How many chunks keep each buffer in use.
+    buffers: HashMap<usize, u32>,
+}
+
+impl Queues {
+    fn hold(&mut self, bytes: &VerifiedBytes) {
+        let holders = self.buffers.entry(bytes.buffer()).or_insert(0);
+        *holders += 1;
+        if *holders == 1 {
+            self.bytes += bytes.footprint();
+        }
+    }
+
+    fn let_go(&mut self, bytes: &VerifiedBytes) {
+        let buffer = bytes.buffer();
+        if let Some(holders) = self.buffers.get_mut(&buffer) {
+            *holders -= 1;
+            if *holders == 0 {
+                self.buffers.remove(&buffer);
+                self.bytes -= bytes.footprint();
+            }
+        }
+    }
 }
 
 /// Verified chunks, bounded in bytes.
@@ -54,8 +82,9 @@ impl ChunkCache {
             queues: Mutex::new(Queues {
                 probation: LruCache::unbounded(),
                 hot: LruCache::unbounded(),
-                bytes: 0,
                 hot_bytes: 0,
+                bytes: 0,
+                buffers: HashMap::new(),
             }),
             capacity,
             retain,
@@ -89,7 +118,7 @@ impl ChunkCache {
         entry.delivered += wanted;
         if entry.delivered > bytes.len() {
             if let Some(entry) = queues.probation.pop(&key) {
-                queues.hot_bytes += entry.bytes.footprint();
+                queues.hot_bytes += entry.bytes.len();
                 queues.hot.push(key, entry);
                 self.cool(queues);
             }
@@ -97,15 +126,14 @@ impl ChunkCache {
             && self.retain == Retain::Partial
             && let Some(entry) = queues.probation.pop(&key)
         {
-            queues.bytes -= entry.bytes.footprint();
+            queues.let_go(&entry.bytes);
         }
         Some(bytes)
     }
 
     /// Keeps a chunk, of which `delivered` bytes were delivered when it was verified.
     pub(super) fn insert(&self, key: Key, bytes: VerifiedBytes, delivered: usize) {
-        let size = bytes.footprint();
-        if size > self.capacity {
+        if bytes.footprint() > self.capacity {
             return;
         }
         let mut guard = self.lock();
@@ -113,14 +141,14 @@ impl ChunkCache {
         if queues.hot.contains(&key) || queues.probation.contains(&key) {
             return;
         }
-        queues.bytes += size;
+        queues.hold(&bytes);
         queues.probation.push(key, Entry { bytes, delivered });
         while queues.bytes > self.capacity {
             if let Some((_, evicted)) = queues.probation.pop_lru() {
-                queues.bytes -= evicted.bytes.footprint();
+                queues.let_go(&evicted.bytes);
             } else if let Some((_, evicted)) = queues.hot.pop_lru() {
-                queues.bytes -= evicted.bytes.footprint();
-                queues.hot_bytes -= evicted.bytes.footprint();
+                queues.let_go(&evicted.bytes);
+                queues.hot_bytes -= evicted.bytes.len();
             } else {
                 break;
             }
@@ -133,7 +161,7 @@ impl ChunkCache {
             let Some((key, mut entry)) = queues.hot.pop_lru() else {
                 break;
             };
-            queues.hot_bytes -= entry.bytes.footprint();
+            queues.hot_bytes -= entry.bytes.len();
             entry.delivered = 0;
             queues.probation.push(key, entry);
         }
@@ -181,6 +209,27 @@ mod tests {
         let nothing = ChunkCache::new(0, Retain::All);
         nothing.insert(key(0), chunk(&pool), 1);
         assert!(nothing.get(key(0), 1).is_none());
+    }
+
+    #[test]
+    fn chunks_that_share_a_buffer_are_counted_once() {
+        let pool = BufferPool::new(0);
+        let cache = ChunkCache::new(2 << 20, Retain::All);
+        for step in 0..4 {
+            let zeros = vec![0; 1 << 20];
+            let whole = ChunkTable::whole(Algorithm::Blake3.hash(&zeros), 1 << 20);
+            let mut buffer = pool.take(1 << 20);
+            buffer.as_mut_slice().copy_from_slice(&zeros);
+            let read = verify_chunks(&whole, 0..1, buffer).pop().unwrap().unwrap();
+            for part in 0..16 {
+                let bytes = read.slice(part * CHUNK..(part + 1) * CHUNK);
+                cache.insert(key(step * 16 + part as u64), bytes, 1);
+                assert!(cache.bytes() <= 2 << 20);
+            }
+        }
+        assert_eq!(cache.bytes(), 2 << 20);
+        assert!((32..64).all(|chunk| cache.get(key(chunk), 1).is_some()));
+        assert!((0..32).all(|chunk| cache.get(key(chunk), 1).is_none()));
     }
 
     #[test]

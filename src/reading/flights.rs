@@ -105,7 +105,7 @@ impl Claims<'_> {
     /// Hands out the result for a claimed chunk.
     pub(super) fn land(&mut self, chunk: u64, outcome: Outcome) {
         if let Some(index) = self.mine.iter().position(|(key, _)| key.chunk == chunk) {
-            let (key, flight) = self.mine.swap_remove(index);
+            let (key, flight) = self.mine.remove(index);
             self.flights.land(key, &flight, State::Landed(outcome));
         }
     }

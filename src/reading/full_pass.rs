@@ -31,9 +31,13 @@ pub struct Plan {
     pub algorithm: Algorithm,
     /// Bytes in a shard; `None` for one digest over the whole file.
     pub shard_size: Option<u64>,
-    /// Chunk size of the table to build beside them; `None` for no table.
+    /// Chunk size of the table to build beside them; `None` for no table. Larger where the table would
+    /// have more than [`WIELDY_VALUES`].
     pub table: Option<SubtreeSize>,
 }
+
+/// Values up to which a table has chunks of the size that was asked for: 2 Mi, 64 MiB of table.
+pub const WIELDY_VALUES: u64 = 2 << 20;
 
 /// What a pass found.
 #[derive(Debug, Clone)]
@@ -83,16 +87,17 @@ pub fn hash_file(
     plan: &Plan,
     observer: &dyn Observer,
 ) -> io::Result<Hashed> {
+    let len = file.len()?;
     let pass = Pass {
         file,
-        len: file.len()?,
+        len,
         algorithm: plan.algorithm,
-        table: plan.table,
+        table: plan.table.map(|size| size.with_at_most(WIELDY_VALUES, len)),
         observer,
     };
     // A sparse file may claim to be an exabyte.
     let count = |size: SubtreeSize| Chunks::new(size.bytes(), pass.len).count();
-    if plan
+    if pass
         .table
         .is_some_and(|size| count(size) > MAX_VALUES / VALUE_LEN as u64)
     {
@@ -106,7 +111,7 @@ pub fn hash_file(
             (vec![part.digest], part.values)
         }
     };
-    let table = plan.table.and_then(|size| {
+    let table = pass.table.and_then(|size| {
         let root = subtree::merge(&values)?;
         Some(HashedTable {
             size,

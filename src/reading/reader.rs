@@ -712,6 +712,13 @@ impl OpenFile {
             let missing = span.clone().filter(|&chunk| found[place(chunk)].is_none());
             let abandoned = reader.abandoned(self.index);
             let mut claims = reader.flights.claim(missing.map(key), abandoned);
+            // What landed between looking and claiming is in the cache by now.
+            for chunk in claims.mine() {
+                if let Some(bytes) = reader.cache.get(key(chunk), part_of(chunk).len()) {
+                    claims.land(chunk, Ok(bytes.clone()));
+                    found[place(chunk)] = Some(Ok(bytes));
+                }
+            }
             for run in self.runs(&claims.mine()) {
                 for (chunk, result) in run.clone().zip(self.fetch(run)) {
                     if let Ok(bytes) = &result {

@@ -1,6 +1,7 @@
 //! The verified read path as a whole, against sources that lie, change and fail.
 
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -192,6 +193,36 @@ fn what_verifying_a_model_proved_is_not_proved_again() {
 }
 
 #[test]
+fn verifying_again_makes_no_table_and_replaces_a_damaged_one() {
+    let source = model(&random(3 * MIB, 6));
+    let manifest = sign(&source, Algorithm::Sha256, None, false);
+    let dir = tempfile::tempdir().unwrap();
+    let store = IndexStore::open(dir.path()).unwrap();
+    let identity = manifest.manifest().files()[0].content.identity();
+    let name = hex::encode(identity);
+    let path = dir.path().join(format!("v1/{}/{name}.table", &name[..2]));
+    let check = || check::check_content(manifest.manifest(), &*source, Some(&store), &());
+    let written = || std::fs::metadata(&path).unwrap().ino();
+    assert!(check().is_empty());
+    let first = written();
+    assert!(check().is_empty());
+    assert_eq!(written(), first);
+    // What is signed is compared with the table at hand as without.
+    source.edit(NAME, |bytes| bytes[MIB] ^= 1);
+    assert_eq!(check().len(), 1);
+    source.edit(NAME, |bytes| bytes[MIB] ^= 1);
+    let mut table = std::fs::read(&path).unwrap();
+    let last = table.len() - 1;
+    table[last] ^= 1;
+    std::fs::write(&path, table).unwrap();
+    assert!(check().is_empty());
+    assert_ne!(written(), first);
+    let reader = reader(&manifest, &source, Some(dir.path()));
+    reader.open(0).unwrap();
+    assert_eq!(reader.stats().full_passes, 0);
+}
+
+#[test]
 fn a_bad_chunk_fails_alone_and_heals() {
     for (algorithm, shard_size) in methods() {
         let bytes = random(6 * MIB, 7);
@@ -370,7 +401,10 @@ fn a_stream_is_verified_ahead() {
         let stats = reader.stats();
         assert_eq!(stats.delivered_bytes, bytes.len() as u64);
         // Each chunk is read once, and the last once more to prove the length.
-        assert!(stats.source_bytes <= bytes.len() as u64 + MIB as u64);
+        assert!(
+            stats.source_bytes <= bytes.len() as u64 + MIB as u64,
+            "{step}: {stats:?}"
+        );
     }
 }
 

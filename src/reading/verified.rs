@@ -200,6 +200,15 @@ impl VerifiedBytes {
         }
     }
 
+    /// What tells the memory that holding on to these keeps in use from any other.
+    pub(crate) fn buffer(&self) -> usize {
+        match &self.storage {
+            Storage::Buffer(buffer) => Arc::as_ptr(buffer).addr(),
+            Storage::Signature(bytes) => bytes.as_ptr().addr(),
+            Storage::Empty => 0,
+        }
+    }
+
     /// Bytes of memory that holding on to these keeps in use.
     pub(crate) fn footprint(&self) -> usize {
         match &self.storage {
