@@ -201,4 +201,4 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
     reader.open(0).expect("opened")
 }
 
-const _: () = assert!(SubtreeSize::DEFAULT.bytes() == 256 << 10);
+const _: () = assert!(SubtreeSize::DEFAULT.bytes() == 64 << 10);

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use memmap2::MmapMut;
 use rustix::fs::Advice;
 
 use crate::methods::{Measured, Method};
@@ -30,6 +31,9 @@ pub(crate) const SLOW: Duration = Duration::from_millis(5);
 pub(crate) enum System {
     /// Nobody in between.
     Direct,
+    /// The same, of a file that the page cache holds in single pages, as it does files of FUSE (seen in
+    /// `/proc/kpageflags` up to Linux 6.18), where others are in folios of up to megabytes.
+    SinglePages,
     /// FUSE without verification.
     Passthrough,
     Bindfs,
@@ -95,7 +99,7 @@ impl Arena {
         }
         fs::remove_dir_all(folder)?;
         for name in [
-            "plain", "blake3", "sha256", "shards", "index", "slow", "mount",
+            "plain", "pages", "blake3", "sha256", "shards", "index", "slow", "mount",
         ] {
             fs::create_dir_all(folder.join(name))?;
         }
@@ -217,12 +221,17 @@ impl Arena {
         } = contestant;
         let model = match system {
             System::Direct | System::Passthrough | System::Bindfs => "plain",
+            System::SinglePages => "pages",
             System::Gocryptfs => "gocryptfs",
             System::Blake3 => "blake3",
             System::Sha256 => "sha256",
             System::Shards => "shards",
         };
         let model = self.folder.join(model);
+        back_memory(2 * self.size)?;
+        if system == System::SinglePages {
+            write_pages(&self.folder.join("plain").join(DATA), &model.join(DATA))?;
+        }
         for entry in model.read_dir()? {
             let path = entry?.path();
             if path.is_file() {
@@ -276,7 +285,7 @@ impl Arena {
             }
         }
         let mut command = match system {
-            System::Direct => {
+            System::Direct | System::SinglePages => {
                 return Ok(Sample {
                     measured: self.read(ordinary, method, &source.join(DATA))?,
                     daemon_cpu_seconds: None,
@@ -405,6 +414,29 @@ fn write_keys(folder: &Path) -> io::Result<()> {
     ] {
         fs::write(folder.join(name), pem::encode(&pem::Pem::new(label, der)))?;
     }
+    Ok(())
+}
+
+/// Copies a file in writes of single pages, as which they stay in the page cache.
+fn write_pages(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut to = File::create(to)?;
+    let mut page = [0; 4096];
+    loop {
+        match from.read(&mut page)? {
+            0 => return to.sync_all(),
+            read => to.write_all(&page[..read])?,
+        }
+    }
+}
+
+/// Touches memory and frees it again. Virtual machines give free memory back to their host, and the
+/// first touch of each page then costs what no reader should be charged with.
+fn back_memory(bytes: u64) -> io::Result<()> {
+    let mut map = MmapMut::map_anon(usize::try_from(bytes).map_err(io::Error::other)?)?;
+    // Only quicker.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    map.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     Ok(())
 }
 

@@ -121,10 +121,15 @@ fn scenarios() -> Vec<Scenario> {
             name: "re-read",
             entries: vec![
                 entry("direct", System::Direct, Warm, ReRead),
+                entry("direct-single-pages", System::SinglePages, Warm, ReRead),
                 entry("unverified", Passthrough, Warm, ReRead),
                 entry("blake3", Blake3, Warm, ReRead),
             ],
-            ratios: vec![Ratio("blake3", "direct", Some(0.95))],
+            ratios: vec![
+                Ratio("blake3", "direct", Some(0.95)),
+                Ratio("blake3", "direct-single-pages", None),
+                Ratio("blake3", "unverified", None),
+            ],
         },
         Scenario {
             name: "mmap",
