@@ -545,6 +545,7 @@ fn read_ahead_is_raised_or_the_report_says_how() {
         }
         Outcome::Refused { .. } => {
             assert!(report.command().unwrap().contains("read_ahead_kb"));
+            assert!(report.shortfall().unwrap().contains("8192"));
         }
     }
 }

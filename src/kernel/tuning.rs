@@ -49,6 +49,17 @@ pub struct TuningReport {
 }
 
 impl TuningReport {
+    /// What wasn't possible, and why.
+    pub fn shortfall(&self) -> Option<String> {
+        let Outcome::Refused { at, reason } = &self.read_ahead else {
+            return None;
+        };
+        Some(match at {
+            Some(at) => format!("the kernel reads ahead {at} KiB, not {READ_AHEAD_KIB}: {reason}"),
+            None => format!("the kernel's read-ahead can't be told: {reason}"),
+        })
+    }
+
     /// A command that an administrator may run to make up for what was refused.
     pub fn command(&self) -> Option<String> {
         match self.read_ahead {
@@ -128,6 +139,7 @@ mod tests {
             report.read_ahead,
             Outcome::Refused { at: None, .. }
         ));
+        assert!(report.shortfall().is_some());
         assert_eq!(
             report.command().unwrap(),
             "echo 8192 | sudo tee /sys/class/bdi/4294967295:7/read_ahead_kb"

@@ -24,14 +24,10 @@ pub const MAX_DIRECT_SHARD: u64 = 4 << 20;
 /// millisecond of SHA-256. Such files need no binding.
 pub const MAX_WHOLE: u64 = 1 << 20;
 
-/// The same for BLAKE3 digests: 256 KiB, less than a random read of a disk takes. Such files need no
-/// table.
-pub const MAX_WHOLE_BLAKE3: u64 = 256 << 10;
-
 /// The largest file of this digest that is verified in one piece, without a table.
 pub(super) const fn max_whole(algorithm: Algorithm) -> u64 {
     match algorithm {
-        Algorithm::Blake3 => MAX_WHOLE_BLAKE3,
+        Algorithm::Blake3 => SubtreeSize::DEFAULT.bytes(),
         Algorithm::Sha256 | Algorithm::Blake2b => MAX_WHOLE,
     }
 }

@@ -395,7 +395,9 @@ pub struct LocalFile {
     no_direct: AtomicBool,
     /// The kernel, or the file system that holds the file, has no uncached reads.
     no_uncached: AtomicBool,
-    /// The same for reads that don't wait.
+    /// Reads that don't wait have failed because the file was not in memory, so that they tell whether it
+    /// is; or there are none.
+    tells_memory: AtomicBool,
     no_nowait: AtomicBool,
 }
 
@@ -415,18 +417,21 @@ impl LocalFile {
             direct: OnceLock::new(),
             no_direct: AtomicBool::new(false),
             no_uncached: AtomicBool::new(false),
+            tells_memory: AtomicBool::new(false),
             no_nowait: AtomicBool::new(false),
         }
     }
 
     /// Reads past the page cache (`O_DIRECT`, open(2)): the device writes into `buffer` itself, and
-    /// nothing is left behind. `None` where that can't be done, here or for this file.
+    /// nothing is left behind. `None` where that can't be done, here or for this file, or where the page
+    /// cache may hold the bytes without our knowing: a network file system's does for good reason.
     fn read_direct(&self, buffer: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
         let len = buffer.len() - buffer.len() % DIRECT_ALIGNMENT;
         if len == 0
             || !buffer.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT)
             || !offset.is_multiple_of(DIRECT_ALIGNMENT as u64)
             || self.no_direct.load(Ordering::Relaxed)
+            || !self.tells_memory.load(Ordering::Relaxed)
         {
             return None;
         }
@@ -498,6 +503,10 @@ impl SourceFile for LocalFile {
         // preadv2(2): only what is in the page cache. It brings nothing in, so nothing is left there.
         match rustix::io::preadv2(&self.file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
             Ok(read) => read == len,
+            Err(Errno::AGAIN) => {
+                self.tells_memory.store(true, Ordering::Relaxed);
+                false
+            }
             Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
                 self.no_nowait.store(true, Ordering::Relaxed);
                 false
@@ -552,6 +561,7 @@ mod tests {
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
         std::fs::write(&path, &bytes).unwrap();
         let local = LocalFile::new(File::open(&path).unwrap());
+        local.tells_memory.store(true, Ordering::Relaxed);
         // Buffers of the pool begin where pages do.
         let pool = super::super::buffer::BufferPool::new(0);
         for offset in [

@@ -31,7 +31,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 const DAEMON_LIMIT: Duration = Duration::from_secs(300);
 
 /// Bytes in a chunk of the tables that the program writes, and the largest blake3 file without one.
-pub(crate) const CHUNK: u64 = 256 << 10;
+pub(crate) const CHUNK: u64 = 64 << 10;
 
 /// The largest sha256 or blake2b file that is verified in one piece.
 pub(crate) const WHOLE: u64 = 1 << 20;

@@ -65,7 +65,10 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
         .expect("mount");
         assert!(is_mounted(&mountpoint));
         run(&user, "cmp", &["model/weights", "mnt/weights"]).expect("cmp");
-        run(&user, MODEL_FS, &["status", "mnt"]).expect("status");
+        let status = run(&user, MODEL_FS, &["status", "mnt"]);
+        assert!(status.succeeded(), "{status}");
+        // What only an administrator may do.
+        assert!(status.stdout.contains("sudo tee"), "{status}");
 
         flip(&weights, 1_500_000);
         let dd = |skip: &str| {

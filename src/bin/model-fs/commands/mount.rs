@@ -85,6 +85,7 @@ pub(crate) fn run(
     fs.set_mount_facts(serde_json::json!({
         "mountpoint": session.mountpoint(),
         "source": model.location.root(),
+        "not_tuned": session.tuning().shortfall(),
         "tuning_command": session.tuning().command(),
     }));
     tracing::info!(

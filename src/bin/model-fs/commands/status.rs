@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use model_fs::fs::STATUS_ATTRIBUTE;
 use rustix::io::Errno;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cli::StatusArgs;
 use crate::exit::Failure;
@@ -37,6 +37,12 @@ pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
     let Value::Object(facts) = status else {
         return Err(anyhow::anyhow!("{path}: not a status of model-fs").into());
     };
+    print(facts);
+    Ok(())
+}
+
+/// A line for each fact, those of a group like the others.
+fn print(facts: Map<String, Value>) {
     for (name, value) in facts {
         let name = name.replace('_', " ");
         match value {
@@ -45,9 +51,9 @@ pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
                     println!("{name:<18} {}", terminal::text_of(&value));
                 }
             }
+            Value::Object(group) => print(group),
             Value::Null => {}
             value => println!("{name:<18} {}", terminal::text_of(&value)),
         }
     }
-    Ok(())
 }
