@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::signed::{Signer, files, resource, shards, state_root};
+use crate::signed::{Signer, files, resource, shards, single_file, state_root};
 
 /// A broken rule.
 struct Broken {
@@ -324,6 +324,15 @@ fn names() -> Vec<Broken> {
         named(".. first", "../a", &["../a", "\"..\""]),
         named("absolute", "/etc/passwd", &["/etc/passwd", "absolute"]),
         named("./", "./a", &["./a", "\".\""]),
+        named(". beside others", ".", &["\".\" is not", "component"]),
+        broken(
+            ". in a directory",
+            files(),
+            &["\".\" is not", "component"],
+            |s| {
+                *s = single_file(files(), ".");
+            },
+        ),
         named("//", "x//a", &["x//a", "empty component"]),
         named("trailing /", "x/", &["\"x/\"", "ends with a slash"]),
         named("NUL", "x\0a", &["x\\u{0}a", "NUL"]),
@@ -410,6 +419,11 @@ fn shard_ranges() -> Vec<Broken> {
         ranges("no path", &[":0:4"], &["it is empty"]),
         ranges("a path that climbs", &["../a:0:4"], &["../a", "\"..\""]),
         ranges(
+            ". in a directory",
+            &[".:0:4"],
+            &["\".\" is not", "component"],
+        ),
+        ranges(
             "file and directory",
             &["b:0:4", "b/c:0:4"],
             &["\"b\"", "\"b/c\"", "directory"],
@@ -455,6 +469,44 @@ fn each_broken_rule_is_named_with_its_entry() {
             "{rule}: {judged}"
         );
     }
+}
+
+/// The reference implementations call the file of a model that is no directory `.`. Nothing else is
+/// let through by that.
+#[test]
+fn a_single_file_may_be_called_a_dot() {
+    let signer = Signer::new();
+    for name in ["a", "."] {
+        for statement in [files(), shards()] {
+            let statement = single_file(statement, name);
+            signer.judge_single_file(&statement).expect(name);
+        }
+    }
+    for (name, says) in [
+        ("./", "\"./\""),
+        ("./a", "\"./a\""),
+        ("..", "\"..\""),
+        ("/a", "absolute"),
+        ("", "empty"),
+    ] {
+        for statement in [files(), shards()] {
+            let judged = signer.judge_single_file(&single_file(statement, name));
+            let judged = judged.expect_code(3, name);
+            assert!(judged.stderr.contains(says), "{name}: {judged}");
+        }
+    }
+    for mut statement in [files(), shards()] {
+        let mut more = single_file(statement.clone(), ".");
+        resources(&mut statement).append(resources(&mut more));
+        state_root(&mut statement);
+        let judged = signer.judge_single_file(&statement);
+        let judged = judged.expect_code(3, "a dot beside others");
+        assert!(judged.stderr.contains("\".\" component"), "{judged}");
+    }
+    // Of another name, it is another file.
+    signer
+        .judge_single_file(&single_file(files(), "other"))
+        .expect_code(4, "another name");
 }
 
 /// What is older than the text of the specification, and safe: see `docs/format.md`.

@@ -22,6 +22,7 @@ mod options;
 #[allow(dead_code, reason = "each test target uses a part of it")]
 #[path = "../pki/mod.rs"]
 mod pki;
+mod single_file;
 #[path = "../common/unprivileged.rs"]
 mod unprivileged;
 
@@ -239,7 +240,7 @@ const CHANGES: [(&str, u64); 4] = [
 ];
 
 /// The forms of a signature that both sides can make.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
     Sha256,
     Blake3,

@@ -77,7 +77,10 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         allow_symlinks: args.allow_symlinks,
         ignore_paths,
     };
-    let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
+    let mut manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
+    if location.is_single_file() {
+        manifest = manifest.of_single_file();
+    }
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest
         .sign(signer.signing(), compat)
