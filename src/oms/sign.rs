@@ -29,7 +29,7 @@ pub enum Compat {
     Specification,
     /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`, and `.`.
     /// Verifiers that keep to the text may refuse it. Of shards, Python's `model_signing` 1.1
-    /// verifies only those hashed with `sha256`.
+    /// verifies those hashed with `sha256` and `blake2b`, and only where its caller says so.
     Reference,
 }
 

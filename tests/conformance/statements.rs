@@ -1,6 +1,8 @@
 //! Every rule for statements, broken by somebody who is trusted: a good signature over a bad
 //! statement. Each is exit 3 and a message that names the rule and the entry.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::signed::{Signer, files, resource, shards, single_file, state_root};
@@ -482,6 +484,23 @@ fn a_single_file_may_be_called_a_dot() {
             signer.judge_single_file(&statement).expect(name);
         }
     }
+    // Whoever decides: the trust store too.
+    let key = signer.public_key();
+    let add = ["trust", "add", "--name", "me", "--public-key"].map(PathBuf::from);
+    signer
+        .home
+        .run(add.into_iter().chain([key]))
+        .expect("trust add");
+    let [file, signature] = signer.single_file();
+    for verb in ["verify", "inspect"] {
+        let words = [PathBuf::from(verb), file.clone()];
+        signer.home.run(words).expect(verb);
+    }
+    // A signature alone is shown too: the file goes by the model's name.
+    let shown = signer.home.run([PathBuf::from("inspect"), signature]);
+    let shown = shown.expect("inspect a signature").stdout;
+    assert!(shown.contains("files          1"), "{shown}");
+
     for (name, says) in [
         ("./", "\"./\""),
         ("./a", "\"./a\""),

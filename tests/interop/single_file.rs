@@ -81,7 +81,7 @@ impl SingleFile {
 
     /// Holds there, mounted here and not, and no longer once changed.
     fn must_hold_there(&self, form: Form, what: &str) {
-        let accepts = |model: &Path| self.reference.accepts(model, &self.keys, form.theirs());
+        let accepts = |model: &Path| self.reference.accepts(model, &self.keys, &form.theirs());
         accepts(&self.path(NAME)).must_accept(what);
         let index = scratch();
         let mounted = Mounted::new(&self.path(NAME), &self.keys.public, index.path());
@@ -95,14 +95,14 @@ impl SingleFile {
 
 #[test]
 fn signed_there_a_single_file_holds_here() {
-    for form in [Form::Sha256, Form::Blake3, Form::Shards] {
+    for form in [Form::Sha256, Form::Blake3, Form::Sha256Shards] {
         let Some(model) = SingleFile::new() else {
             return;
         };
         let what = format!("{form:?}, signed there");
         model
             .reference
-            .sign(&model.path(NAME), &model.keys, form.theirs());
+            .sign(&model.path(NAME), &model.keys, &form.theirs());
         model.must_hold_there(form, &what);
         model.must_hold_here(&what);
     }
@@ -110,13 +110,13 @@ fn signed_there_a_single_file_holds_here() {
 
 #[test]
 fn signed_here_for_the_reference_a_single_file_holds_there() {
-    for form in [Form::Sha256, Form::Blake3, Form::Shards] {
+    for form in [Form::Sha256, Form::Blake3, Form::Sha256Shards] {
         let Some(model) = SingleFile::new() else {
             return;
         };
         let what = format!("{form:?}, signed here");
-        let mut options = form.ours().to_vec();
-        if form != Form::Shards {
+        let mut options = form.ours();
+        if !form.is_sharded() {
             options.extend(["--compat", "reference"]);
         }
         model.sign(&options);
