@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
-use super::sigstore::ClaimedIdentity;
 use super::sigstore::evidence::{Evidence, EvidenceError};
 use super::{Few, json_error};
 use crate::name::Escaped;
@@ -104,22 +103,6 @@ impl Material {
             Self::Key { .. } => Method::Key,
             Self::Certificate { .. } => Method::Certificate,
             Self::Sigstore { .. } => Method::Sigstore,
-        }
-    }
-}
-
-impl fmt::Display for Material {
-    /// For people; the bundle's claims, escaped.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key { hint: Some(hint) } => write!(f, "key {}", Escaped::bounded(hint)),
-            Self::Key { hint: None } => f.write_str("a key that the bundle does not name"),
-            Self::Certificate { chain } if chain.len() == 1 => f.write_str("a certificate"),
-            Self::Certificate { chain } => write!(f, "a chain of {} certificates", chain.len()),
-            Self::Sigstore { certificate, .. } => match ClaimedIdentity::of(certificate) {
-                Ok(identity) => identity.fmt(f),
-                Err(_) => f.write_str("a Sigstore identity that the certificate does not name"),
-            },
         }
     }
 }

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model_fs::manifest::VerifiedManifest;
 use model_fs::oms::bundle::{Bundle, BundleError, Material, Method};
+use model_fs::oms::claim::Claim;
 use model_fs::oms::sigstore::evidence::EvidenceError;
 use model_fs::oms::sigstore::{CertificateRule, EntryRule, SigstoreError};
 use model_fs::oms::trust::{Signer, Trust};
@@ -84,7 +85,7 @@ fn every_kind_of_log_entry_verifies() {
         // The same text as a claim.
         let claimed = Bundle::parse(&signing.bundle().to_json()).unwrap();
         assert_eq!(
-            claimed.material().to_string(),
+            Claim::of(claimed.material()).to_string(),
             manifest.signer().to_string()
         );
         let Material::Sigstore { evidence, .. } = claimed.material() else {
