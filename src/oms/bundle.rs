@@ -1,4 +1,4 @@
-//! The signature file: a Sigstore bundle in JSON (OMS v1.0, "Signature format"; Sigstore bundle
+//! The signature file: a Sigstore bundle in JSON (OMS v1.0, 4; Sigstore bundle
 //! v0.3).
 //!
 //! Guarantees: a [`Bundle`] has exactly the media type of OMS, exactly one kind of verification
@@ -46,7 +46,7 @@ pub const MAX_CERTIFICATE: usize = 64 << 10;
 /// Longest key hint, in bytes. The hint of OMS is 64 hexadecimal digits.
 pub const MAX_HINT: usize = 256;
 
-/// How a bundle was signed (OMS v1.0, "Signing methods").
+/// How a bundle was signed (OMS v1.0, 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// With a bare EC key.

@@ -372,6 +372,7 @@ fn blake3_shards_that_the_reference_signs_hold_here() {
     ];
     model.reference.sign(&model.path(), &model.keys, &form);
     model.must_hold_here();
+    model.must_not_hold_here_when_changed();
 }
 
 #[test]

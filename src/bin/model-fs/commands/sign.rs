@@ -236,7 +236,7 @@ fn password(path: &Path) -> Result<Password, Failure> {
     Ok(Password::new(bytes))
 }
 
-/// Every regular file; anything else is an error (OMS v1.0, "Symbolic links" and "Special files").
+/// Every regular file; anything else is an error (OMS v1.0, 6.1 and 6.1.1).
 fn names_to_sign(scan: &Scan, allow_symlinks: bool) -> Result<Vec<FileName>, Failure> {
     if let Some(name) = scan.unnameable.first() {
         return Err(anyhow::anyhow!("\"{name}\": such a name can't be signed").into());
