@@ -95,6 +95,10 @@ impl StandIn {
             if line.is_empty() {
                 break;
             }
+            assert!(
+                !line.to_ascii_lowercase().starts_with("accept-encoding:"),
+                "a packed answer may be of any size: {line}"
+            );
             if path.is_none() {
                 path = line
                     .strip_prefix("POST ")
