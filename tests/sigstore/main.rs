@@ -284,7 +284,7 @@ fn certificates_are_of_the_authority_and_for_code_signing() {
     let instance = Instance::new();
     let changes: [fn(&mut Signing<'_>); 5] = [
         |s| s.remove_extension(EXTENDED_KEY_USAGE),
-        |s| *s.extension(EXTENDED_KEY_USAGE) = Extension::usage("1.3.6.1.5.5.7.3.1"),
+        |s| *s.extension(EXTENDED_KEY_USAGE) = Extension::usage("1.3.6.1.5.5.7.3.1", false),
         |s| s.certificate.extensions.push(Extension::authority()),
         |s| {
             let unknown = Extension::new("1.3.6.1.4.1.99999.1", true, octets(b""));
