@@ -3,6 +3,7 @@
 
 mod der;
 mod instance;
+mod program;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
