@@ -35,8 +35,8 @@ use crate::oms::verify::{VerifyError, verify};
 /// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 
-/// What the reference implementations call the file of a model that is one file, where OMS v1.0 wants
-/// its own name (6.1.2). It is no [`FileName`], and is a name for nothing else.
+/// What Python's `model_signing` calls the file of a model that is one file, where OMS v1.0 wants its
+/// own name (6.1.2). It is no [`FileName`], and is a name for nothing else.
 const ONLY_FILE: &str = ".";
 
 /// A file of a model.
@@ -545,8 +545,8 @@ impl VerifiedManifest {
         Self::verify_as(bundle.into(), trust, None)
     }
 
-    /// The same for a model that is the file `name` and no directory. The reference implementations
-    /// call such a file `.`, whatever its name is; then it gets this one.
+    /// The same for a model that is the file `name` and no directory. Python's `model_signing` calls
+    /// such a file `.`, whatever its name is; then it gets this one.
     ///
     /// # Errors
     /// As [`VerifiedManifest::verify`] has them.
@@ -615,9 +615,8 @@ pub struct UnverifiedManifest {
 }
 
 impl UnverifiedManifest {
-    /// Reads the bytes of a signature file and believes them. A file that is called `.`, as the
-    /// reference implementations call the only one of a model that is no directory, goes by the
-    /// model's name here.
+    /// Reads the bytes of a signature file and believes them. A file that is called `.`, as Python's
+    /// `model_signing` calls the only one of a model that is no directory, goes by the model's name.
     ///
     /// # Errors
     /// [`VerifyManifestError`] if the file is malformed or what it says isn't the manifest of a

@@ -781,7 +781,7 @@ fn what_is_written() {
     );
 }
 
-/// The reference implementations call the file of a single-file model `.`.
+/// Python's `model_signing` calls the file of a single-file model so.
 #[test]
 fn the_only_file_of_a_single_file_model_may_be_a_dot() {
     let own = FileName::new("own.gguf").unwrap();

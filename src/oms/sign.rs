@@ -27,9 +27,10 @@ pub enum Compat {
     /// The specification's text: `sha256`, and the file by its own name.
     #[default]
     Specification,
-    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`, and `.`.
-    /// Verifiers that keep to the text may refuse it. Of shards, Python's `model_signing` 1.1
-    /// verifies those hashed with `sha256` and `blake2b`, and only where its caller says so.
+    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`; and Python's
+    /// alone in that it wants `.`. Verifiers that keep to the text may refuse either. Of shards,
+    /// Python's `model_signing` 1.1 verifies those hashed with `sha256` and `blake2b`, and only where
+    /// its caller says so.
     Reference,
 }
 

@@ -473,8 +473,8 @@ fn each_broken_rule_is_named_with_its_entry() {
     }
 }
 
-/// The reference implementations call the file of a model that is no directory `.`. Nothing else is
-/// let through by that.
+/// Python's `model_signing` calls the file of a model that is no directory `.`. Nothing else is let
+/// through by that.
 #[test]
 fn a_single_file_may_be_called_a_dot() {
     let signer = Signer::new();
