@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use crate::name::Escaped;
 
-/// A hash algorithm of the OMS registry (OMS v1.0, "Hash Algorithms").
+/// A hash algorithm of the OMS registry (OMS v1.0, 7, and its algorithm registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
     /// `sha256`: 32 bytes, the algorithm every verifier must know.

@@ -8,7 +8,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`digest`], [`name`], [`chunk`] |
+//! | words | [`digest`], [`name`], [`chunk`], [`atomic`] |
 //! | OMS: bundle, envelope, statement, signatures | [`oms`] |
 //! | the validated list of resources | [`manifest`] |
 //! | verified reading: chunk tables, index store, sources, reader | [`reading`] |
@@ -21,6 +21,7 @@
 //!
 //! [oms]: https://github.com/ossf/model-signing-spec
 
+pub mod atomic;
 pub mod chunk;
 pub mod digest;
 pub mod fs;

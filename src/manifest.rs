@@ -32,8 +32,12 @@ use crate::oms::statement::{
 use crate::oms::trust::{Signer, Trust};
 use crate::oms::verify::{VerifyError, verify};
 
-/// What every signer leaves out, at the root of a model only (OMS v1.0, "Ignored files").
+/// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
+
+/// What Python's `model_signing` calls the file of a model that is one file, where OMS v1.0 wants its
+/// own name (6.1.2). It is no [`FileName`], and is a name for nothing else.
+const ONLY_FILE: &str = ".";
 
 /// A file of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Manifest {
     root_digest: Digest,
     hash: Algorithm,
     serialization: Serialization,
+    /// Whether it is to be signed as a model that is a file and no directory.
+    is_single_file: bool,
     allow_symlinks: bool,
     /// Sorted, each once.
     ignore_paths: Vec<FileName>,
@@ -127,19 +133,38 @@ impl Manifest {
             root_digest: Algorithm::Sha256.hash(b""),
             hash,
             serialization,
+            is_single_file: false,
             allow_symlinks,
             ignore_paths,
             unusable_ignore_paths: Vec::new(),
             files,
         };
         manifest.check_tree()?;
-        manifest.root_digest =
-            root_digest_of(manifest.resources().iter().map(|resource| &resource.digest));
+        manifest.root_digest = root_digest_of(
+            manifest
+                .resources(Compat::Specification)
+                .iter()
+                .map(|resource| &resource.digest),
+        );
         Ok(manifest)
     }
 
+    /// The same, of a model that is its one file and no directory: what the file is called in a bundle
+    /// depends on [`Compat`] then. Nothing changes where there are several files.
+    #[must_use]
+    pub fn of_single_file(mut self) -> Self {
+        self.is_single_file = self.files.len() == 1;
+        self
+    }
+
     /// The manifest that a statement makes. The statement's word for it: see [`VerifiedManifest`].
-    fn from_statement(statement: Statement<'_>) -> Result<Self, ManifestError> {
+    ///
+    /// `single_file` is the name of a model that is a file and no directory. Only then may the one
+    /// file that is listed be called [`ONLY_FILE`] instead.
+    fn from_statement(
+        statement: Statement<'_>,
+        single_file: Option<&FileName>,
+    ) -> Result<Self, ManifestError> {
         // Published bundles have entries that name nothing in the model: absolute paths, paths from
         // another directory, `../x`. They have no effect, so nothing more is left out for them.
         let mut ignore_paths = Vec::new();
@@ -160,14 +185,15 @@ impl Manifest {
         let allow_symlinks = statement.allow_symlinks();
         let resources = statement.into_resources();
         let files = match serialization {
-            Serialization::Files => whole_files(resources)?,
-            Serialization::Shards { size } => sharded_files(&resources, hash, size)?,
+            Serialization::Files => whole_files(resources, single_file)?,
+            Serialization::Shards { size } => sharded_files(&resources, hash, size, single_file)?,
         };
         let manifest = Self {
             subject_name,
             root_digest,
             hash,
             serialization,
+            is_single_file: false,
             allow_symlinks,
             ignore_paths,
             unusable_ignore_paths,
@@ -313,13 +339,17 @@ impl Manifest {
     }
 
     /// The resources as they are listed in a bundle: sorted by name, in code point order (OMS v1.0,
-    /// "Resources"). With shards that is not the order of their ranges.
-    fn resources(&self) -> Vec<Resource<'_>> {
+    /// 5.2.1). With shards that is not the order of their ranges.
+    fn resources(&self, compat: Compat) -> Vec<Resource<'_>> {
         let mut resources = Vec::with_capacity(self.files.len());
         for file in &self.files {
+            let name = match compat {
+                Compat::Reference if self.is_single_file => ONLY_FILE,
+                Compat::Reference | Compat::Specification => file.name.as_str(),
+            };
             match &file.content {
                 SignedContent::Whole(digest) => resources.push(Resource {
-                    name: Cow::Borrowed(file.name.as_str()),
+                    name: Cow::Borrowed(name),
                     digest: *digest,
                 }),
                 SignedContent::Shards(shards) => {
@@ -329,7 +359,7 @@ impl Manifest {
                             .len()
                             .min(start.saturating_add(shards.shard_size().get()));
                         resources.push(Resource {
-                            name: format!("{}:{start}:{end}", file.name.as_str()).into(),
+                            name: format!("{name}:{start}:{end}").into(),
                             digest,
                         });
                         start = end;
@@ -356,19 +386,31 @@ impl Manifest {
             hash: self.hash,
             allow_symlinks: self.allow_symlinks,
             ignore_paths: self.ignore_paths.iter().map(FileName::as_str).collect(),
-            resources: self.resources(),
+            resources: self.resources(compat),
         };
         sign::sign(&draft, signing.into(), compat)
     }
 }
 
-fn whole_files(mut resources: Vec<Resource<'_>>) -> Result<Vec<ManifestFile>, ManifestError> {
+/// The name of a listed file: its path, or `single_file` where that may be called [`ONLY_FILE`].
+fn file_name(path: &str, single_file: Option<&FileName>) -> Result<FileName, NameError> {
+    match single_file {
+        Some(name) if path == ONLY_FILE => Ok(name.clone()),
+        _ => FileName::new(path),
+    }
+}
+
+fn whole_files(
+    mut resources: Vec<Resource<'_>>,
+    single_file: Option<&FileName>,
+) -> Result<Vec<ManifestFile>, ManifestError> {
+    let single_file = single_file.filter(|_| resources.len() == 1);
     resources.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     resources
         .into_iter()
         .map(|resource| {
             Ok(ManifestFile {
-                name: FileName::new(&resource.name)?,
+                name: file_name(&resource.name, single_file)?,
                 content: SignedContent::Whole(resource.digest),
             })
         })
@@ -409,6 +451,7 @@ fn sharded_files(
     resources: &[Resource<'_>],
     hash: Algorithm,
     size: NonZeroU64,
+    single_file: Option<&FileName>,
 ) -> Result<Vec<ManifestFile>, ManifestError> {
     let mut shards = resources
         .iter()
@@ -420,9 +463,11 @@ fn sharded_files(
         })
         .collect::<Result<Vec<_>, _>>()?;
     shards.sort_unstable_by(|a, b| (a.path, a.start, a.end).cmp(&(b.path, b.start, b.end)));
+    let is_one_file = shards.iter().all(|shard| shard.path == ONLY_FILE);
+    let single_file = single_file.filter(|_| is_one_file);
     shards
         .chunk_by(|a, b| a.path == b.path)
-        .map(|shards| sharded_file(shards, hash, size))
+        .map(|shards| sharded_file(shards, hash, size, single_file))
         .collect()
 }
 
@@ -431,6 +476,7 @@ fn sharded_file(
     shards: &[Shard<'_>],
     hash: Algorithm,
     size: NonZeroU64,
+    single_file: Option<&FileName>,
 ) -> Result<ManifestFile, ManifestError> {
     let mut len = 0;
     let mut digests = Vec::with_capacity(shards.len() * hash.len());
@@ -462,7 +508,7 @@ fn sharded_file(
         len = shard.end;
         digests.extend_from_slice(shard.digest.as_bytes());
     }
-    let name = FileName::new(shards[0].path)?;
+    let name = file_name(shards[0].path, single_file)?;
     let content = ShardDigests::new(hash, size, len, digests).ok_or_else(|| {
         // The ranges above are contiguous and of the right sizes, so this can't be.
         ManifestError::Misfit {
@@ -487,7 +533,7 @@ pub struct VerifiedManifest {
 }
 
 impl VerifiedManifest {
-    /// Verifies the bytes of a signature file, and then validates what was signed.
+    /// Verifies the bytes of a signature file, and then validates what was signed: a directory.
     ///
     /// # Errors
     /// [`VerifyManifestError`] if the signature is malformed or not by somebody trusted, or if what
@@ -496,9 +542,29 @@ impl VerifiedManifest {
         bundle: impl Into<Arc<[u8]>>,
         trust: &Trust,
     ) -> Result<Self, VerifyManifestError> {
-        let bundle = bundle.into();
+        Self::verify_as(bundle.into(), trust, None)
+    }
+
+    /// The same for a model that is the file `name` and no directory. Python's `model_signing` calls
+    /// such a file `.`, whatever its name is; then it gets this one.
+    ///
+    /// # Errors
+    /// As [`VerifiedManifest::verify`] has them.
+    pub fn verify_single_file(
+        bundle: impl Into<Arc<[u8]>>,
+        trust: &Trust,
+        name: &FileName,
+    ) -> Result<Self, VerifyManifestError> {
+        Self::verify_as(bundle.into(), trust, Some(name))
+    }
+
+    fn verify_as(
+        bundle: Arc<[u8]>,
+        trust: &Trust,
+        single_file: Option<&FileName>,
+    ) -> Result<Self, VerifyManifestError> {
         let verified = verify(&bundle, trust)?;
-        let manifest = Manifest::from_statement(verified.parse()?)?;
+        let manifest = Manifest::from_statement(verified.parse()?, single_file)?;
         Ok(Self {
             manifest,
             signer: verified.signer().clone(),
@@ -549,7 +615,8 @@ pub struct UnverifiedManifest {
 }
 
 impl UnverifiedManifest {
-    /// Reads the bytes of a signature file and believes them.
+    /// Reads the bytes of a signature file and believes them. A file that is called `.`, as Python's
+    /// `model_signing` calls the only one of a model that is no directory, goes by the model's name.
     ///
     /// # Errors
     /// [`VerifyManifestError`] if the file is malformed or what it says isn't the manifest of a
@@ -557,7 +624,8 @@ impl UnverifiedManifest {
     pub fn parse_without_verifying(bundle: &[u8]) -> Result<Self, VerifyManifestError> {
         let bundle = Bundle::parse(bundle)?;
         let statement = Statement::parse_any(bundle.envelope().unverified_payload())?;
-        let manifest = Manifest::from_statement(statement)?;
+        let model_name = FileName::new(statement.subject_name()).ok();
+        let manifest = Manifest::from_statement(statement, model_name.as_ref())?;
         let (material, _) = bundle.into_parts();
         Ok(Self { manifest, material })
     }
@@ -641,7 +709,7 @@ pub enum ManifestError {
     },
 }
 
-/// The rules for shards (OMS v1.0, "Shard serialization").
+/// The rules for shards (OMS v1.0, 6.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShardRule {
     /// Not `<path>:<start>:<end>`.

@@ -13,7 +13,7 @@ pub const MAX_COMPONENT: usize = 255;
 pub const MAX_PATH: usize = 4095;
 
 /// A relative path of a signed file: `/` between components, none of which is empty, `.` or `..`
-/// (OMS v1.0, "Path handling"; the length limits are ours).
+/// (OMS v1.0, 6.1.2; the length limits are ours).
 ///
 /// Ordered by bytes, which for UTF-8 is Unicode code point order.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,10 +1,16 @@
 //! `sign --pkcs11-uri` with the keys of a `SoftHSM` token, through the real command line.
 //!
 //! Needs `SoftHSM` 2 (Debian's package `softhsm2`). Its absence is a failure with a message. Each test
-//! has tokens of its own; only child processes learn where those are (`SOFTHSM2_CONF`).
+//! has tokens of its own; only child processes learn where those are (`SOFTHSM2_CONF`). The reference
+//! implementation has a say too, see `tests/interop`.
 
 #[path = "common/process.rs"]
 mod process;
+#[path = "common/python_env.rs"]
+mod python_env;
+#[allow(dead_code, reason = "these tests use a part of it")]
+#[path = "common/reference.rs"]
+mod reference;
 
 #[allow(dead_code, reason = "these tests use a part of it")]
 mod pki;
@@ -26,6 +32,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicK
 
 use crate::pki::{Key, Scheme, Spec, pem_file};
 use crate::process::{Finished, finish};
+use crate::reference::Reference;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PIN: &str = "58301947";
@@ -316,6 +323,54 @@ fn certificates_go_with_keys_on_tokens() {
     bench.refuses(1, wrong, bench.sign(uri, &flags("wrong.pem")));
     bench.signs(uri, &flags("leaf.pem"));
     bench.verifies(&["--certificate-chain", "root.pem"]);
+}
+
+/// What a token signs is what other implementations expect of a key or of a certificate.
+#[test]
+fn the_reference_accepts_what_a_token_signs() {
+    let Some(reference) = Reference::get() else {
+        return;
+    };
+    let bench = Bench::new();
+    let root = Key::new(Scheme::P384(384));
+    let pem = pem_file([Spec::root("root", &root).der().as_slice()]);
+    fs::write(bench.path("root.pem"), pem).unwrap();
+    let holds = |method: &str, [flag, trusted]: [&str; 2]| {
+        let words = [
+            "verify".into(),
+            method.into(),
+            bench.path("model").into_os_string(),
+            "--signature".into(),
+            bench.path("model/model.sig").into(),
+            flag.into(),
+            bench.path(trusted).into(),
+        ];
+        reference.run(words)
+    };
+    for (label, id, scheme) in [
+        ("p256", "01", Scheme::P256(256)),
+        ("p384", "02", Scheme::P384(384)),
+        ("p521", "03", Scheme::P521(512)),
+    ] {
+        let key = Key::new(scheme);
+        bench.import_key(&key, label, id);
+        let (uri, public) = (format!("pkcs11:object={label}"), format!("{label}.pub"));
+        let mut flags = GIVE_PIN.to_vec();
+        flags.extend(["--hash", "sha256"]);
+        bench.signs(&uri, &flags);
+        holds("key", ["--public_key", &public]).expect(label);
+
+        let leaf = Spec::leaf("signer", &key, "root", &root).der();
+        fs::write(bench.path("leaf.pem"), pem_file([leaf.as_slice()])).unwrap();
+        flags.extend(["--signing-certificate", "leaf.pem"]);
+        flags.extend(["--certificate-chain", "root.pem"]);
+        bench.signs(&uri, &flags);
+        holds("certificate", ["--certificate_chain", "root.pem"]).expect(label);
+    }
+    let weights = bench.path("model/weights.bin");
+    fs::write(weights, [8; 5000]).unwrap();
+    let changed = holds("certificate", ["--certificate_chain", "root.pem"]);
+    assert!(!changed.succeeded(), "{changed}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Signing with Sigstore, through the real command line: against a stand-in on this host that speaks
 //! the interfaces of certificate authority, log (both versions) and timestamp authority, and does its
-//! part rightly, wrongly or not at all.
+//! part rightly, wrongly or not at all. The reference implementation verifies what it signs too, see
+//! `tests/interop`.
 
 #[allow(dead_code, unused_imports)] // what only the tests of verification need
 #[path = "sigstore/der.rs"]
@@ -8,6 +9,14 @@ mod der;
 #[allow(dead_code, unused_imports)]
 #[path = "sigstore/instance.rs"]
 mod instance;
+#[allow(dead_code)]
+#[path = "common/process.rs"]
+mod process;
+#[path = "common/python_env.rs"]
+mod python_env;
+#[allow(dead_code)]
+#[path = "common/reference.rs"]
+mod reference;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -24,6 +33,9 @@ use crate::der::{Key, sha256};
 use crate::instance::{
     Entry, IDENTITY, ISSUER, Instance, Kind, NOW, Signing, b64, body, pae, statement, timestamp_of,
 };
+
+use crate::process::Finished;
+use crate::reference::Reference;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +107,10 @@ impl StandIn {
             if line.is_empty() {
                 break;
             }
+            assert!(
+                !line.to_ascii_lowercase().starts_with("accept-encoding:"),
+                "a packed answer may be of any size: {line}"
+            );
             if path.is_none() {
                 path = line
                     .strip_prefix("POST ")
@@ -519,6 +535,45 @@ fn signed_by_either_log_and_verified() {
         assert_eq!(model.verify("other@example.org").status.code(), Some(3));
         std::fs::write(model.directory.path().join("model/weights"), "x").unwrap();
         assert_eq!(model.verify(IDENTITY).status.code(), Some(4));
+    }
+}
+
+/// What either log saw holds for the OMS reference implementation too, which asks no service either.
+#[test]
+fn the_reference_accepts_what_is_signed() {
+    let Some(reference) = Reference::get() else {
+        return;
+    };
+    for (kind, timestamps) in [
+        (Kind::Dsse, false),
+        (Kind::Dsse, true),
+        (Kind::HashedRekord, true),
+    ] {
+        let (stand_in, url) = StandIn::start(kind, Fault::None);
+        let model = Model::new();
+        model.config(&stand_in.config(&url, timestamps));
+        Model::done(&model.sign(&FILE));
+        let path = |name: &str| model.directory.path().join(name).into_os_string();
+        let verify = |identity: &str| -> Finished {
+            reference.run([
+                "verify".into(),
+                "sigstore".into(),
+                path("model"),
+                "--signature".into(),
+                path("model/model.sig"),
+                "--identity".into(),
+                identity.into(),
+                "--identity_provider".into(),
+                ISSUER.into(),
+                "--trust_config".into(),
+                path("config.json"),
+            ])
+        };
+        let what = format!("{kind:?}, {timestamps}");
+        verify(IDENTITY).expect(&what);
+        assert!(!verify("other@example.org").succeeded(), "{what}");
+        std::fs::write(model.directory.path().join("model/weights"), "x").unwrap();
+        assert!(!verify(IDENTITY).succeeded(), "{what}");
     }
 }
 

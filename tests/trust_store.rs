@@ -86,7 +86,7 @@ fn signed(key: &str) -> Vec<u8> {
 }
 
 fn who(store: &TrustStore, bundle: Vec<u8>) -> Result<String, VerifyWithStoreError> {
-    VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL))
+    VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL), None)
         .map(|(_, name)| name.to_string())
 }
 
@@ -245,7 +245,7 @@ fn limits() {
         .unwrap();
     for path in ["models/x", "/models/../etc/x", "/models/./x", ""] {
         let bundle = signed("p256-sec1.pem");
-        let found = VerifiedManifest::verify_with_store(bundle, &store, Path::new(path));
+        let found = VerifiedManifest::verify_with_store(bundle, &store, Path::new(path), None);
         assert!(found.is_err(), "{path}");
     }
 }

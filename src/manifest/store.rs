@@ -4,14 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Manifest, VerifiedManifest, VerifyManifestError};
+use crate::name::FileName;
 use crate::oms::claim::Claim;
 use crate::oms::trust_store::{ModelContext, SignerName, TrustStore, TrustedSigner};
 use crate::oms::verify::{VerifyAnyError, VerifyError, verify_any};
 
 impl VerifiedManifest {
     /// Verifies the bytes of a signature file against everybody whom a store trusts for the model at
-    /// `model` (an absolute path, links resolved), and then validates what was signed. Gives the name
-    /// of the signer that matched too: the first in the order of the store.
+    /// `model` (an absolute path, links resolved), and then validates what was signed: a directory, or
+    /// with `single_file` the file of that name, see [`VerifiedManifest::verify_single_file`]. Gives
+    /// the name of the signer that matched too: the first in the order of the store.
     ///
     /// # Errors
     /// [`VerifyWithStoreError`] if nobody trusted for this model signed, or if what was signed isn't
@@ -20,6 +22,7 @@ impl VerifiedManifest {
         bundle: impl Into<Arc<[u8]>>,
         store: &TrustStore,
         model: &Path,
+        single_file: Option<&FileName>,
     ) -> Result<(Self, SignerName), VerifyWithStoreError> {
         let bundle = bundle.into();
         let trusted = store.signers().map(|signer| (signer, signer.trust()));
@@ -33,7 +36,7 @@ impl VerifiedManifest {
         let statement = verified.statement.parse().map_err(|error| {
             VerifyWithStoreError::Invalid(VerifyManifestError::Statement(error))
         })?;
-        let manifest = Manifest::from_statement(statement)
+        let manifest = Manifest::from_statement(statement, single_file)
             .map_err(|error| VerifyWithStoreError::Invalid(VerifyManifestError::Manifest(error)))?;
         let context = ModelContext {
             path: model,

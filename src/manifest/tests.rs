@@ -27,12 +27,14 @@ fn signed_text(statement: &str) -> Result<Manifest, VerifyManifestError> {
     let bundle = sign_payload(statement.as_bytes().to_vec(), &key()).unwrap();
     let unverified = UnverifiedManifest::parse_without_verifying(&bundle)
         .map(|unverified| unverified.claimed_manifest().clone());
-    let verified = VerifiedManifest::verify(bundle, &trust());
+    let name = FileName::new("model").unwrap();
+    let single = VerifiedManifest::verify_single_file(bundle.clone(), &trust(), &name);
     // The unverified look differs in nothing but the signature.
     assert_eq!(
-        verified.as_ref().map(VerifiedManifest::manifest),
+        single.as_ref().map(VerifiedManifest::manifest),
         unverified.as_ref()
     );
+    let verified = VerifiedManifest::verify(bundle, &trust());
     verified.map(|verified| verified.manifest().clone())
 }
 
@@ -777,6 +779,67 @@ fn what_is_written() {
             .iter()
             .all(|r| r["algorithm"] == "sha256-sharded-10")
     );
+}
+
+/// Python's `model_signing` calls the file of a single-file model so.
+#[test]
+fn the_only_file_of_a_single_file_model_may_be_a_dot() {
+    let own = FileName::new("own.gguf").unwrap();
+    let verify = |bundle: &[u8]| {
+        VerifiedManifest::verify_single_file(bundle, &trust(), &own)
+            .map(|verified| verified.manifest().files().to_vec())
+    };
+    let size = NonZeroU64::new(10).unwrap();
+    for (serialization, file) in [
+        (Serialization::Files, whole("own.gguf", Algorithm::Sha256)),
+        (
+            Serialization::Shards { size },
+            sharded("own.gguf", Algorithm::Sha256, 10, 101),
+        ),
+    ] {
+        let manifest = Manifest::new(
+            description(serialization, Algorithm::Sha256),
+            vec![file.clone()],
+        )
+        .unwrap();
+        // A directory with one file is no single-file model.
+        for manifest in [manifest.clone(), manifest.clone().of_single_file()] {
+            let bundle = manifest.sign(&key(), Compat::Specification).unwrap();
+            assert_eq!(verify(&bundle).unwrap(), std::slice::from_ref(&file));
+            assert!(VerifiedManifest::verify(bundle, &trust()).is_ok());
+        }
+        let bundle = manifest.sign(&key(), Compat::Reference).unwrap();
+        assert!(VerifiedManifest::verify(bundle, &trust()).is_ok());
+
+        let manifest = manifest.of_single_file();
+        let bundle = manifest.sign(&key(), Compat::Reference).unwrap();
+        assert_eq!(verify(&bundle).unwrap(), [file]);
+        let error = VerifiedManifest::verify(bundle, &trust()).unwrap_err();
+        assert!(error.to_string().contains("\".\" component"), "{error}");
+    }
+
+    let bundle_of =
+        |statement: Value| sign_payload(statement.to_string().into_bytes(), &key()).expect("sign");
+    let listed: [(Value, &str); 7] = [
+        (files(&[".", "a"]), "\".\""),
+        (files(&[".", "."]), "\".\""),
+        (files(&["./own.gguf"]), "\"./own.gguf\""),
+        (files(&["./"]), "\"./\""),
+        (files(&[".."]), "\"..\""),
+        (files(&[""]), "\"\""),
+        (shards(&json!(10), &[".:0:10", "a:0:10"]), "\".\""),
+    ];
+    for (statement, name) in listed {
+        let error = verify(&bundle_of(statement)).unwrap_err();
+        assert!(
+            matches!(error, VerifyManifestError::Manifest(ManifestError::Name(_))),
+            "{error}"
+        );
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    // Ranges are ranges, whatever the file is called.
+    let error = verify(&bundle_of(shards(&json!(10), &[".:0:10", ".:20:21"]))).unwrap_err();
+    assert!(error.to_string().contains("gap"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The signature file: a Sigstore bundle in JSON (OMS v1.0, "Signature format"; Sigstore bundle
+//! The signature file: a Sigstore bundle in JSON (OMS v1.0, 4; Sigstore bundle
 //! v0.3).
 //!
 //! Guarantees: a [`Bundle`] has exactly the media type of OMS, exactly one kind of verification
@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
-use super::sigstore::ClaimedIdentity;
 use super::sigstore::evidence::{Evidence, EvidenceError};
 use super::{Few, json_error};
 use crate::name::Escaped;
@@ -47,7 +46,7 @@ pub const MAX_CERTIFICATE: usize = 64 << 10;
 /// Longest key hint, in bytes. The hint of OMS is 64 hexadecimal digits.
 pub const MAX_HINT: usize = 256;
 
-/// How a bundle was signed (OMS v1.0, "Signing methods").
+/// How a bundle was signed (OMS v1.0, 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// With a bare EC key.
@@ -104,22 +103,6 @@ impl Material {
             Self::Key { .. } => Method::Key,
             Self::Certificate { .. } => Method::Certificate,
             Self::Sigstore { .. } => Method::Sigstore,
-        }
-    }
-}
-
-impl fmt::Display for Material {
-    /// For people; the bundle's claims, escaped.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key { hint: Some(hint) } => write!(f, "key {}", Escaped::bounded(hint)),
-            Self::Key { hint: None } => f.write_str("a key that the bundle does not name"),
-            Self::Certificate { chain } if chain.len() == 1 => f.write_str("a certificate"),
-            Self::Certificate { chain } => write!(f, "a chain of {} certificates", chain.len()),
-            Self::Sigstore { certificate, .. } => match ClaimedIdentity::of(certificate) {
-                Ok(identity) => identity.fmt(f),
-                Err(_) => f.write_str("a Sigstore identity that the certificate does not name"),
-            },
         }
     }
 }

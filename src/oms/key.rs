@@ -1,4 +1,4 @@
-//! EC keys from PEM files, and ECDSA with them (OMS v1.0, "Signing methods").
+//! EC keys from PEM files, and ECDSA with them (OMS v1.0, 4.1 and 4.2).
 //!
 //! Guarantees: a key is on P-256, P-384 or P-521, named by its curve's identifier and not by explicit
 //! parameters; the hash goes with the curve (SHA-256, -384, -512). A password and the decrypted form

@@ -20,15 +20,17 @@ use super::sigstore::signing::{SigstoreSigner, SigstoreSigningError};
 use super::statement::{Draft, Serialization, sharded_name};
 use crate::name::Escaped;
 
-/// Whose reading of OMS a bundle is written for. They differ only in the algorithm name of shards.
+/// Whose reading of OMS a bundle is written for. They differ only in the algorithm name of shards,
+/// and in what the file of a single-file model is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compat {
-    /// The specification's text: `sha256`.
+    /// The specification's text: `sha256`, and the file by its own name.
     #[default]
     Specification,
-    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`. Verifiers
-    /// that keep to the text may refuse it. Of shards, Python's `model_signing` 1.1 verifies only
-    /// those hashed with `sha256`.
+    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`; and Python's
+    /// alone in that it wants `.`. Verifiers that keep to the text may refuse either. Of shards,
+    /// Python's `model_signing` 1.1 verifies those hashed with `sha256` and `blake2b`, and only where
+    /// its caller says so.
     Reference,
 }
 

@@ -1,5 +1,5 @@
-//! The Sigstore method: a short-lived certificate, and logs that saw it in use (OMS v1.0, "Signing
-//! methods"; Sigstore client specification, "Verification").
+//! The Sigstore method: a short-lived certificate, and logs that saw it in use (OMS v1.0, 4.1;
+//! Sigstore client specification, "Verification").
 //!
 //! Guarantees: [`super::verify::verify`] accepts an envelope only if its one signature is by the key
 //! of the bundle's certificate; that certificate is of a trusted authority, for code signing, logged

@@ -1,4 +1,4 @@
-//! What a signer states: an in-toto Statement v1 with the OMS predicate (OMS v1.0, "Predicate").
+//! What a signer states: an in-toto Statement v1 with the OMS predicate (OMS v1.0, 5).
 //!
 //! Guarantees: a [`Statement`] obeys every rule that concerns the statement as a whole and each
 //! resource by itself: types, exactly one subject, a root digest that is the SHA-256 over the
@@ -50,7 +50,7 @@ pub const MAX_IGNORE_PATHS: usize = 100_000;
 /// Largest whole number that a JSON number with a fraction can state exactly: 2⁵³.
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
-/// How a model was cut into resources (OMS v1.0, "Serialization").
+/// How a model was cut into resources (OMS v1.0, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serialization {
     /// One resource for a file.
@@ -386,7 +386,7 @@ fn legacy_resource(subject: RawLegacySubject<'_>) -> Result<Resource<'_>, Statem
     }
 }
 
-/// SHA-256 over the raw digests one after the other (OMS v1.0, "Subject").
+/// SHA-256 over the raw digests one after the other (OMS v1.0, 6.5.1).
 pub fn root_digest_of<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
     let mut hasher = Algorithm::Sha256.hasher();
     for digest in digests {

@@ -16,7 +16,7 @@
 //! store that was copied with its key isn't believed on another machine.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::source::{Caching, Source, SourceFile};
 use super::table_file::{MacKey, TableFile};
+use crate::atomic;
 use crate::name::FileName;
 
 /// Chunk tables kept between mounts, by what was signed.
@@ -131,7 +132,8 @@ impl IndexStore {
         let path = self.path_of(&table.identity);
         let parent = path.parent().unwrap_or(&self.directory);
         make_directory(parent)?;
-        write_atomically(&path, |out| table.write(out, Some(&self.key)))
+        // A file that loses its content in a crash is noticed, but costs a full pass.
+        atomic::write_file(&path, 0o600, |out| table.write(out, Some(&self.key)))
     }
 
     fn path_of(&self, identity: &[u8; 32]) -> PathBuf {
@@ -158,11 +160,9 @@ impl std::fmt::Debug for IndexStore {
 /// prove themselves against the signed digest.
 pub mod shipped {
     use std::collections::HashSet;
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::{
-        Arc, BufReader, Caching, FileName, Path, Source, SourceFile, TableFile, io,
-        write_atomically,
+        Arc, BufReader, Caching, FileName, Path, Source, SourceFile, TableFile, atomic, io,
     };
 
     use crate::manifest::Manifest;
@@ -200,8 +200,7 @@ pub mod shipped {
         let path = root.join(relative_path(&table.identity));
         std::fs::create_dir_all(root.join(DIRECTORY))?;
         // World-readable, unlike the store: it is part of the model.
-        write_atomically(&path, |out| table.write(out, None))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
+        atomic::write_file(&path, 0o644, |out| table.write(out, None))
     }
 
     /// Removes tables beneath `root` that no file of `manifest` has.
@@ -255,25 +254,6 @@ fn make_directory(path: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-}
-
-/// Writes a file so that others see all of it or nothing.
-fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempfile_in(directory)?;
-    let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
-    write(&mut out)?;
-    out.flush()?;
-    drop(out);
-    // A file that loses its content in a crash is noticed, but costs a full pass.
-    temporary.as_file().sync_data()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// Opens a file that only we can have written.

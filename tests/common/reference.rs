@@ -13,6 +13,17 @@ const REJECTED: i32 = 3;
 /// The reference maps files to hash them with blake3; a byte that a mount refuses then kills it.
 const SIGBUS: i32 = 7;
 
+/// Where a model's signature usually is.
+fn signature_of(model: &Path) -> PathBuf {
+    if model.is_file() {
+        let mut signature = model.as_os_str().to_owned();
+        signature.push(".sig");
+        signature.into()
+    } else {
+        model.join("model.sig")
+    }
+}
+
 /// A key pair in two PEM files.
 pub(crate) struct Keys {
     pub(crate) private: PathBuf,
@@ -45,7 +56,7 @@ impl Reference {
 
     /// Signs as a publisher does: the reference's own command line, which means files and sha256.
     pub(crate) fn sign_by_command_line(&self, model: &Path, keys: &Keys) {
-        let mut command = self.command_line("sign", model, &model.join("model.sig"));
+        let mut command = self.command_line("sign", model);
         command.arg("--private_key").arg(&keys.private);
         finish(&mut command, LIMIT).expect("sign with the reference's command line");
     }
@@ -61,7 +72,7 @@ impl Reference {
     pub(crate) fn sign(&self, model: &Path, keys: &Keys, form: &[&str]) {
         let mut command = self.script("sign");
         command.arg(model).args(form);
-        command.arg("--signature").arg(model.join("model.sig"));
+        command.arg("--signature").arg(signature_of(model));
         command.arg("--private-key").arg(&keys.private);
         finish(&mut command, LIMIT).expect("sign with the reference's Python interface");
     }
@@ -70,7 +81,7 @@ impl Reference {
     pub(crate) fn accepts(&self, model: &Path, keys: &Keys, form: &[&str]) -> Verdict {
         let mut command = self.script("verify");
         command.arg(model).args(form);
-        command.arg("--signature").arg(model.join("model.sig"));
+        command.arg("--signature").arg(signature_of(model));
         command.arg("--public-key").arg(&keys.public);
         Verdict::of(finish(&mut command, LIMIT), REJECTED)
     }
@@ -87,7 +98,7 @@ impl Reference {
 
     /// Whether the reference's command line accepts the model.
     pub(crate) fn command_line_accepts(&self, model: &Path, keys: &Keys) -> Verdict {
-        let mut command = self.command_line("verify", model, &model.join("model.sig"));
+        let mut command = self.command_line("verify", model);
         command.arg("--public_key").arg(&keys.public);
         Verdict::of(finish(&mut command, LIMIT), 1)
     }
@@ -102,12 +113,12 @@ impl Reference {
         command
     }
 
-    fn command_line(&self, verb: &str, model: &Path, signature: &Path) -> Command {
+    fn command_line(&self, verb: &str, model: &Path) -> Command {
         let mut command = self.0.python();
         command
             .args(["-m", "model_signing", verb, "key"])
             .arg(model);
-        command.arg("--signature").arg(signature);
+        command.arg("--signature").arg(signature_of(model));
         command
     }
 }

@@ -42,14 +42,19 @@ impl Home {
         finish(self.command(MODEL_FS).args(arguments), LIMIT)
     }
 
-    /// Runs one verb in at most so many bytes of memory: all that it maps counts, its code too.
+    /// Runs one verb in at most so many bytes of memory: all that it maps counts, its code too. What
+    /// is refused early, and so given little, has a second of processor time.
     pub(crate) fn run_within<S: AsRef<OsStr>>(
         &self,
         bytes: u64,
         arguments: impl IntoIterator<Item = S>,
     ) -> Finished {
         let mut command = self.command("prlimit");
-        command.arg(format!("--as={bytes}")).arg("--").arg(MODEL_FS);
+        let seconds = if bytes <= 256 << 20 { 1 } else { 20 };
+        command
+            .arg(format!("--as={bytes}"))
+            .arg(format!("--cpu={seconds}"));
+        command.arg("--").arg(MODEL_FS);
         finish(command.args(arguments), LIMIT)
     }
 

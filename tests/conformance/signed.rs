@@ -93,6 +93,26 @@ impl Signer {
         fs::write(self.signature(), bundle.to_string()).expect("write a bundle");
     }
 
+    /// The model that is the file `model/a` alone, and its signature.
+    pub(crate) fn single_file(&self) -> [PathBuf; 2] {
+        let file = self.model().join("a");
+        [file.clone(), file.with_extension("sig")]
+    }
+
+    /// Signs a statement and verifies the file `a` with it, as a model of its own.
+    pub(crate) fn judge_single_file(&self, statement: &Value) -> Finished {
+        self.sign(statement.to_string().as_bytes());
+        let [file, signature] = self.single_file();
+        fs::rename(self.signature(), &signature).expect("move a bundle");
+        let words = [
+            "verify".into(),
+            file,
+            "--public-key".into(),
+            self.public_key(),
+        ];
+        self.home.run(words)
+    }
+
     /// Signs a statement and verifies the model with it.
     pub(crate) fn judge(&self, statement: &Value) -> Finished {
         self.sign(statement.to_string().as_bytes());
@@ -106,6 +126,22 @@ fn sha256(bytes: &[u8]) -> String {
 
 pub(crate) fn resource(name: &str, content: &[u8]) -> Value {
     json!({"name": name, "algorithm": "sha256", "digest": sha256(content)})
+}
+
+/// `files` or `shards` of the first file alone, by another name.
+pub(crate) fn single_file(mut statement: Value, name: &str) -> Value {
+    let resources = statement["predicate"]["resources"].as_array_mut();
+    let resources = resources.expect("resources");
+    resources.retain(|resource| {
+        let listed = resource["name"].as_str().expect("a name");
+        listed == "a" || listed.starts_with("a:")
+    });
+    for resource in resources {
+        let listed = resource["name"].as_str().expect("a name").to_owned();
+        resource["name"] = listed.replacen('a', name, 1).into();
+    }
+    state_root(&mut statement);
+    statement
 }
 
 fn statement(serialization: &Value, resources: &[Value]) -> Value {

@@ -1,9 +1,11 @@
 //! Every rule for statements, broken by somebody who is trusted: a good signature over a bad
 //! statement. Each is exit 3 and a message that names the rule and the entry.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use crate::signed::{Signer, files, resource, shards, state_root};
+use crate::signed::{Signer, files, resource, shards, single_file, state_root};
 
 /// A broken rule.
 struct Broken {
@@ -324,6 +326,15 @@ fn names() -> Vec<Broken> {
         named(".. first", "../a", &["../a", "\"..\""]),
         named("absolute", "/etc/passwd", &["/etc/passwd", "absolute"]),
         named("./", "./a", &["./a", "\".\""]),
+        named(". beside others", ".", &["\".\" is not", "component"]),
+        broken(
+            ". in a directory",
+            files(),
+            &["\".\" is not", "component"],
+            |s| {
+                *s = single_file(files(), ".");
+            },
+        ),
         named("//", "x//a", &["x//a", "empty component"]),
         named("trailing /", "x/", &["\"x/\"", "ends with a slash"]),
         named("NUL", "x\0a", &["x\\u{0}a", "NUL"]),
@@ -410,6 +421,11 @@ fn shard_ranges() -> Vec<Broken> {
         ranges("no path", &[":0:4"], &["it is empty"]),
         ranges("a path that climbs", &["../a:0:4"], &["../a", "\"..\""]),
         ranges(
+            ". in a directory",
+            &[".:0:4"],
+            &["\".\" is not", "component"],
+        ),
+        ranges(
             "file and directory",
             &["b:0:4", "b/c:0:4"],
             &["\"b\"", "\"b/c\"", "directory"],
@@ -455,6 +471,61 @@ fn each_broken_rule_is_named_with_its_entry() {
             "{rule}: {judged}"
         );
     }
+}
+
+/// Python's `model_signing` calls the file of a model that is no directory `.`. Nothing else is let
+/// through by that.
+#[test]
+fn a_single_file_may_be_called_a_dot() {
+    let signer = Signer::new();
+    for name in ["a", "."] {
+        for statement in [files(), shards()] {
+            let statement = single_file(statement, name);
+            signer.judge_single_file(&statement).expect(name);
+        }
+    }
+    // Whoever decides: the trust store too.
+    let key = signer.public_key();
+    let add = ["trust", "add", "--name", "me", "--public-key"].map(PathBuf::from);
+    signer
+        .home
+        .run(add.into_iter().chain([key]))
+        .expect("trust add");
+    let [file, signature] = signer.single_file();
+    for verb in ["verify", "inspect"] {
+        let words = [PathBuf::from(verb), file.clone()];
+        signer.home.run(words).expect(verb);
+    }
+    // A signature alone is shown too: the file goes by the model's name.
+    let shown = signer.home.run([PathBuf::from("inspect"), signature]);
+    let shown = shown.expect("inspect a signature").stdout;
+    assert!(shown.contains("files          1"), "{shown}");
+
+    for (name, says) in [
+        ("./", "\"./\""),
+        ("./a", "\"./a\""),
+        ("..", "\"..\""),
+        ("/a", "absolute"),
+        ("", "empty"),
+    ] {
+        for statement in [files(), shards()] {
+            let judged = signer.judge_single_file(&single_file(statement, name));
+            let judged = judged.expect_code(3, name);
+            assert!(judged.stderr.contains(says), "{name}: {judged}");
+        }
+    }
+    for mut statement in [files(), shards()] {
+        let mut more = single_file(statement.clone(), ".");
+        resources(&mut statement).append(resources(&mut more));
+        state_root(&mut statement);
+        let judged = signer.judge_single_file(&statement);
+        let judged = judged.expect_code(3, "a dot beside others");
+        assert!(judged.stderr.contains("\".\" component"), "{judged}");
+    }
+    // Of another name, it is another file.
+    signer
+        .judge_single_file(&single_file(files(), "other"))
+        .expect_code(4, "another name");
 }
 
 /// What is older than the text of the specification, and safe: see `docs/format.md`.

@@ -130,6 +130,16 @@ impl Certified {
 
     /// Both sides hold it for signed by whom the root vouches for, and by nobody else.
     fn must_hold(&self, what: &str) {
+        let shown = model_fs(["inspect".into(), self.path("model")]);
+        let shown = shown.expect(what).stdout;
+        for part in [
+            "NOTHING WAS VERIFIED",
+            "CN=signer",
+            "SHA-256 ",
+            "valid from ",
+        ] {
+            assert!(shown.contains(part), "{what}: {part}: {shown}");
+        }
         self.verify_here("root.pem").expect(what);
         self.verify_there("root.pem").expect(what);
         self.verify_here("other.pem").expect_code(3, what);

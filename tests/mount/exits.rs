@@ -59,7 +59,7 @@ fn wrong_usage_is_2() {
         &["mount", path, "/mnt", "-o", "rw"],
         &["mount", path, "/mnt", "-o", "suid"],
         &["sign", path, "--private-key", "k", "--hash", "md5"],
-        &["sign", path, "--private-key", "k", "--compat", "reference"],
+        &["sign", path, "--private-key", "k", "--compat", "somebody"],
     ] {
         let finished = finish(Command::new(MODEL_FS).args(arguments), LIMIT);
         assert_eq!(finished.code(), Some(2), "{finished}");

@@ -170,8 +170,19 @@ impl Extension {
         Self::new("2.5.29.15", true, tlv(0x03, &[unused, bits]))
     }
 
-    pub(crate) fn usage(purpose: &str) -> Self {
-        Self::new("2.5.29.37", true, seq(&[&oid(purpose)]))
+    /// Time stamps want it critical (RFC 3161, section 2.3), Sigstore's authorities write it so for
+    /// nothing else.
+    pub(crate) fn usage(purpose: &str, critical: bool) -> Self {
+        Self::new("2.5.29.37", critical, seq(&[&oid(purpose)]))
+    }
+
+    /// The identifiers of a certificate's own key and of its issuer's.
+    pub(crate) fn identifiers(own: &Key, issuer: &Key) -> [Self; 2] {
+        let (own, issuer) = (own.id(), issuer.id());
+        [
+            Self::new("2.5.29.14", false, octets(&own[..20])),
+            Self::new("2.5.29.35", false, seq(&[&tlv(0x80, &issuer[..20])])),
+        ]
     }
 
     pub(crate) fn authority() -> Self {

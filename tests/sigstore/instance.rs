@@ -85,7 +85,10 @@ impl Instance {
             subject: name("root"),
             validity,
             spki: root.spki(),
-            extensions: vec![Extension::authority(), authority_usage.clone()],
+            extensions: with_identifiers(
+                vec![Extension::authority(), authority_usage.clone()],
+                [&root, &root],
+            ),
         }
         .signed(&root);
         let authority = Key::p256();
@@ -95,11 +98,14 @@ impl Instance {
             subject: name("authority"),
             validity,
             spki: authority.spki(),
-            extensions: vec![
-                Extension::authority(),
-                authority_usage,
-                Extension::usage(CODE_SIGNING),
-            ],
+            extensions: with_identifiers(
+                vec![
+                    Extension::authority(),
+                    authority_usage,
+                    Extension::usage(CODE_SIGNING, false),
+                ],
+                [&authority, &root],
+            ),
         }
         .signed(&root);
         let timestamps = Key::p256();
@@ -109,7 +115,13 @@ impl Instance {
             subject: name("timestamps"),
             validity,
             spki: timestamps.spki(),
-            extensions: vec![Extension::key_usage(0x80), Extension::usage(TIME_STAMPING)],
+            extensions: with_identifiers(
+                vec![
+                    Extension::key_usage(0x80),
+                    Extension::usage(TIME_STAMPING, true),
+                ],
+                [&timestamps, &root],
+            ),
         }
         .signed(&root);
         Self {
@@ -148,12 +160,14 @@ impl Instance {
                 log("https://rekor-v2.example.org", &self.rekor_v2),
             ],
             "certificateAuthorities": [{
+                "subject": { "organization": "example.org", "commonName": "authority" },
                 "uri": "https://fulcio.example.org",
                 "certChain": chain([&self.authority.1, &self.root.1]),
                 "validFor": window,
             }],
             "ctlogs": [log("https://ctlog.example.org", &self.certificate_log)],
             "timestampAuthorities": [{
+                "subject": { "organization": "example.org", "commonName": "timestamps" },
                 "uri": "https://timestamps.example.org",
                 "certChain": chain([&self.timestamps.1, &self.root.1]),
                 "validFor": window,
@@ -183,6 +197,13 @@ pub(crate) fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).unwrap().to_string()
 }
 
+/// Extensions, and those that name the keys of a certificate and its issuer: hints here, and asked for
+/// by other implementations.
+fn with_identifiers(mut extensions: Vec<Extension>, [own, issuer]: [&Key; 2]) -> Vec<Extension> {
+    extensions.extend(Extension::identifiers(own, issuer));
+    extensions
+}
+
 /// A signing under way. Fields may be changed up to the call that uses them.
 pub(crate) struct Signing<'a> {
     pub(crate) instance: &'a Instance,
@@ -203,13 +224,16 @@ impl<'a> Signing<'a> {
             subject: seq(&[]),
             validity: [NOW, NOW + LIFETIME],
             spki: key.spki(),
-            extensions: vec![
-                Extension::key_usage(0x80),
-                Extension::usage(CODE_SIGNING),
-                email(IDENTITY),
-                Extension::new(ISSUER_V1_OID, false, ISSUER.into()),
-                Extension::new(ISSUER_V2_OID, false, crate::der::utf8(ISSUER)),
-            ],
+            extensions: with_identifiers(
+                vec![
+                    Extension::key_usage(0x80),
+                    Extension::usage(CODE_SIGNING, false),
+                    email(IDENTITY),
+                    Extension::new(ISSUER_V1_OID, false, ISSUER.into()),
+                    Extension::new(ISSUER_V2_OID, false, crate::der::utf8(ISSUER)),
+                ],
+                [&key, &instance.authority.0],
+            ),
         };
         Self {
             instance,

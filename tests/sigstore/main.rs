@@ -3,11 +3,13 @@
 
 mod der;
 mod instance;
+mod program;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model_fs::manifest::VerifiedManifest;
 use model_fs::oms::bundle::{Bundle, BundleError, Material, Method};
+use model_fs::oms::claim::Claim;
 use model_fs::oms::sigstore::evidence::EvidenceError;
 use model_fs::oms::sigstore::{CertificateRule, EntryRule, SigstoreError};
 use model_fs::oms::trust::{Signer, Trust};
@@ -84,7 +86,7 @@ fn every_kind_of_log_entry_verifies() {
         // The same text as a claim.
         let claimed = Bundle::parse(&signing.bundle().to_json()).unwrap();
         assert_eq!(
-            claimed.material().to_string(),
+            Claim::of(claimed.material()).to_string(),
             manifest.signer().to_string()
         );
         let Material::Sigstore { evidence, .. } = claimed.material() else {
@@ -283,7 +285,7 @@ fn certificates_are_of_the_authority_and_for_code_signing() {
     let instance = Instance::new();
     let changes: [fn(&mut Signing<'_>); 5] = [
         |s| s.remove_extension(EXTENDED_KEY_USAGE),
-        |s| *s.extension(EXTENDED_KEY_USAGE) = Extension::usage("1.3.6.1.5.5.7.3.1"),
+        |s| *s.extension(EXTENDED_KEY_USAGE) = Extension::usage("1.3.6.1.5.5.7.3.1", false),
         |s| s.certificate.extensions.push(Extension::authority()),
         |s| {
             let unknown = Extension::new("1.3.6.1.4.1.99999.1", true, octets(b""));

@@ -347,13 +347,8 @@ pub(crate) struct SignArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) shard_size: Option<ByteSize>,
 
-    /// Write shards as another implementation does
-    #[arg(
-        long,
-        value_enum,
-        value_name = "IMPLEMENTATION",
-        requires = "shard_size"
-    )]
+    /// Write shards, and the name of a single file, as another implementation does
+    #[arg(long, value_enum, value_name = "IMPLEMENTATION")]
     pub(crate) compat: Option<Compat>,
 
     /// Leave PATH out, absolute or relative to MODEL (repeatable)
@@ -710,6 +705,7 @@ mod tests {
             "sign M --identity-token-file t --trust-config c --fulcio-url u --rekor-url u \
              --rekor-version 2 --tsa-url u",
             "sign M --private-key k --hash blake2b",
+            "sign M --private-key k --compat reference",
             "sign M --private-key k --hash blake3 --shard-size 1MB",
             "index M",
             "index M --public-key k --signature s --index-dir d",
@@ -758,7 +754,6 @@ mod tests {
             "sign M --identity-token t --fulcio-url u",
             "sign M --identity-token t --trust-config c --rekor-version 2",
             "sign M --identity-token t --trust-config c --rekor-url u --rekor-version 3",
-            "sign M --private-key k --compat reference",
             "sign M --private-key k --certificate-chain c",
             "sign M --private-key k --shard-size 0",
             "sign M --private-key k --hash md5",

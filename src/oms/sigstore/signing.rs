@@ -10,7 +10,9 @@
 //! on this host); it is in no error, and what is kept of it here is wiped from memory when dropped.
 //!
 //! Doesn't: get a token, or refresh a signing configuration; wipe the copies that the HTTP client
-//! makes for a request; bound the size of a service's answer, other than by the time that it may take.
+//! makes for a request; bound the size of a service's answer, other than by the time that it may take
+//! (the crate's clients read it whole, and the HTTP library has no limit to give them; packed answers
+//! aren't asked for and not unpacked).
 //! A failure after the log took the entry leaves that entry there for ever, as logs do.
 //!
 //! The work is done by `sigstore-sign`, which signs the bytes that it is given. It parses them too,
@@ -360,7 +362,12 @@ impl SigstoreSigner {
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             // A redirected request would take the token along.
-            .redirect(reqwest::redirect::Policy::none());
+            .redirect(reqwest::redirect::Policy::none())
+            // Answers are small, and their size isn't bounded: none may grow when it is unpacked.
+            .no_gzip()
+            .no_deflate()
+            .no_brotli()
+            .no_zstd();
         if self.instance.clear {
             // What is in the clear stays on this host.
             client = client.no_proxy();

@@ -2,9 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -13,6 +11,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 use super::{
     MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustStoreError, parse,
 };
+use crate::atomic;
 use crate::digest::Digest;
 use crate::name::Escaped;
 use crate::oms::certificate::Certificate;
@@ -253,18 +252,8 @@ impl TrustFile {
     }
 
     fn write(&self) -> io::Result<()> {
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".trust-")
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(folder)?;
-        file.write_all(self.document.to_string().as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
+        let text = self.document.to_string();
+        atomic::write_file(&self.path, 0o644, |out| out.write_all(text.as_bytes()))?;
         self.directory.sync_all()
     }
 }

@@ -1,12 +1,15 @@
 //! `model-fs sign`.
 
+use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
+use model_fs::atomic;
 use model_fs::manifest::{Description, Manifest, Serialization};
 use model_fs::name::FileName;
 use model_fs::oms::bundle::Bundle;
+use model_fs::oms::claim::Claim;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Key, Pkcs11Uri};
@@ -77,7 +80,10 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         allow_symlinks: args.allow_symlinks,
         ignore_paths,
     };
-    let manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
+    let mut manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
+    if location.is_single_file() {
+        manifest = manifest.of_single_file();
+    }
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest
         .sign(signer.signing(), compat)
@@ -87,7 +93,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         shipped::remove_others(location.root(), &manifest)
             .with_context(|| format!("old chunk tables in {}", shipped::DIRECTORY))?;
     }
-    write_atomically(location.signature(), &bundle)
+    write_signature(location.signature(), &bundle)
         .with_context(|| format!("signature {}", location.signature().display()))?;
     println!(
         "signed: {} files, root digest {}, signature {}",
@@ -99,7 +105,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     if !matches!(args.signer(), cli::Signer::Key(_))
         && let Ok(bundle) = Bundle::parse(&bundle)
     {
-        println!("signed by: {}", bundle.material());
+        println!("signed by: {}", Claim::of(bundle.material()));
     }
     Ok(())
 }
@@ -230,7 +236,7 @@ fn password(path: &Path) -> Result<Password, Failure> {
     Ok(Password::new(bytes))
 }
 
-/// Every regular file; anything else is an error (OMS v1.0, "Symbolic links" and "Special files").
+/// Every regular file; anything else is an error (OMS v1.0, 6.1 and 6.1.1).
 fn names_to_sign(scan: &Scan, allow_symlinks: bool) -> Result<Vec<FileName>, Failure> {
     if let Some(name) = scan.unnameable.first() {
         return Err(anyhow::anyhow!("\"{name}\": such a name can't be signed").into());
@@ -283,25 +289,11 @@ impl Tables<'_> {
     }
 }
 
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-
+/// Writes the signature, which is part of the model, and as public.
+fn write_signature(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // Renaming over a device, such as /dev/stdout, would replace it.
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         return Err(std::io::Error::other("it is no regular file"));
     }
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".model-fs-")
-        // The signature is part of the model, and as public.
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_data()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    atomic::write_file(path, 0o644, |out| out.write_all(bytes))
 }

@@ -47,10 +47,18 @@ impl SignedModel {
         // Before the signature is read: it may be large.
         let trust = load_trust(trust.chosen())?;
         let bundle = location.read_signature()?;
+        let single_file = location
+            .is_single_file()
+            .then(|| FileName::new(&location.model_name()))
+            .transpose()
+            .map_err(anyhow::Error::new)?;
         let (manifest, trusted_as) = match trust {
             Trusted::Flags(trust) => (
-                VerifiedManifest::verify(bundle, &trust)
-                    .map_err(|error| Failure::new(Exit::Signature, error))?,
+                match &single_file {
+                    None => VerifiedManifest::verify(bundle, &trust),
+                    Some(name) => VerifiedManifest::verify_single_file(bundle, &trust, name),
+                }
+                .map_err(|error| Failure::new(Exit::Signature, error))?,
                 None,
             ),
             Trusted::Store(store) => {
@@ -58,8 +66,13 @@ impl SignedModel {
                     .model
                     .canonicalize()
                     .with_context(|| format!("model {}", model.model.display()))?;
-                let (manifest, name) = VerifiedManifest::verify_with_store(bundle, &store, &path)
-                    .map_err(not_trusted)?;
+                let (manifest, name) = VerifiedManifest::verify_with_store(
+                    bundle,
+                    &store,
+                    &path,
+                    single_file.as_ref(),
+                )
+                .map_err(not_trusted)?;
                 (manifest, Some(name))
             }
         };
