@@ -14,7 +14,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -27,10 +26,10 @@ use crate::oms::bundle::{Bundle, BundleError, Material};
 use crate::oms::sign::{self, Compat, SignError, Signing};
 pub use crate::oms::statement::Serialization;
 use crate::oms::statement::{
-    Draft, Resource, Statement, StatementError, is_decimal, root_digest_of,
+    Draft, Resource, Statement, StatementError, Text, is_decimal, root_digest_of,
 };
 use crate::oms::trust::{Signer, Trust};
-use crate::oms::verify::{VerifyError, verify};
+use crate::oms::verify::{VerifyError, verify_file};
 
 /// What every signer leaves out, at the root of a model only (OMS v1.0, "Ignored files").
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
@@ -319,7 +318,7 @@ impl Manifest {
         for file in &self.files {
             match &file.content {
                 SignedContent::Whole(digest) => resources.push(Resource {
-                    name: Cow::Borrowed(file.name.as_str()),
+                    name: Text::Borrowed(file.name.as_str()),
                     digest: *digest,
                 }),
                 SignedContent::Shards(shards) => {
@@ -364,15 +363,17 @@ impl Manifest {
 
 fn whole_files(mut resources: Vec<Resource<'_>>) -> Result<Vec<ManifestFile>, ManifestError> {
     resources.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    resources
+    let names = FileName::all(resources.iter().map(|resource| &*resource.name))?
+        .collect::<Vec<_>>()
+        .into_iter();
+    Ok(resources
         .into_iter()
-        .map(|resource| {
-            Ok(ManifestFile {
-                name: FileName::new(&resource.name)?,
-                content: SignedContent::Whole(resource.digest),
-            })
+        .zip(names)
+        .map(|(resource, name)| ManifestFile {
+            name,
+            content: SignedContent::Whole(resource.digest),
         })
-        .collect()
+        .collect())
 }
 
 /// A resource that is a shard.
@@ -496,13 +497,12 @@ impl VerifiedManifest {
         bundle: impl Into<Arc<[u8]>>,
         trust: &Trust,
     ) -> Result<Self, VerifyManifestError> {
-        let bundle = bundle.into();
-        let verified = verify(&bundle, trust)?;
+        let verified = verify_file(bundle.into(), trust)?;
         let manifest = Manifest::from_statement(verified.parse()?)?;
         Ok(Self {
             manifest,
             signer: verified.signer().clone(),
-            bundle,
+            bundle: verified.into_bundle(),
         })
     }
 
@@ -554,8 +554,10 @@ impl UnverifiedManifest {
     /// # Errors
     /// [`VerifyManifestError`] if the file is malformed or what it says isn't the manifest of a
     /// model.
-    pub fn parse_without_verifying(bundle: &[u8]) -> Result<Self, VerifyManifestError> {
-        let bundle = Bundle::parse(bundle)?;
+    pub fn parse_without_verifying(
+        bundle: impl Into<Arc<[u8]>>,
+    ) -> Result<Self, VerifyManifestError> {
+        let bundle = Bundle::take(bundle.into())?;
         let statement = Statement::parse_any(bundle.envelope().unverified_payload())?;
         let manifest = Manifest::from_statement(statement)?;
         let (material, _) = bundle.into_parts();

@@ -21,9 +21,8 @@ impl VerifiedManifest {
         store: &TrustStore,
         model: &Path,
     ) -> Result<(Self, SignerName), VerifyWithStoreError> {
-        let bundle = bundle.into();
         let trusted = store.signers().map(|signer| (signer, signer.trust()));
-        let verified = verify_any(&bundle, trusted).map_err(|error| match error {
+        let verified = verify_any(bundle.into(), trusted).map_err(|error| match error {
             VerifyAnyError::Bundle(error) => VerifyWithStoreError::Invalid(error.into()),
             VerifyAnyError::Nobody { claim, refused } => VerifyWithStoreError::Nobody {
                 claim: Box::new(claim),
@@ -49,7 +48,7 @@ impl VerifiedManifest {
                 Self {
                     signer: signer.clone(),
                     manifest,
-                    bundle,
+                    bundle: verified.statement.into_bundle(),
                 },
                 trusted.name().clone(),
             )),
