@@ -120,14 +120,10 @@ impl SignedModel {
 
     /// Bytes of the signed files, as far as the directory tells.
     pub(crate) fn claimed_bytes(&self) -> u64 {
-        total_bytes(
-            &self.scan,
-            self.manifest
-                .manifest()
-                .files()
-                .iter()
-                .map(|file| &file.name),
-        )
+        let files = self.manifest.manifest().files().iter().enumerate();
+        files
+            .filter_map(|(index, file)| self.scan.len_of_signed(index, &file.name))
+            .sum()
     }
 }
 
