@@ -245,7 +245,8 @@ pub(crate) fn open_store(
     model: &ModelLocation,
 ) -> Result<Option<IndexStore>, Failure> {
     let usual = IndexStore::default_directory();
-    let directory = asked_for.unwrap_or(&usual);
+    // In the background, a relative path would mean another place.
+    let directory = &std::path::absolute(asked_for.unwrap_or(&usual))?;
     // Whoever owns the model could delete or replace a store that lies in it.
     if directory
         .canonicalize()
