@@ -14,7 +14,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -27,10 +26,10 @@ use crate::oms::bundle::{Bundle, BundleError, Material};
 use crate::oms::sign::{self, Compat, SignError, Signing};
 pub use crate::oms::statement::Serialization;
 use crate::oms::statement::{
-    Draft, Resource, Statement, StatementError, is_decimal, root_digest_of,
+    Draft, Resource, Statement, StatementError, Text, is_decimal, root_digest_of,
 };
 use crate::oms::trust::{Signer, Trust};
-use crate::oms::verify::{VerifyError, verify};
+use crate::oms::verify::{VerifyError, verify_file};
 
 /// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
@@ -349,7 +348,7 @@ impl Manifest {
             };
             match &file.content {
                 SignedContent::Whole(digest) => resources.push(Resource {
-                    name: Cow::Borrowed(name),
+                    name: Text::Borrowed(name),
                     digest: *digest,
                 }),
                 SignedContent::Shards(shards) => {
@@ -404,17 +403,26 @@ fn whole_files(
     mut resources: Vec<Resource<'_>>,
     single_file: Option<&FileName>,
 ) -> Result<Vec<ManifestFile>, ManifestError> {
-    let single_file = single_file.filter(|_| resources.len() == 1);
+    if let (Some(own), [only]) = (single_file, &resources[..])
+        && *only.name == *ONLY_FILE
+    {
+        return Ok(vec![ManifestFile {
+            name: own.clone(),
+            content: SignedContent::Whole(only.digest),
+        }]);
+    }
     resources.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    resources
+    let names = FileName::all(resources.iter().map(|resource| &*resource.name))?
+        .collect::<Vec<_>>()
+        .into_iter();
+    Ok(resources
         .into_iter()
-        .map(|resource| {
-            Ok(ManifestFile {
-                name: file_name(&resource.name, single_file)?,
-                content: SignedContent::Whole(resource.digest),
-            })
+        .zip(names)
+        .map(|(resource, name)| ManifestFile {
+            name,
+            content: SignedContent::Whole(resource.digest),
         })
-        .collect()
+        .collect())
 }
 
 /// A resource that is a shard.
@@ -563,12 +571,12 @@ impl VerifiedManifest {
         trust: &Trust,
         single_file: Option<&FileName>,
     ) -> Result<Self, VerifyManifestError> {
-        let verified = verify(&bundle, trust)?;
+        let verified = verify_file(bundle, trust)?;
         let manifest = Manifest::from_statement(verified.parse()?, single_file)?;
         Ok(Self {
             manifest,
             signer: verified.signer().clone(),
-            bundle,
+            bundle: verified.into_bundle(),
         })
     }
 
@@ -621,8 +629,10 @@ impl UnverifiedManifest {
     /// # Errors
     /// [`VerifyManifestError`] if the file is malformed or what it says isn't the manifest of a
     /// model.
-    pub fn parse_without_verifying(bundle: &[u8]) -> Result<Self, VerifyManifestError> {
-        let bundle = Bundle::parse(bundle)?;
+    pub fn parse_without_verifying(
+        bundle: impl Into<Arc<[u8]>>,
+    ) -> Result<Self, VerifyManifestError> {
+        let bundle = Bundle::take(bundle.into())?;
         let statement = Statement::parse_any(bundle.envelope().unverified_payload())?;
         let model_name = FileName::new(statement.subject_name()).ok();
         let manifest = Manifest::from_statement(statement, model_name.as_ref())?;

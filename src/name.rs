@@ -4,7 +4,10 @@
 //! to, and can be shown on a terminal through [`Display`](fmt::Display) without doing anything to
 //! it. Doesn't: say that such a file exists.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// Longest path component, in bytes (`NAME_MAX` of Linux).
 pub const MAX_COMPONENT: usize = 255;
@@ -16,8 +19,15 @@ pub const MAX_PATH: usize = 4095;
 /// (OMS v1.0, 6.1.2; the length limits are ours).
 ///
 /// Ordered by bytes, which for UTF-8 is Unicode code point order.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FileName(Box<str>);
+///
+/// Names made together share their memory ([`FileName::all`]): a manifest may have a million.
+#[derive(Clone)]
+pub struct FileName {
+    /// Memory that the name is a part of.
+    text: Arc<Box<str>>,
+    start: u32,
+    len: u16,
+}
 
 impl FileName {
     /// Validates a path.
@@ -25,66 +35,130 @@ impl FileName {
     /// # Errors
     /// A [`NameError`] that says which rule is broken.
     pub fn new(path: &str) -> Result<Self, NameError> {
-        let rule = |rule| {
-            Err(NameError {
-                name: Escaped::bounded(path),
-                rule,
-            })
-        };
-        if path.is_empty() {
-            return rule(NameRule::Empty);
+        validate(path)?;
+        Ok(Self::part_of(&Arc::new(path.into()), 0, path.len()))
+    }
+
+    /// Validates many paths and gives as many names.
+    ///
+    /// # Errors
+    /// A [`NameError`] for the first that breaks a rule.
+    ///
+    /// # Panics
+    /// For more than 2³² bytes.
+    pub fn all<'a>(
+        paths: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<impl Iterator<Item = Self>, NameError> {
+        let mut text = String::with_capacity(paths.clone().map(str::len).sum());
+        for path in paths.clone() {
+            validate(path)?;
+            text.push_str(path);
         }
-        if path.len() > MAX_PATH {
-            return rule(NameRule::LongPath);
+        let text = Arc::new(text.into_boxed_str());
+        let mut start = 0;
+        Ok(paths.map(move |path| {
+            let name = Self::part_of(&text, start, path.len());
+            start += path.len();
+            name
+        }))
+    }
+
+    fn part_of(text: &Arc<Box<str>>, start: usize, len: usize) -> Self {
+        Self {
+            text: Arc::clone(text),
+            start: u32::try_from(start).expect("fewer than 2^32 bytes of names"),
+            len: u16::try_from(len).expect("a name has at most `MAX_PATH` bytes"),
         }
-        if path.contains('\0') {
-            return rule(NameRule::Nul);
-        }
-        if path.starts_with('/') {
-            return rule(NameRule::Absolute);
-        }
-        if path.ends_with('/') {
-            return rule(NameRule::TrailingSlash);
-        }
-        for component in path.split('/') {
-            match component {
-                "" => return rule(NameRule::EmptyComponent),
-                "." => return rule(NameRule::Dot),
-                ".." => return rule(NameRule::DotDot),
-                _ if component.len() > MAX_COMPONENT => return rule(NameRule::LongComponent),
-                _ => {}
-            }
-        }
-        Ok(Self(path.into()))
     }
 
     /// The path as written in the manifest.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let start = self.start as usize;
+        &self.text[start..start + usize::from(self.len)]
     }
 
     /// The components, first the one nearest the root.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.0.split('/')
+        self.as_str().split('/')
     }
 
     /// The path of the directory that holds the file; `None` at the root.
     pub fn parent(&self) -> Option<&str> {
-        self.0.rsplit_once('/').map(|(parent, _)| parent)
+        self.as_str().rsplit_once('/').map(|(parent, _)| parent)
     }
 
     /// Whether this path is `ancestor` or lies beneath it.
     pub fn is_within(&self, ancestor: &FileName) -> bool {
-        match self.0.strip_prefix(&*ancestor.0) {
+        match self.as_str().strip_prefix(ancestor.as_str()) {
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
             None => false,
         }
     }
 }
 
+impl PartialEq for FileName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for FileName {}
+
+impl Hash for FileName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for FileName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for FileName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+fn validate(path: &str) -> Result<(), NameError> {
+    let rule = |rule| {
+        Err(NameError {
+            name: Escaped::bounded(path),
+            rule,
+        })
+    };
+    if path.is_empty() {
+        return rule(NameRule::Empty);
+    }
+    if path.len() > MAX_PATH {
+        return rule(NameRule::LongPath);
+    }
+    if path.contains('\0') {
+        return rule(NameRule::Nul);
+    }
+    if path.starts_with('/') {
+        return rule(NameRule::Absolute);
+    }
+    if path.ends_with('/') {
+        return rule(NameRule::TrailingSlash);
+    }
+    for component in path.split('/') {
+        match component {
+            "" => return rule(NameRule::EmptyComponent),
+            "." => return rule(NameRule::Dot),
+            ".." => return rule(NameRule::DotDot),
+            _ if component.len() > MAX_COMPONENT => return rule(NameRule::LongComponent),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Escaped::new(&self.0), f)
+        fmt::Display::fmt(&Escaped::new(self.as_str()), f)
     }
 }
 
@@ -96,7 +170,7 @@ impl fmt::Debug for FileName {
 
 impl AsRef<std::path::Path> for FileName {
     fn as_ref(&self) -> &std::path::Path {
-        std::path::Path::new(&*self.0)
+        std::path::Path::new(self.as_str())
     }
 }
 
@@ -242,6 +316,22 @@ mod tests {
         ] {
             assert_eq!(FileName::new(path).unwrap_err().rule, rule, "{path:?}");
         }
+    }
+
+    #[test]
+    fn names_made_together_are_as_those_made_alone() {
+        let paths = ["a", "ü/b", "a/b/c", "a"];
+        let names: Vec<_> = FileName::all(paths.into_iter()).unwrap().collect();
+        for (name, path) in names.iter().zip(paths) {
+            assert_eq!(*name, FileName::new(path).unwrap());
+            assert_eq!(name.as_str(), path);
+        }
+        assert!(names[0] < names[2] && names[2] < names[1]);
+        let wrong = FileName::all(["a", "../b", "/c"].into_iter())
+            .err()
+            .unwrap();
+        assert_eq!(wrong.rule, NameRule::DotDot);
+        assert_eq!(FileName::all([].into_iter()).unwrap().count(), 0);
     }
 
     #[test]

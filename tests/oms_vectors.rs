@@ -202,7 +202,7 @@ fn unverified_looks() {
     let Some(root) = vectors() else { return };
     for case in Case::all(&root) {
         let name = case.folder.file_name().unwrap().to_str().unwrap();
-        let result = UnverifiedManifest::parse_without_verifying(&case.bundle());
+        let result = UnverifiedManifest::parse_without_verifying(case.bundle());
         if name == "key-simple-wrong-mediatype_fail" {
             assert!(result.unwrap_err().to_string().contains("mediaType"));
             continue;

@@ -116,7 +116,8 @@ impl FileSystem {
         let claimed = manifest
             .files()
             .iter()
-            .map(|file| scan.len_of(&file.name).unwrap_or(0))
+            .enumerate()
+            .map(|(index, file)| scan.len_of_signed(index, &file.name).unwrap_or(0))
             .collect();
         let told = manifest.files().iter().map(|_| AtomicBool::new(false));
         let FsOptions {

@@ -23,16 +23,21 @@ pub enum Node<'a> {
     Signature,
 }
 
-#[derive(Debug)]
+/// Small, for there may be a million.
+#[derive(Debug, Clone, Copy)]
 struct Inode {
-    name: Box<str>,
+    /// Where its name begins in [`Tree::names`].
+    name: u32,
+    /// Bytes in its name.
+    name_len: u8,
     parent: u32,
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Kind {
-    Directory(Vec<u32>),
+    /// Where its children begin and end in [`Tree::children`].
+    Directory(u32, u32),
     File(u32),
     Signature,
 }
@@ -41,6 +46,10 @@ enum Kind {
 #[derive(Debug)]
 pub struct Tree {
     inodes: Vec<Inode>,
+    /// The names of all inodes, one after the other.
+    names: String,
+    /// The children of all directories, those of one directory together and sorted by name.
+    children: Vec<u32>,
 }
 
 impl Tree {
@@ -48,117 +57,112 @@ impl Tree {
     /// taken.
     ///
     /// # Panics
-    /// For more than 2³² names, of which a manifest is bounded to have far fewer.
+    /// For more than 2³² names or bytes of names, of which a manifest is bounded to have far fewer.
     pub fn new(manifest: &Manifest, signature: Option<&FileName>) -> Self {
         let mut tree = Self {
-            inodes: vec![Inode {
-                name: "".into(),
-                parent: 0,
-                kind: Kind::Directory(Vec::new()),
-            }],
+            inodes: Vec::with_capacity(manifest.files().len() + 1),
+            names: String::new(),
+            children: Vec::new(),
         };
-        // The directories that lead to the file before. Sorted names keep those of one directory
-        // together, so that the next file shares a beginning of this path, or the directory is
-        // complete.
-        let mut path = Vec::<u32>::new();
+        tree.push("", 0, Kind::Directory(0, 0));
+        // The directories that lead to the file before, and their names. Sorted names keep those of one
+        // directory together, so that the next file shares a beginning of this path, or the directory
+        // is complete.
+        let mut path = Vec::new();
+        let mut signature = signature.filter(|name| is_free(manifest, name));
         for (index, file) in manifest.files().iter().enumerate() {
+            if let Some(name) = signature.take_if(|name| **name < file.name) {
+                tree.insert(name, Kind::Signature, &mut path);
+            }
             let index = u32::try_from(index).expect("manifests are bounded far below 2^32 files");
             tree.insert(&file.name, Kind::File(index), &mut path);
         }
-        if let Some(name) = signature
-            && tree.is_free(name)
-        {
-            tree.insert(name, Kind::Signature, &mut Vec::new());
+        if let Some(name) = signature {
+            tree.insert(name, Kind::Signature, &mut path);
         }
-        tree.sort();
+        tree.list_children();
         tree
     }
 
-    fn insert(&mut self, name: &FileName, kind: Kind, path: &mut Vec<u32>) {
-        let components: Vec<&str> = name.components().collect();
-        let (last, directories) = components.split_last().expect("a name has a component");
-        let shared = path
-            .iter()
-            .zip(directories)
-            .take_while(|&(&at, component)| *self.inodes[at as usize].name == **component)
-            .count();
-        path.truncate(shared);
-        for component in &directories[shared..] {
-            let parent = path.last().copied().unwrap_or(0);
-            // Only the signature comes out of order, and may meet a directory that exists.
-            let directory = self
-                .children(parent)
-                .iter()
-                .copied()
-                .filter(|_| matches!(kind, Kind::Signature))
-                .find(|&child| *self.inodes[child as usize].name == **component)
-                .unwrap_or_else(|| self.push(component, parent, Kind::Directory(Vec::new())));
-            path.push(directory);
+    /// Adds a name that follows all those before it.
+    fn insert<'a>(&mut self, name: &'a FileName, kind: Kind, path: &mut Vec<(u32, &'a str)>) {
+        let (directories, last) = match name.parent() {
+            Some(parent) => (parent, &name.as_str()[parent.len() + 1..]),
+            None => ("", name.as_str()),
+        };
+        let mut depth = 0;
+        for component in directories
+            .split('/')
+            .filter(|component| !component.is_empty())
+        {
+            if path.get(depth).is_none_or(|&(_, there)| there != component) {
+                path.truncate(depth);
+                let parent = path.last().map_or(0, |&(at, _)| at);
+                let at = self.push(component, parent, Kind::Directory(0, 0));
+                path.push((at, component));
+            }
+            depth += 1;
         }
-        let parent = path.last().copied().unwrap_or(0);
+        path.truncate(depth);
+        let parent = path.last().map_or(0, |&(at, _)| at);
         self.push(last, parent, kind);
     }
 
     fn push(&mut self, name: &str, parent: u32, kind: Kind) -> u32 {
-        let at = u32::try_from(self.inodes.len()).expect("fewer than 2^32 inodes");
+        let at = index_of(self.inodes.len());
         self.inodes.push(Inode {
-            name: name.into(),
+            name: index_of(self.names.len()),
+            name_len: u8::try_from(name.len()).expect("components have at most 255 bytes"),
             parent,
             kind,
         });
-        if let Kind::Directory(children) = &mut self.inodes[parent as usize].kind {
-            children.push(at);
-        }
+        self.names.push_str(name);
         at
     }
 
-    /// Whether `name` could be added: neither it nor a file above it exists.
-    fn is_free(&self, name: &FileName) -> bool {
-        let mut at = 0;
-        for component in name.components() {
-            let found = self
-                .children(at)
-                .iter()
-                .find(|&&child| *self.inodes[child as usize].name == *component);
-            match found {
-                None => return matches!(self.inodes[at as usize].kind, Kind::Directory(_)),
-                Some(&child) => at = child,
-            }
+    /// Gives each directory its children.
+    fn list_children(&mut self) {
+        let mut children: Vec<u32> = (1..index_of(self.inodes.len())).collect();
+        // Nearly sorted as they are, which a stable sort makes use of.
+        children.sort_by(|&a, &b| {
+            let (a, b) = (self.at(a), self.at(b));
+            let names = || self.name(a).cmp(self.name(b));
+            a.parent.cmp(&b.parent).then_with(names)
+        });
+        let mut rest = &children[..];
+        while let Some(&first) = rest.first() {
+            let parent = self.at(first).parent;
+            let count = rest.partition_point(|&child| self.at(child).parent == parent);
+            let start = children.len() - rest.len();
+            self.inodes[parent as usize].kind =
+                Kind::Directory(index_of(start), index_of(start + count));
+            rest = &rest[count..];
         }
-        false
+        self.children = children;
     }
 
-    fn sort(&mut self) {
-        for at in 0..self.inodes.len() {
-            if let Kind::Directory(children) = &mut self.inodes[at].kind {
-                let mut children = std::mem::take(children);
-                children.sort_unstable_by(|&a, &b| {
-                    self.inodes[a as usize]
-                        .name
-                        .cmp(&self.inodes[b as usize].name)
-                });
-                self.inodes[at].kind = Kind::Directory(children);
-            }
-        }
+    fn at(&self, at: u32) -> Inode {
+        self.inodes[at as usize]
     }
 
-    fn children(&self, at: u32) -> &[u32] {
-        match &self.inodes[at as usize].kind {
-            Kind::Directory(children) => children,
-            Kind::File(_) | Kind::Signature => &[],
-        }
+    fn name(&self, inode: Inode) -> &str {
+        let start = inode.name as usize;
+        &self.names[start..start + usize::from(inode.name_len)]
     }
 
-    fn inode(&self, ino: u64) -> Option<&Inode> {
+    fn inode(&self, ino: u64) -> Option<Inode> {
         self.inodes
             .get(usize::try_from(ino.checked_sub(ROOT)?).ok()?)
+            .copied()
     }
 
     /// What `ino` is; `None` if there is no such inode.
     pub fn node(&self, ino: u64) -> Option<Node<'_>> {
-        Some(match &self.inode(ino)?.kind {
-            Kind::Directory(children) => Node::Directory(children),
-            Kind::File(index) => Node::File(*index as usize),
+        Some(match self.inode(ino)?.kind {
+            Kind::Directory(start, end) => {
+                Node::Directory(&self.children[start as usize..end as usize])
+            }
+            Kind::File(index) => Node::File(index as usize),
             Kind::Signature => Node::Signature,
         })
     }
@@ -170,10 +174,8 @@ impl Tree {
         };
         let child = children
             .binary_search_by(|&child| {
-                self.inodes[child as usize]
-                    .name
-                    .as_bytes()
-                    .cmp(name.as_bytes())
+                let found = self.name(self.at(child));
+                found.as_bytes().cmp(name.as_bytes())
             })
             .ok()?;
         Some(ino_of(children[child]))
@@ -189,7 +191,7 @@ impl Tree {
             1 => Some((ino_of(self.inode(directory)?.parent), "..")),
             _ => {
                 let child = *children.get(usize::try_from(position - 2).ok()?)?;
-                Some((ino_of(child), &self.inodes[child as usize].name))
+                Some((ino_of(child), self.name(self.at(child))))
             }
         }
     }
@@ -198,7 +200,7 @@ impl Tree {
     pub fn subdirectories(&self, children: &[u32]) -> usize {
         children
             .iter()
-            .filter(|&&child| matches!(self.inodes[child as usize].kind, Kind::Directory(_)))
+            .filter(|&&child| matches!(self.at(child).kind, Kind::Directory(..)))
             .count()
     }
 
@@ -207,6 +209,19 @@ impl Tree {
     pub fn len(&self) -> usize {
         self.inodes.len()
     }
+}
+
+/// Whether `name` could be added: it is no file and no directory, and no file is above it.
+fn is_free(manifest: &Manifest, name: &FileName) -> bool {
+    let path = name.as_str();
+    let mut above = path.match_indices('/').map(|(end, _)| &path[..end]);
+    manifest.file(path).is_none()
+        && !manifest.lists_within(name)
+        && above.all(|above| manifest.file(above).is_none())
+}
+
+fn index_of(len: usize) -> u32 {
+    u32::try_from(len).expect("fewer than 2^32 inodes, and bytes in their names")
 }
 
 const fn ino_of(at: u32) -> u64 {

@@ -24,9 +24,8 @@ impl VerifiedManifest {
         model: &Path,
         single_file: Option<&FileName>,
     ) -> Result<(Self, SignerName), VerifyWithStoreError> {
-        let bundle = bundle.into();
         let trusted = store.signers().map(|signer| (signer, signer.trust()));
-        let verified = verify_any(&bundle, trusted).map_err(|error| match error {
+        let verified = verify_any(bundle.into(), trusted).map_err(|error| match error {
             VerifyAnyError::Bundle(error) => VerifyWithStoreError::Invalid(error.into()),
             VerifyAnyError::Nobody { claim, refused } => VerifyWithStoreError::Nobody {
                 claim: Box::new(claim),
@@ -52,7 +51,7 @@ impl VerifiedManifest {
                 Self {
                     signer: signer.clone(),
                     manifest,
-                    bundle,
+                    bundle: verified.statement.into_bundle(),
                 },
                 trusted.name().clone(),
             )),

@@ -25,7 +25,7 @@ fn signed(statement: &Value) -> Result<Manifest, VerifyManifestError> {
 
 fn signed_text(statement: &str) -> Result<Manifest, VerifyManifestError> {
     let bundle = sign_payload(statement.as_bytes().to_vec(), &key()).unwrap();
-    let unverified = UnverifiedManifest::parse_without_verifying(&bundle)
+    let unverified = UnverifiedManifest::parse_without_verifying(bundle.as_slice())
         .map(|unverified| unverified.claimed_manifest().clone());
     let name = FileName::new("model").unwrap();
     let single = VerifiedManifest::verify_single_file(bundle.clone(), &trust(), &name);
@@ -943,7 +943,7 @@ proptest! {
         if let Some(cut) = cut {
             bundle.truncate(cut.index(bundle.len()));
         }
-        let _ = UnverifiedManifest::parse_without_verifying(&bundle);
+        let _ = UnverifiedManifest::parse_without_verifying(bundle.as_slice());
         if let Ok(verified) = VerifiedManifest::verify(bundle, &trust()) {
             prop_assert_eq!(verified.manifest(), &signed(&files(&["a"])).unwrap());
         }

@@ -10,14 +10,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::general_purpose::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::base64;
 use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
 use super::sigstore::evidence::{Evidence, EvidenceError};
 use super::{Few, json_error};
@@ -28,14 +28,17 @@ pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// Largest signature file, in bytes. Enough for [`MAX_RESOURCES`](super::statement::MAX_RESOURCES)
 /// resources with SHA-256 or BLAKE3: each has 64 digits of digest, 45 bytes of JSON and a path of some
-/// 50 bytes, and a third more for base64.
+/// 70 bytes, and a third more for base64.
 ///
-/// This is what bounds memory. Until a signature holds, a bundle takes its own size and that of its
-/// decoded payload, so 448 MiB at most; twice its own size more where the payload is written with
-/// JSON escapes, which nobody does. The statement, parsed once the signature holds, takes up to 300
-/// bytes and a name more for each resource, of which there are at most
-/// [`MAX_RESOURCES`](super::statement::MAX_RESOURCES).
-pub const MAX_BUNDLE: usize = 256 << 20;
+/// This is what bounds memory. A signature file is held once: its payload is decoded where it stands.
+/// So what is refused takes its own size and little more, 256 MiB in all. The statement, parsed once
+/// the signature holds, takes up to 150 bytes and a name more for each resource, of which there are at
+/// most [`MAX_RESOURCES`](super::statement::MAX_RESOURCES).
+pub const MAX_BUNDLE: usize = 240 << 20;
+
+/// Largest signature file with escapes in its JSON: they are copied to be read. Neither base64 nor
+/// anything else in a bundle needs them.
+pub const MAX_ESCAPED: usize = 16 << 20;
 
 /// Most certificates in one bundle: far more than the depth of any chain in use.
 pub const MAX_CERTIFICATES: usize = 32;
@@ -125,19 +128,21 @@ impl Bundle {
     /// # Errors
     /// A [`BundleError`] that says which rule is broken.
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
-        if bytes.len() > MAX_BUNDLE {
-            return Err(BundleError::TooLarge { found: bytes.len() });
-        }
-        let raw: RawBundle<'_> =
-            serde_json::from_slice(bytes).map_err(|error| BundleError::Json(json_error(&error)))?;
-        if raw.media_type != MEDIA_TYPE {
-            return Err(BundleError::MediaType(Escaped::bounded(&raw.media_type)));
-        }
-        let material = material(raw.verification_material)?;
-        let envelope = raw.dsse_envelope.ok_or(BundleError::NoEnvelope)?;
+        let (material, envelope) = parts(bytes)?;
         Ok(Self {
             material,
-            envelope: Envelope::from_raw(&envelope)?,
+            envelope: envelope.decode()?,
+        })
+    }
+
+    /// The same for a file that may be large and is wanted back afterwards
+    /// ([`Envelope::into_file`]): its memory is used for the decoded payload.
+    pub(crate) fn take(bytes: Arc<[u8]>) -> Result<Self, BundleError> {
+        let (material, envelope) = parts(&bytes)?;
+        let place = envelope.place(&bytes)?;
+        Ok(Self {
+            material,
+            envelope: place.decode(bytes)?,
         })
     }
 
@@ -191,6 +196,24 @@ impl Bundle {
     }
 }
 
+/// A bundle that obeys the rules, its payload not decoded yet.
+fn parts(bytes: &[u8]) -> Result<(Material, RawEnvelope<'_>), BundleError> {
+    if bytes.len() > MAX_BUNDLE {
+        return Err(BundleError::TooLarge { found: bytes.len() });
+    }
+    if bytes.len() > MAX_ESCAPED && bytes.contains(&b'\\') {
+        return Err(BundleError::Escapes);
+    }
+    let raw: RawBundle<'_> =
+        serde_json::from_slice(bytes).map_err(|error| BundleError::Json(json_error(&error)))?;
+    if raw.media_type != MEDIA_TYPE {
+        return Err(BundleError::MediaType(Escaped::bounded(&raw.media_type)));
+    }
+    let material = material(raw.verification_material)?;
+    let envelope = raw.dsse_envelope.ok_or(BundleError::NoEnvelope)?;
+    Ok((material, envelope))
+}
+
 /// Checks that exactly one kind of material is there, and decodes it. Log entries beside a key or a
 /// certificate chain prove nothing about it and are passed over.
 fn material(raw: RawMaterial<'_>) -> Result<Material, BundleError> {
@@ -203,7 +226,9 @@ fn material(raw: RawMaterial<'_>) -> Result<Material, BundleError> {
             {
                 return Err(BundleError::Hint { found: hint.len() });
             }
-            Ok(Material::Key { hint })
+            Ok(Material::Key {
+                hint: hint.map(Cow::into_owned),
+            })
         }
         (None, Some(chain), None) => match chain.certificates.count {
             0 => Err(BundleError::EmptyChain),
@@ -233,24 +258,11 @@ fn decode_certificate(raw: &RawCertificate<'_>) -> Result<Vec<u8>, BundleError> 
     if raw.raw_bytes.len() > MAX_CERTIFICATE * 4 / 3 + 4 {
         return Err(BundleError::Certificate("is too large"));
     }
-    match decode_base64(&raw.raw_bytes) {
+    match base64::decode(&raw.raw_bytes) {
         Some(der) if der.is_empty() => Err(BundleError::Certificate("is empty")),
         Some(der) => Ok(der),
         None => Err(BundleError::Certificate("is not valid base64")),
     }
-}
-
-/// Decodes base64 as the JSON form of protocol buffers and DSSE allow it: either alphabet, padding
-/// or none. Signatures cover decoded bytes, so the spelling carries no meaning.
-pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    const CONFIG: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
-    const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
-    ANY_PADDING
-        .decode(text)
-        .or_else(|_| URL_SAFE.decode(text))
-        .ok()
 }
 
 #[derive(Deserialize)]
@@ -267,7 +279,8 @@ struct RawBundle<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawMaterial<'a> {
-    public_key: Option<RawKey>,
+    #[serde(borrow)]
+    public_key: Option<RawKey<'a>>,
     #[serde(borrow)]
     x509_certificate_chain: Option<RawChain<'a>>,
     #[serde(borrow)]
@@ -281,8 +294,9 @@ struct RawMaterial<'a> {
 /// `rawBytes` and `keyDetails`, which older bundles have, are a key that the signer chose: unknown
 /// members here.
 #[derive(Deserialize)]
-struct RawKey {
-    hint: Option<String>,
+struct RawKey<'a> {
+    #[serde(borrow)]
+    hint: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -344,6 +358,9 @@ pub enum BundleError {
         /// Bytes found.
         found: usize,
     },
+    /// Larger than [`MAX_ESCAPED`], with escapes.
+    #[error("the signature file has JSON escapes, and more than {MAX_ESCAPED} bytes")]
+    Escapes,
     /// Not JSON, or not of this form. Escaped.
     #[error("the signature file is not a Sigstore bundle: {0}")]
     Json(Escaped),
@@ -574,11 +591,11 @@ mod tests {
     fn base64_in_either_alphabet() {
         let bytes = [0xfb, 0xff, 0xfe, 0x01];
         for text in ["+//+AQ==", "+//+AQ", "-__-AQ==", "-__-AQ"] {
-            assert_eq!(decode_base64(text).unwrap(), bytes);
+            assert_eq!(base64::decode(text).unwrap(), bytes);
         }
         // Two spellings of one value, or a mix of alphabets, would be sloppy.
         for text in ["+//+AR==", "+__+AQ==", "A", "AA\n==", " AAAA"] {
-            assert!(decode_base64(text).is_none(), "{text}");
+            assert!(base64::decode(text).is_none(), "{text}");
         }
     }
 

@@ -9,14 +9,16 @@
 //! Doesn't: check the signature; [`super::verify`] does.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
 
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::STANDARD;
 use aws_lc_rs::digest as message_digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::Few;
-use super::bundle::decode_base64;
+use super::base64::{self, InPlace};
 use crate::name::Escaped;
 
 /// The payload type of in-toto statements, the only one of OMS.
@@ -26,45 +28,60 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 pub const MAX_SIGNATURE: usize = 2048;
 
 /// A payload and its one signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Envelope {
-    payload: Vec<u8>,
+    payload: Payload,
     signature: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+enum Payload {
+    /// By itself.
+    Owned(Vec<u8>),
+    /// In the signature file, in place of the text that encoded it.
+    InFile(InPlace),
+    /// Beside the signature file, which has it in JSON escapes.
+    BesideFile(Vec<u8>, Arc<[u8]>),
+}
+
+/// Where the payload of an envelope stands, and its signature.
+pub(super) struct Place {
+    text: Text,
+    signature: Vec<u8>,
+}
+
+enum Text {
+    At(Range<usize>),
+    Unescaped(String),
+}
+
+impl Place {
+    /// Decodes the payload in `file`, in which it was found.
+    pub(super) fn decode(self, file: Arc<[u8]>) -> Result<Envelope, DsseError> {
+        let payload = match self.text {
+            Text::At(range) => InPlace::decode(file, range).map(Payload::InFile),
+            Text::Unescaped(text) => {
+                base64::decode(&text).map(|payload| Payload::BesideFile(payload, file))
+            }
+        };
+        Ok(Envelope {
+            payload: payload.ok_or(DsseError::Base64("payload"))?,
+            signature: self.signature,
+        })
+    }
 }
 
 impl Envelope {
     pub(super) fn new(payload: Vec<u8>, signature: Vec<u8>) -> Self {
-        Self { payload, signature }
-    }
-
-    pub(super) fn from_raw(raw: &RawEnvelope<'_>) -> Result<Self, DsseError> {
-        if raw.payload_type != PAYLOAD_TYPE {
-            return Err(DsseError::PayloadType(Escaped::bounded(&raw.payload_type)));
+        Self {
+            payload: Payload::Owned(payload),
+            signature,
         }
-        let [signature] = raw.signatures.items.as_slice() else {
-            return Err(DsseError::Signatures { found: 0 });
-        };
-        if raw.signatures.count != 1 {
-            return Err(DsseError::Signatures {
-                found: raw.signatures.count,
-            });
-        }
-        if signature.sig.len() > MAX_SIGNATURE * 4 / 3 + 4 {
-            return Err(DsseError::LongSignature);
-        }
-        let decoded = decode_base64(&signature.sig).ok_or(DsseError::Base64("signature"))?;
-        if decoded.is_empty() {
-            return Err(DsseError::EmptySignature);
-        }
-        Ok(Self {
-            payload: decode_base64(&raw.payload).ok_or(DsseError::Base64("payload"))?,
-            signature: decoded,
-        })
     }
 
     pub(super) fn to_wire(&self) -> WireEnvelope {
         WireEnvelope {
-            payload: STANDARD.encode(&self.payload),
+            payload: STANDARD.encode(self.unverified_payload()),
             payload_type: PAYLOAD_TYPE,
             signatures: [WireSignature {
                 sig: STANDARD.encode(&self.signature),
@@ -75,12 +92,20 @@ impl Envelope {
 
     /// The payload, decoded. Nobody has vouched for it.
     pub fn unverified_payload(&self) -> &[u8] {
-        &self.payload
+        match &self.payload {
+            Payload::Owned(payload) | Payload::BesideFile(payload, _) => payload,
+            Payload::InFile(decoded) => decoded.bytes(),
+        }
     }
 
-    /// The payload, given away. Nobody has vouched for it.
-    pub(super) fn into_unverified_payload(self) -> Vec<u8> {
-        self.payload
+    /// The signature file that the envelope was taken from, to the byte; `None` for one that was
+    /// copied or made.
+    pub(super) fn into_file(self) -> Option<Arc<[u8]>> {
+        match self.payload {
+            Payload::Owned(_) => None,
+            Payload::InFile(decoded) => Some(decoded.restore()),
+            Payload::BesideFile(_, file) => Some(file),
+        }
     }
 
     /// The signature, decoded: for ECDSA, DER.
@@ -90,9 +115,18 @@ impl Envelope {
 
     /// The message that the signature must be over.
     pub fn pae(&self) -> Pae<'_> {
-        Pae::new(&self.payload)
+        Pae::new(self.unverified_payload())
     }
 }
+
+impl PartialEq for Envelope {
+    /// Wherever the payload is kept.
+    fn eq(&self, other: &Self) -> bool {
+        self.unverified_payload() == other.unverified_payload() && self.signature == other.signature
+    }
+}
+
+impl Eq for Envelope {}
 
 /// The pre-authentication encoding: `DSSEv1 <length> <type> <length> <payload>`, lengths in decimal
 /// bytes. Kept in two parts, so that a large payload isn't copied.
@@ -180,6 +214,51 @@ pub(super) struct RawEnvelope<'a> {
     signatures: Few<RawSignature<'a>, 1>,
 }
 
+impl RawEnvelope<'_> {
+    /// The envelope, its payload decoded to a place of its own.
+    pub(super) fn decode(&self) -> Result<Envelope, DsseError> {
+        let signature = self.signature()?;
+        let payload = base64::decode(&self.payload).ok_or(DsseError::Base64("payload"))?;
+        Ok(Envelope::new(payload, signature))
+    }
+
+    /// Where the payload stands in `file`, which this was read from.
+    pub(super) fn place(self, file: &[u8]) -> Result<Place, DsseError> {
+        let signature = self.signature()?;
+        let text = match self.payload {
+            Cow::Borrowed(text) => {
+                let start = text.as_ptr().addr() - file.as_ptr().addr();
+                Text::At(start..start + text.len())
+            }
+            Cow::Owned(text) => Text::Unescaped(text),
+        };
+        Ok(Place { text, signature })
+    }
+
+    /// Checks all but the payload, and gives the signature.
+    fn signature(&self) -> Result<Vec<u8>, DsseError> {
+        if self.payload_type != PAYLOAD_TYPE {
+            return Err(DsseError::PayloadType(Escaped::bounded(&self.payload_type)));
+        }
+        let [signature] = self.signatures.items.as_slice() else {
+            return Err(DsseError::Signatures { found: 0 });
+        };
+        if self.signatures.count != 1 {
+            return Err(DsseError::Signatures {
+                found: self.signatures.count,
+            });
+        }
+        if signature.sig.len() > MAX_SIGNATURE * 4 / 3 + 4 {
+            return Err(DsseError::LongSignature);
+        }
+        let decoded = base64::decode(&signature.sig).ok_or(DsseError::Base64("signature"))?;
+        if decoded.is_empty() {
+            return Err(DsseError::EmptySignature);
+        }
+        Ok(decoded)
+    }
+}
+
 /// `keyid` is an unknown member on purpose: unauthenticated, and never used.
 #[derive(Debug, Deserialize)]
 struct RawSignature<'a> {
@@ -229,7 +308,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Envelope, DsseError> {
-        Envelope::from_raw(&serde_json::from_str(text).unwrap())
+        serde_json::from_str::<RawEnvelope<'_>>(text)
+            .unwrap()
+            .decode()
     }
 
     fn envelope(

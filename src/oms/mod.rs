@@ -22,6 +22,7 @@
 //! save those of [`key`], [`sign`], [`sigstore::trusted_root`] and [`trust_store`], which are about the
 //! user's own files, and of `sigstore::signing`, which are about services too.
 
+mod base64;
 pub mod bundle;
 pub mod certificate;
 pub mod chain;

@@ -16,8 +16,11 @@
 //! `null` with the method `files`, no `allow_symlinks` (taken as false), unknown members anywhere.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{Few, json_error};
@@ -72,11 +75,72 @@ impl Serialization {
     }
 }
 
+/// Text of a payload, or made for one. A million resources have some each, so it takes as little as a
+/// reference: the rare copy is behind two.
+#[derive(Debug, Clone)]
+pub enum Text<'a> {
+    /// As the payload has it.
+    Borrowed(&'a str),
+    /// Without the escapes that the payload has, or made here.
+    Owned(Box<String>),
+}
+
+const _: () = assert!(size_of::<Text<'_>>() == size_of::<&str>());
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self::Owned(Box::new(text))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text::Borrowed(text))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(text.to_owned().into())
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
 /// A resource as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource<'a> {
     /// The name: a path, or with shards `<path>:<start>:<end>`. Not validated.
-    pub name: Cow<'a, str>,
+    pub name: Text<'a>,
     /// The digest of its bytes.
     pub digest: Digest,
 }
@@ -319,10 +383,10 @@ fn check_resources(
     };
     let mut resources = Vec::with_capacity(raw.len());
     for resource in raw {
-        let known = resource.algorithm == hash.name()
+        let known = *resource.algorithm == *hash.name()
             || sharded
                 .as_deref()
-                .is_some_and(|name| resource.algorithm == name);
+                .is_some_and(|name| *resource.algorithm == *name);
         let digest = if known {
             Digest::from_hex(hash, &resource.digest).map_err(ResourceRule::Digest)
         } else {
@@ -489,7 +553,7 @@ struct RawLegacyStatement<'a> {
 #[derive(Deserialize)]
 struct RawLegacySubject<'a> {
     #[serde(borrow)]
-    name: Cow<'a, str>,
+    name: Text<'a>,
     digest: RawDigests,
     #[serde(borrow)]
     annotations: Option<RawAnnotations<'a>>,
@@ -512,11 +576,11 @@ struct RawPredicate<'a> {
 #[derive(Deserialize)]
 struct RawResource<'a> {
     #[serde(borrow)]
-    name: Cow<'a, str>,
+    name: Text<'a>,
     #[serde(borrow)]
-    digest: Cow<'a, str>,
+    digest: Text<'a>,
     #[serde(borrow)]
-    algorithm: Cow<'a, str>,
+    algorithm: Text<'a>,
 }
 
 #[derive(Deserialize)]

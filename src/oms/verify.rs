@@ -14,6 +14,7 @@
 //! that any file has the signed content.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::bundle::{Bundle, BundleError, Material, Method};
@@ -30,7 +31,7 @@ use crate::name::Escaped;
 /// The payload of a bundle whose signature holds, and who signed it.
 pub struct VerifiedStatement {
     // Private, and filled in by `verify` alone: whoever holds one of these holds signed bytes.
-    payload: Vec<u8>,
+    envelope: Envelope,
     signer: Signer,
     message: Message,
 }
@@ -49,7 +50,7 @@ impl VerifiedStatement {
     fn new(bundle: Bundle, signer: Signer, message: Message) -> Self {
         let (_, envelope) = bundle.into_parts();
         Self {
-            payload: envelope.into_unverified_payload(),
+            envelope,
             signer,
             message,
         }
@@ -60,10 +61,11 @@ impl VerifiedStatement {
     /// # Errors
     /// [`StatementError`] if what was signed breaks a rule of OMS.
     pub fn parse(&self) -> Result<Statement<'_>, StatementError> {
+        let payload = self.payload();
         match (self.message, self.signer.method()) {
-            (Message::LegacyPae, _) => Statement::parse_legacy(&self.payload),
-            (Message::Pae, Method::Sigstore) => Statement::parse_any(&self.payload),
-            (Message::Pae, Method::Key | Method::Certificate) => Statement::parse(&self.payload),
+            (Message::LegacyPae, _) => Statement::parse_legacy(payload),
+            (Message::Pae, Method::Sigstore) => Statement::parse_any(payload),
+            (Message::Pae, Method::Key | Method::Certificate) => Statement::parse(payload),
         }
     }
 
@@ -74,7 +76,14 @@ impl VerifiedStatement {
 
     /// The signed bytes.
     pub fn payload(&self) -> &[u8] {
-        &self.payload
+        self.envelope.unverified_payload()
+    }
+
+    /// The signature file that was verified, to the byte.
+    pub(crate) fn into_bundle(self) -> Arc<[u8]> {
+        self.envelope
+            .into_file()
+            .expect("`verify` takes envelopes from files")
     }
 }
 
@@ -92,7 +101,18 @@ impl fmt::Debug for VerifiedStatement {
 /// [`VerifyError`] if the file is malformed, signed by another method or another signer, or not as
 /// it was signed.
 pub fn verify(bundle: &[u8], trust: &Trust) -> Result<VerifiedStatement, VerifyError> {
-    let bundle = Bundle::parse(bundle)?;
+    verify_file(bundle.into(), trust)
+}
+
+/// The same without a copy.
+///
+/// # Errors
+/// As [`verify`].
+pub(crate) fn verify_file(
+    bundle: Arc<[u8]>,
+    trust: &Trust,
+) -> Result<VerifiedStatement, VerifyError> {
+    let bundle = Bundle::take(bundle)?;
     let (signer, message) = check(&bundle, trust)?;
     Ok(VerifiedStatement::new(bundle, signer, message))
 }
@@ -102,10 +122,10 @@ pub fn verify(bundle: &[u8], trust: &Trust) -> Result<VerifiedStatement, VerifyE
 /// # Errors
 /// [`VerifyAnyError`] if the file is malformed or by none of them.
 pub(crate) fn verify_any<'a, L>(
-    bundle: &[u8],
+    bundle: Arc<[u8]>,
     trusted: impl IntoIterator<Item = (L, &'a Trust)>,
 ) -> Result<VerifiedByAny<L>, VerifyAnyError<L>> {
-    let bundle = Bundle::parse(bundle).map_err(VerifyAnyError::Bundle)?;
+    let bundle = Bundle::take(bundle).map_err(VerifyAnyError::Bundle)?;
     let (mut signers, mut refused, mut first) = (Vec::new(), Vec::new(), None);
     for (label, trust) in trusted {
         match check(&bundle, trust) {

@@ -11,7 +11,7 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, Paral
 use super::full_pass::{self, Observer};
 use super::index_store::IndexStore;
 use super::proof;
-use super::source::{Found, Scan, Source, SourceError};
+use super::source::{ABSENT, Found, Scan, Source, SourceError};
 use super::violation::Violation;
 use crate::manifest::{Manifest, ManifestFile, Serialization};
 use crate::name::{Escaped, FileName};
@@ -61,7 +61,13 @@ pub enum Unsigned {
 /// there; a mount doesn't show them.
 pub fn check_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec<Failure> {
     let mut failures = Vec::new();
-    let mut signed = manifest.files().iter().map(|file| &file.name).peekable();
+    let mut signed = manifest
+        .files()
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| scan.signed.get(*index).is_none_or(|&len| len == ABSENT))
+        .map(|(_, file)| &file.name)
+        .peekable();
     let mut found = scan.entries.iter().peekable();
     let is_extra = |name: &FileName, what: &Found| {
         let unsignable = *what == Found::File { len: 0 }

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::index_store::shipped;
-use super::source::{Links, LocalDirectory, Scan};
+use super::source::{ABSENT, Links, LocalDirectory, Scan};
 use crate::manifest::{DEFAULT_IGNORE_PATHS, Manifest};
 use crate::name::{Escaped, FileName, NameError};
 use crate::oms::bundle::MAX_BUNDLE;
@@ -192,10 +192,20 @@ impl ModelLocation {
         manifest: &Manifest,
         ignored: &[FileName],
     ) -> Result<Scan, LocationError> {
-        self.scan(directory, |name| {
+        let mut scan = self.scan(directory, Some(manifest), |name| {
             manifest.is_ignored(name) && !manifest.lists_within(name)
                 || ignored.iter().any(|ignored| name.is_within(ignored))
-        })
+        })?;
+        // The signature is left out, whatever is signed under its name.
+        if let Some(name) = &self.signature_name
+            && let Ok(index) = manifest
+                .files()
+                .binary_search_by(|file| file.name.cmp(name))
+            && let Some(len) = scan.signed.get_mut(index)
+        {
+            *len = ABSENT;
+        }
+        Ok(scan)
     }
 
     /// Everything there that is to be signed: all but what every signer leaves out, our own tables,
@@ -208,7 +218,7 @@ impl ModelLocation {
         directory: &LocalDirectory,
         ignored: &[FileName],
     ) -> Result<Scan, LocationError> {
-        self.scan(directory, |name| {
+        self.scan(directory, None, |name| {
             DEFAULT_IGNORE_PATHS.contains(&name.as_str())
                 || name.as_str() == shipped::DIRECTORY
                 || ignored.iter().any(|ignored| name.is_within(ignored))
@@ -230,11 +240,14 @@ impl ModelLocation {
     fn scan(
         &self,
         directory: &LocalDirectory,
-        mut skip: impl FnMut(&FileName) -> bool,
+        manifest: Option<&Manifest>,
+        skip: impl Fn(&FileName) -> bool + Sync,
     ) -> Result<Scan, LocationError> {
-        let scan = match &self.single {
-            Some(name) => directory.scan_one(name),
-            None => directory.scan(|name| Some(name) == self.signature_name.as_ref() || skip(name)),
+        let skip = |name: &FileName| Some(name) == self.signature_name.as_ref() || skip(name);
+        let scan = match (&self.single, manifest) {
+            (Some(name), _) => directory.scan_one(name),
+            (None, Some(manifest)) => directory.scan_for(manifest, skip),
+            (None, None) => directory.scan(skip),
         };
         scan.map_err(|error| LocationError::Model {
             path: self.root.clone(),

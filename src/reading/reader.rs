@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use super::buffer::BufferPool;
 use super::cache::{ChunkCache, Key};
@@ -111,13 +111,16 @@ struct Counters {
 type Waiter = Box<dyn FnOnce(Result<Arc<OpenFile>, ReadError>) + Send>;
 
 /// How far the proof of a file's chunk table is.
+#[derive(Default)]
 enum Proof {
+    #[default]
     Unproved,
     /// Somebody is at it; these wait.
     Underway(Vec<Waiter>),
     Proved(Arc<ChunkTable>),
 }
 
+#[derive(Default)]
 struct FileState {
     proof: Mutex<Proof>,
     /// Open while anybody has it open, so that all share one descriptor.
@@ -130,7 +133,8 @@ pub struct Reader {
     source: Arc<dyn Source>,
     store: Option<IndexStore>,
     options: ReaderOptions,
-    files: Box<[FileState]>,
+    /// Made when a file is first opened: of a million files, most never are.
+    files: Box<[OnceLock<Box<FileState>>]>,
     pool: Arc<BufferPool>,
     cache: ChunkCache,
     flights: Flights,
@@ -161,10 +165,7 @@ impl Reader {
             .manifest()
             .files()
             .iter()
-            .map(|_| FileState {
-                proof: Mutex::new(Proof::Unproved),
-                open: Mutex::default(),
-            })
+            .map(|_| OnceLock::new())
             .collect();
         Arc::new(Self {
             cache: ChunkCache::new(options.cache_bytes, options.retain),
@@ -186,6 +187,10 @@ impl Reader {
     /// The signed list of files. Their positions in it are the `index` of the other calls.
     pub fn manifest(&self) -> &VerifiedManifest {
         &self.manifest
+    }
+
+    fn file(&self, index: usize) -> &FileState {
+        self.files[index].get_or_init(Box::default)
     }
 
     /// The violations met so far.
@@ -220,7 +225,7 @@ impl Reader {
         if let Some(len) = self.manifest.manifest().files()[index].content.len() {
             return Some(len);
         }
-        match &*lock(&self.files[index].proof) {
+        match &*lock(&self.files[index].get()?.proof) {
             Proof::Proved(table) => Some(table.len()),
             Proof::Unproved | Proof::Underway(_) => None,
         }
@@ -248,7 +253,7 @@ impl Reader {
         index: usize,
         then: impl FnOnce(Result<Arc<OpenFile>, ReadError>) + Send + 'static,
     ) {
-        let mut proof = lock(&self.files[index].proof);
+        let mut proof = lock(&self.file(index).proof);
         match &mut *proof {
             Proof::Proved(table) => {
                 let table = Arc::clone(table);
@@ -443,7 +448,7 @@ impl Reader {
         index: usize,
         table: Arc<ChunkTable>,
     ) -> Result<Arc<OpenFile>, ReadError> {
-        let state = &self.files[index].open;
+        let state = &self.file(index).open;
         if let Some(open) = lock(state).upgrade() {
             return Ok(open);
         }
@@ -614,7 +619,7 @@ impl Settle {
     }
 
     fn settle(&self, proved: Result<ChunkTable, ReadError>) {
-        let state = &self.reader.files[self.index];
+        let state = self.reader.file(self.index);
         let proved = proved.map(Arc::new);
         let next = match &proved {
             Ok(table) => {

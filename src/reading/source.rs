@@ -11,16 +11,19 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::manifest::Manifest;
 use crate::name::{Escaped, FileName};
+
+mod scan;
 
 /// A place that holds model files.
 pub trait Source: Send + Sync {
@@ -139,26 +142,39 @@ pub enum Found {
 /// Everything found beneath a model directory.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Files and other things, by name. Directories only show through what they hold.
+    /// Files and other things, by name, but what is in `signed`. Directories only show through what
+    /// they hold.
     pub entries: BTreeMap<FileName, Found>,
     /// Names that no manifest can hold (not UTF-8, over-long), escaped. Never signed, so always
     /// extra.
     pub unnameable: Vec<Escaped>,
+    /// The claimed lengths of signed files that are there, by index in the manifest that was scanned
+    /// for; [`ABSENT`] for the others. A million names need not be held twice.
+    pub(super) signed: Box<[u64]>,
 }
 
+/// In [`Scan::signed`]: no regular file of that name. No file is that long.
+pub(super) const ABSENT: u64 = u64::MAX;
+
 impl Scan {
-    /// The claimed length of a file in bytes; `None` if there is no such file.
+    /// The claimed length of a file in bytes; `None` if there is no such file. Doesn't know the files
+    /// of a manifest that was scanned for.
     pub fn len_of(&self, name: &FileName) -> Option<u64> {
         match self.entries.get(name)? {
             Found::File { len } => Some(*len),
             Found::Other(_) => None,
         }
     }
-}
 
-/// Deepest directory nesting that a scan follows. Deeper trees can't hold a signed name, since
-/// names are at most [`crate::name::MAX_PATH`] bytes long.
-const MAX_DEPTH: usize = crate::name::MAX_PATH / 2;
+    /// The claimed length of file `index` of the manifest that was scanned for, which is called
+    /// `name`; `None` if there is no such file.
+    pub fn len_of_signed(&self, index: usize, name: &FileName) -> Option<u64> {
+        match self.signed.get(index) {
+            Some(&ABSENT) | None => self.len_of(name),
+            Some(&len) => Some(len),
+        }
+    }
+}
 
 /// How often an open is tried that others get in the way of.
 const MAX_OPEN_ATTEMPTS: u32 = 64;
@@ -195,12 +211,22 @@ impl LocalDirectory {
     /// beneath it). Reads no content.
     ///
     /// # Errors
-    /// The first directory that can't be listed, or a cycle of links, with the path in the message.
-    pub fn scan(&self, mut skip: impl FnMut(&FileName) -> bool) -> io::Result<Scan> {
-        let mut scan = Scan::default();
-        let mut ancestors = vec![identity_of(&self.root)?];
-        self.scan_directory(self.root.as_fd(), "", &mut skip, &mut ancestors, &mut scan)?;
-        Ok(scan)
+    /// A directory that can't be listed, or a cycle of links, with the path in the message.
+    pub fn scan(&self, skip: impl Fn(&FileName) -> bool + Sync) -> io::Result<Scan> {
+        scan::scan(self, &[], &skip)
+    }
+
+    /// The same, held against the files of a manifest: what is there under their names is found
+    /// without asking `skip`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_for(
+        &self,
+        manifest: &Manifest,
+        skip: impl Fn(&FileName) -> bool + Sync,
+    ) -> io::Result<Scan> {
+        scan::scan(self, manifest.files(), &skip)
     }
 
     /// A scan that looks at one name only: the model is that file.
@@ -219,99 +245,6 @@ impl LocalDirectory {
         };
         scan.entries.insert(name.clone(), found);
         Ok(scan)
-    }
-
-    fn scan_directory(
-        &self,
-        directory: BorrowedFd<'_>,
-        prefix: &str,
-        skip: &mut impl FnMut(&FileName) -> bool,
-        ancestors: &mut Vec<(u64, u64)>,
-        scan: &mut Scan,
-    ) -> io::Result<()> {
-        let with_path = |error: io::Error| {
-            let shown = if prefix.is_empty() { "." } else { prefix };
-            io::Error::new(error.kind(), format!("{}: {error}", Escaped::new(shown)))
-        };
-        // A descriptor of its own to list: listing moves a file offset that clones share.
-        let listing = rustix::fs::openat(
-            directory,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| with_path(errno.into()))?;
-        let entries = rustix::fs::Dir::new(listing).map_err(|errno| with_path(errno.into()))?;
-        for entry in entries {
-            let entry = entry.map_err(|errno| with_path(errno.into()))?;
-            let raw = entry.file_name();
-            if matches!(raw.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let lossy = raw.to_string_lossy();
-            let joined = if prefix.is_empty() {
-                lossy.to_string()
-            } else {
-                format!("{prefix}/{lossy}")
-            };
-            let name = match FileName::new(&joined) {
-                Ok(name) if raw.to_str().is_ok() => name,
-                _ => {
-                    scan.unnameable.push(Escaped::bounded(&joined));
-                    continue;
-                }
-            };
-            if skip(&name) {
-                continue;
-            }
-            let follow = match self.links {
-                Links::Refuse => AtFlags::SYMLINK_NOFOLLOW,
-                Links::Follow => AtFlags::empty(),
-            };
-            let stat = match rustix::fs::statat(directory, raw, follow) {
-                Ok(stat) => stat,
-                // Gone since it was listed.
-                Err(Errno::NOENT) if self.links == Links::Refuse => continue,
-                Err(Errno::NOENT | Errno::LOOP) => {
-                    scan.entries
-                        .insert(name, Found::Other("a symbolic link that leads nowhere"));
-                    continue;
-                }
-                Err(errno) => return Err(with_path(errno.into())),
-            };
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => {
-                    let len = u64::try_from(stat.st_size).unwrap_or(0);
-                    scan.entries.insert(name, Found::File { len });
-                }
-                FileType::Directory => {
-                    let nofollow = match self.links {
-                        Links::Refuse => OFlags::NOFOLLOW,
-                        Links::Follow => OFlags::empty(),
-                    };
-                    let child = rustix::fs::openat(
-                        directory,
-                        raw,
-                        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | nofollow,
-                        Mode::empty(),
-                    )
-                    .map_err(|errno| with_path(errno.into()))?;
-                    let identity = identity_of(&child)?;
-                    if ancestors.contains(&identity) || ancestors.len() > MAX_DEPTH {
-                        return Err(io::Error::other(format!(
-                            "{name}: a symbolic link leads back to a directory above it"
-                        )));
-                    }
-                    ancestors.push(identity);
-                    self.scan_directory(child.as_fd(), name.as_str(), skip, ancestors, scan)?;
-                    ancestors.pop();
-                }
-                other => {
-                    scan.entries.insert(name, Found::Other(describe(other)));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn open_file(&self, name: &FileName) -> Result<OwnedFd, Errno> {
@@ -366,12 +299,6 @@ impl Source for LocalDirectory {
             other => Err(SourceError::NotAFile(describe(other))),
         }
     }
-}
-
-/// Device and inode number.
-fn identity_of(fd: impl AsFd) -> io::Result<(u64, u64)> {
-    let stat = rustix::fs::fstat(fd)?;
-    Ok((stat.st_dev, stat.st_ino))
 }
 
 fn describe(kind: FileType) -> &'static str {

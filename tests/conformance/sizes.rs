@@ -7,27 +7,19 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 
-use model_fs::oms::bundle::MAX_BUNDLE;
+use model_fs::oms::bundle::{MAX_BUNDLE, MAX_ESCAPED};
 use model_fs::oms::statement::MAX_RESOURCES;
 
 use crate::signed::{Signer, files, shown, state_root};
 
 const MEMORY: u64 = 256 << 20;
 
-/// For files of the largest size that is read at all: they are held once, and their payload once.
-const AT_THE_BOUND: u64 = 3 * MEMORY;
-
 /// `verify` with whatever lies in place of the signature, and `inspect`, which must refuse it too.
 #[track_caller]
 fn refuse(signer: &Signer, what: &str, says: &str) {
-    refuse_within(MEMORY, signer, what, says);
-}
-
-#[track_caller]
-fn refuse_within(memory: u64, signer: &Signer, what: &str, says: &str) {
     let inspect = ["inspect".to_owned(), shown(&signer.signature())];
-    let inspected = signer.home.run_within(memory, inspect);
-    let verified = signer.home.run_within(memory, signer.verify());
+    let inspected = signer.home.run_within(MEMORY, inspect);
+    let verified = signer.home.run_within(MEMORY, signer.verify());
     for judged in [inspected, verified] {
         let judged = judged.expect_code(3, what);
         assert!(judged.stderr.contains(says), "{what}: {judged}");
@@ -59,14 +51,12 @@ fn bundles_around_the_limit() {
     ] {
         let file = File::create(signer.signature()).expect("create a file");
         file.set_len(len as u64).expect("make a large file");
-        refuse_within(AT_THE_BOUND, &signer, &format!("{len} bytes"), says);
+        refuse(&signer, &format!("{len} bytes"), says);
     }
 }
 
-/// The largest payload that fits: all of it is decoded to be checked, and none of it is signed.
-#[test]
-fn a_forged_bundle_of_the_largest_size() {
-    let signer = Signer::new();
+/// A bundle of at most `size` bytes that is one but for its payload, of `piece` again and again.
+fn forged(signer: &Signer, size: usize, piece: &str) {
     let envelope = r#""payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]"#;
     let head = format!(
         r#"{{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{{"publicKey":{{}}}},"dsseEnvelope":{{{envelope},"payload":""#
@@ -74,21 +64,42 @@ fn a_forged_bundle_of_the_largest_size() {
     let tail = "\"}}";
     let mut file = BufWriter::new(File::create(signer.signature()).expect("create a file"));
     file.write_all(head.as_bytes()).expect("write");
-    let piece = [b'A'; 1 << 12];
-    let mut left = (MAX_BUNDLE - head.len() - tail.len()) / 4 * 4;
-    while left > 0 {
-        let part = left.min(piece.len());
-        file.write_all(&piece[..part]).expect("write");
-        left -= part;
+    for _ in 0..(size - head.len() - tail.len()) / piece.len() {
+        file.write_all(piece.as_bytes()).expect("write");
     }
     file.write_all(tail.as_bytes()).expect("write");
     file.into_inner().expect("write");
-    let judged = signer.home.run_within(AT_THE_BOUND, signer.verify());
+}
+
+/// The largest payload that fits: all of it is decoded to be checked, and none of it is signed.
+#[test]
+fn a_forged_bundle_of_the_largest_size() {
+    let signer = Signer::new();
+    forged(&signer, MAX_BUNDLE, "AAAA");
+    let judged = signer.home.run_within(MEMORY, signer.verify());
     let judged = judged.expect_code(3, "a forged bundle");
     assert!(
         judged.stderr.contains("signature does not match"),
         "{judged}"
     );
+}
+
+/// What is written with escapes has to be copied to be read.
+#[test]
+fn forged_bundles_with_escapes() {
+    let signer = Signer::new();
+    let escaped = r"A\/\u0041A";
+    forged(&signer, MAX_ESCAPED, escaped);
+    let judged = signer.home.run_within(MEMORY, signer.verify());
+    let judged = judged.expect_code(3, "a forged bundle with escapes");
+    assert!(
+        judged.stderr.contains("signature does not match"),
+        "{judged}"
+    );
+    for size in [MAX_ESCAPED + 100, MAX_BUNDLE] {
+        forged(&signer, size, escaped);
+        refuse(&signer, "many escapes", "JSON escapes");
+    }
 }
 
 /// A statement with so many resources, each as short as it can be, in a good signature.

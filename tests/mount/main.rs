@@ -10,6 +10,8 @@
 mod mounted;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../../benches/stress/storm.rs"]
+mod storm;
 #[path = "../common/unprivileged.rs"]
 mod unprivileged;
 
@@ -25,6 +27,7 @@ mod reads;
 mod reports;
 mod scale;
 mod session;
+mod stress;
 mod tampering;
 mod tree;
 mod users;

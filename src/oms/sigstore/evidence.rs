@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::bundle::decode_base64;
+use super::super::base64;
 use super::super::{Few, json_error};
 use crate::name::Escaped;
 
@@ -209,7 +209,7 @@ fn bytes(member: &'static str, text: &str, max: usize) -> Result<Vec<u8>, Eviden
     if text.len() > max * 4 / 3 + 4 {
         return Err(EvidenceError::TooLarge { member, max });
     }
-    decode_base64(text).ok_or(EvidenceError::Base64(member))
+    base64::decode(text).ok_or(EvidenceError::Base64(member))
 }
 
 fn hash(member: &'static str, text: &str) -> Result<[u8; 32], EvidenceError> {

@@ -80,7 +80,7 @@ fn old_statements_signed_as_of_old() {
     assert_eq!(names[0].as_str(), "a/c");
     assert!(manifest.ignore_paths().is_empty());
     let bundle = bundle_of(&payload, vec![1]);
-    let unverified = UnverifiedManifest::parse_without_verifying(&bundle).unwrap();
+    let unverified = UnverifiedManifest::parse_without_verifying(bundle.as_slice()).unwrap();
     assert_eq!(unverified.claimed_manifest(), &manifest);
 }
 

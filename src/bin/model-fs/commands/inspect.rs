@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure};
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let (signature, root) = find(&args.path)?;
     let bundle = read_signature_file(&signature)?;
-    let claims = UnverifiedManifest::parse_without_verifying(&bundle)
+    let claims = UnverifiedManifest::parse_without_verifying(bundle)
         .map_err(|error| Failure::new(Exit::Signature, error))?;
     let sizes = sizes(&root, claims.claimed_manifest());
     if args.json {

@@ -133,14 +133,10 @@ impl SignedModel {
 
     /// Bytes of the signed files, as far as the directory tells.
     pub(crate) fn claimed_bytes(&self) -> u64 {
-        total_bytes(
-            &self.scan,
-            self.manifest
-                .manifest()
-                .files()
-                .iter()
-                .map(|file| &file.name),
-        )
+        let files = self.manifest.manifest().files().iter().enumerate();
+        files
+            .filter_map(|(index, file)| self.scan.len_of_signed(index, &file.name))
+            .sum()
     }
 }
 
@@ -262,7 +258,8 @@ pub(crate) fn open_store(
     model: &ModelLocation,
 ) -> Result<Option<IndexStore>, Failure> {
     let usual = IndexStore::default_directory();
-    let directory = asked_for.unwrap_or(&usual);
+    // In the background, a relative path would mean another place.
+    let directory = &std::path::absolute(asked_for.unwrap_or(&usual))?;
     // Whoever owns the model could delete or replace a store that lies in it.
     if directory
         .canonicalize()
