@@ -10,8 +10,8 @@ use crate::manifest::ShardDigests;
 
 use super::subtree::{self, RootHash};
 
-/// Largest number of bytes that chaining values may take: 1 GiB, the table of 8 TiB at the default
-/// chunk size. Keeps a hostile table file from filling memory.
+/// Largest number of bytes that chaining values may take: 1 GiB. Tables that are
+/// made here are smaller. Keeps a hostile table file from filling memory.
 pub const MAX_VALUES: u64 = 1 << 30;
 
 /// The digests of a file's chunks, under a trusted root.

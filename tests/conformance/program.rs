@@ -42,15 +42,14 @@ impl Home {
         finish(self.command(MODEL_FS).args(arguments), LIMIT)
     }
 
-    /// Runs one verb in at most so many bytes of memory: all that it maps counts, its code too. What
-    /// is refused early, and so given little, has a second of processor time.
+    /// Runs one verb in at most so many bytes of memory (all that it maps counts, its code too) and seconds
+    /// of processor time.
     pub(crate) fn run_within<S: AsRef<OsStr>>(
         &self,
-        bytes: u64,
+        (bytes, seconds): (u64, u32),
         arguments: impl IntoIterator<Item = S>,
     ) -> Finished {
         let mut command = self.command("prlimit");
-        let seconds = if bytes <= 256 << 20 { 1 } else { 20 };
         command
             .arg(format!("--as={bytes}"))
             .arg(format!("--cpu={seconds}"));
