@@ -176,8 +176,9 @@ fn bars(report: &Value, out: &Path) -> Result<()> {
         area.draw(&Text::new(label.to_owned(), (120, y + 1), style.clone()))?;
         let ours = !matches!(
             label,
-            "direct" | "direct-mmap" | "unverified" | "bindfs" | "gocryptfs" | "user-unverified"
-        ) && !label.ends_with("-in-flight");
+            "unverified" | "bindfs" | "gocryptfs" | "user-unverified"
+        ) && !label.starts_with("direct")
+            && !label.ends_with("-in-flight");
         let colour = if ours {
             COLOURS[0]
         } else {
