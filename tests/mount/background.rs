@@ -1,11 +1,12 @@
 //! Mounts that go to the background.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::mounted::{Mounted, is_mounted, model_fs};
-use crate::support::{BLAKE3, Host, Model, public_key, tool};
+use crate::support::{BLAKE3, Host, Model, SHA256, public_key, tool};
 
 /// The process that serves a mount: the one that has the mountpoint among its arguments.
 fn daemon_of(mountpoint: &Path) -> Pid {
@@ -60,6 +61,39 @@ fn mount_returns_once_files_can_be_read_and_leaves_nothing_behind_when_unmounted
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
+}
+
+#[test]
+fn a_relative_index_directory_is_that_of_who_mounts() {
+    let Some(_host) = Host::new() else { return };
+    let model = Model::new([("weights", 3 << 20)]);
+    model.sign(SHA256);
+    let here = tempfile::tempdir().expect("make a directory");
+    let mountpoint = here.path().join("mnt");
+    std::fs::create_dir(&mountpoint).expect("make a mountpoint");
+    let run = |arguments: &[&OsStr]| {
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_model-fs"))
+            .args(arguments)
+            .current_dir(here.path())
+            .status();
+        assert!(status.expect("run").success(), "{arguments:?}");
+    };
+    let (path, key) = (model.path(), public_key());
+    run(&[
+        "mount".as_ref(),
+        path.as_ref(),
+        "mnt".as_ref(),
+        "--public-key".as_ref(),
+        key.as_ref(),
+        "--index-dir".as_ref(),
+        "index".as_ref(),
+    ]);
+    // The daemon has left for `/` by now, and keeps here what this makes it prove.
+    let read = std::fs::read(mountpoint.join("weights"));
+    run(&["umount".as_ref(), "mnt".as_ref()]);
+    assert_eq!(read.expect("read").len(), 3 << 20);
+    let kept = std::fs::read_dir(here.path().join("index/v1")).expect("a table is kept");
+    assert_eq!(kept.count(), 1);
 }
 
 #[test]
