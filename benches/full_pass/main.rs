@@ -8,6 +8,9 @@
 //! processes are timed, their start included; ratios are taken within a round. Doesn't: install the
 //! reference implementation. It takes part where the interoperability tests have installed it.
 
+#[path = "../common/keys.rs"]
+mod keys;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -17,10 +20,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use model_fs::digest::Algorithm;
 use serde_json::{Value, json};
+
+use self::keys::write_keys;
 
 const MODEL_FS: &str = env!("CARGO_BIN_EXE_model-fs");
 const FILES: usize = 8;
@@ -212,15 +215,7 @@ fn reference() -> Option<PathBuf> {
 
 /// The same eight files twice, signed with SHA-256 and with BLAKE3.
 fn write_models(folder: &Path, size: usize) -> Result<(), Box<dyn Error>> {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
-    let secret: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der()?;
-    let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
-    for (name, label, der) in [
-        ("key.pem", "EC PRIVATE KEY", secret.as_ref()),
-        ("key.pub", "PUBLIC KEY", public.as_ref()),
-    ] {
-        fs::write(folder.join(name), pem::encode(&pem::Pem::new(label, der)))?;
-    }
+    write_keys(folder)?;
     for name in ["sha256", "blake3"] {
         fs::create_dir(folder.join(name))?;
     }

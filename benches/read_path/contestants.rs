@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use memmap2::MmapMut;
 use rustix::fs::Advice;
 
+use crate::keys::write_keys;
 use crate::methods::{Measured, Method};
 use crate::process::{Daemon, cpu_seconds, output, peak_memory};
 
@@ -401,20 +400,6 @@ fn write_data(path: &Path, size: u64) -> io::Result<()> {
     }
     // Only what is on the disk can be dropped from memory.
     file.sync_all()
-}
-
-fn write_keys(folder: &Path) -> io::Result<()> {
-    let failed = |_| io::Error::other("can't make a key");
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
-    let secret: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(failed)?;
-    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
-    for (name, label, der) in [
-        ("key.pem", "EC PRIVATE KEY", secret.as_ref()),
-        ("key.pub", "PUBLIC KEY", public.as_ref()),
-    ] {
-        fs::write(folder.join(name), pem::encode(&pem::Pem::new(label, der)))?;
-    }
-    Ok(())
 }
 
 /// Copies a file in writes of single pages, as which they stay in the page cache.

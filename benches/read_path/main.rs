@@ -11,9 +11,14 @@
 //! Doesn't: assert anything. Numbers belong to a machine.
 
 mod contestants;
+#[path = "../common/keys.rs"]
+mod keys;
 mod methods;
 mod passthrough;
 mod process;
+#[allow(dead_code, reason = "not everything that its other users need")]
+#[path = "../common/report.rs"]
+mod report;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,6 +29,7 @@ use serde_json::{Value, json};
 
 use self::contestants::{Arena, Contestant, Place, Sample, System, installed};
 use self::methods::Method;
+use self::report::{machine, spread};
 
 /// One side of a comparison: who reads, and how.
 #[derive(Clone, Copy)]
@@ -387,16 +393,6 @@ fn report(scenario: &Scenario, samples: &BTreeMap<&str, Vec<Sample>>) -> Value {
     json!({ "entries": entries, "ratios": ratios })
 }
 
-/// Median, quartiles and extremes.
-fn spread(mut values: Vec<f64>) -> Value {
-    if values.is_empty() {
-        return Value::Null;
-    }
-    values.sort_by(f64::total_cmp);
-    let at = |quarter: usize| values[(values.len() - 1) * quarter / 4];
-    json!({ "median": at(2), "q1": at(1), "q3": at(3), "min": at(0), "max": at(4) })
-}
-
 fn print_report(report: &Value) {
     let number = |value: &Value| value["median"].as_f64();
     let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
@@ -424,21 +420,4 @@ fn print_report(report: &Value) {
             shown(ratio["target"].as_f64()),
         );
     }
-}
-
-/// What numbers belong to.
-fn machine() -> Value {
-    let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let info = text("/proc/cpuinfo");
-    let field = |name: &str| {
-        let line = info.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    json!({
-        "cpu": field("model name"),
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "kernel": text("/proc/sys/kernel/osrelease").trim(),
-        "memory": text("/proc/meminfo").lines().next(),
-        "load": text("/proc/loadavg").trim(),
-    })
 }
