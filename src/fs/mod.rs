@@ -154,6 +154,22 @@ impl FileSystem {
         &self.reader
     }
 
+    /// From now on, has what is verified ahead of readers put into the kernel's page cache. `store` is
+    /// told inode, offset and bytes, and says whether it did so; see [`Reader::push_into`].
+    pub fn push_into(
+        self: &Arc<Self>,
+        store: impl Fn(u64, u64, &VerifiedBytes) -> bool + Send + Sync + 'static,
+    ) {
+        let fs = Arc::downgrade(self);
+        self.reader.push_into(Box::new(move |index, offset, bytes| {
+            let ino = fs.upgrade().and_then(|fs| {
+                let file = &fs.reader.manifest().manifest().files()[index];
+                fs.tree.find(&file.name)
+            });
+            ino.is_some_and(|ino| store(ino, offset, bytes))
+        }));
+    }
+
     /// Adds what only whoever mounts knows to the status, under `mount`. Only the first call counts.
     pub fn set_mount_facts(&self, facts: serde_json::Value) {
         let _ = self.mount_facts.set(facts);
@@ -382,6 +398,7 @@ impl FileSystem {
             source_bytes,
             verified_bytes,
             prefetched_bytes,
+            pushed_bytes,
             delivered_bytes,
             cache_hits,
             cached_bytes,
@@ -410,6 +427,7 @@ impl FileSystem {
             "source_bytes": source_bytes,
             "verified_bytes": verified_bytes,
             "prefetched_bytes": prefetched_bytes,
+            "pushed_bytes": pushed_bytes,
             "delivered_bytes": delivered_bytes,
             "cache_hits": cache_hits,
             "cached_bytes": cached_bytes,

@@ -181,6 +181,13 @@ impl Tree {
         Some(ino_of(children[child]))
     }
 
+    /// The inode of a file.
+    pub fn find(&self, name: &FileName) -> Option<u64> {
+        name.as_str().split('/').try_fold(ROOT, |ino, component| {
+            self.lookup(ino, OsStr::new(component))
+        })
+    }
+
     /// Inode and name of a directory's entry, `.` and `..` first; `None` beyond the last.
     pub fn entry(&self, directory: u64, position: u64) -> Option<(u64, &str)> {
         let Some(Node::Directory(children)) = self.node(directory) else {

@@ -15,6 +15,7 @@ use fuser::{
     ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::schedule;
 use super::stuck::{Attempt, StuckReaders};
 use crate::fs::{Attributes, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
 use crate::name::MAX_COMPONENT;
@@ -160,6 +161,7 @@ impl Filesystem for FuseAdaptor {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        schedule::serve(size);
         let attempt = Attempt {
             thread: req.pid(),
             ino: ino.0,

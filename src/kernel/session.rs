@@ -23,6 +23,7 @@ use fuser::{Config, Filesystem, Session};
 use super::attach::{Attached, FUSE_DEVICE, MountError, show};
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
+use super::page_cache::PageCache;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
 
@@ -35,6 +36,7 @@ pub struct MountSession {
     attached: Attached,
     shutdown: Shutdown,
     tuning: TuningReport,
+    page_cache: PageCache,
     grace: Duration,
     /// The kernel has ended it, so there is nothing to take away.
     ended: bool,
@@ -78,6 +80,7 @@ impl MountSession {
         let this = Self {
             // The answer to the first request has set the kernel's values; now they can be raised.
             tuning: tuning::tune(attached.device()),
+            page_cache: PageCache::new(session.notifier()),
             attached,
             shutdown,
             grace: options.grace,
@@ -122,6 +125,12 @@ impl MountSession {
     /// What was done to make it fast.
     pub fn tuning(&self) -> &TuningReport {
         &self.tuning
+    }
+
+    /// A way to put pages into the kernel's cache before they are asked for. It keeps the connection
+    /// open, also beyond the end of the session.
+    pub fn page_cache(&self) -> PageCache {
+        self.page_cache.clone()
     }
 
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its

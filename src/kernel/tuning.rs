@@ -12,8 +12,9 @@ use super::mountinfo::DeviceId;
 /// How far the kernel reads ahead in a sequentially read file, in KiB.
 ///
 /// FUSE starts with 128 KiB, so that one reader waits for one small request after the other. With
-/// 8 MiB several requests of the largest size are under way at a time.
-pub const READ_AHEAD_KIB: u64 = 8192;
+/// 2 MiB two requests of the largest size are under way at a time, and two more are on their way. More is
+/// no faster for one reader, and slower for many: sixteen of them queue up behind one another's.
+pub const READ_AHEAD_KIB: u64 = 2048;
 
 /// Largest read request, in pages, that a mount made from now on may negotiate.
 const MAX_PAGES: &str = "/proc/sys/fs/fuse/max_pages_limit";
@@ -118,9 +119,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("read_ahead_kb");
         for (before, outcome, after) in [
-            ("128\n", Outcome::Raised { from: 128 }, "8192"),
-            ("8191", Outcome::Raised { from: 8191 }, "8192"),
-            ("8192\n", Outcome::Enough, "8192\n"),
+            ("128\n", Outcome::Raised { from: 128 }, "2048"),
+            ("2047", Outcome::Raised { from: 2047 }, "2048"),
+            ("2048\n", Outcome::Enough, "2048\n"),
             ("99999\n", Outcome::Enough, "99999\n"),
         ] {
             std::fs::write(&file, before).unwrap();
@@ -142,7 +143,7 @@ mod tests {
         assert!(report.shortfall().is_some());
         assert_eq!(
             report.command().unwrap(),
-            "echo 8192 | sudo tee /sys/class/bdi/4294967295:7/read_ahead_kb"
+            "echo 2048 | sudo tee /sys/class/bdi/4294967295:7/read_ahead_kb"
         );
     }
 }

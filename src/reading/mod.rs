@@ -21,7 +21,7 @@
 //! | `proof` | from signed content to a table |
 //! | `buffer`, `verified`, `cache`, `flights` | private buffers, verified bytes, keeping and sharing them |
 //! | `reader` | opening and reading files |
-//! | `prefetch` | verifying ahead of sequential readers |
+//! | `prefetch`, `push` | verifying ahead of sequential readers, and into the kernel's page cache |
 //! | `violation`, `violation_log` | what is wrong, and telling it |
 //! | `check`, `signing` | whole models: verifying and signing them |
 
@@ -34,6 +34,7 @@ mod index_store;
 pub mod location;
 mod prefetch;
 pub mod proof;
+mod push;
 mod reader;
 pub mod signing;
 mod source;
@@ -45,6 +46,7 @@ mod violation;
 mod violation_log;
 
 pub use index_store::{IndexStore, IndexStoreError, shipped};
+pub use push::PageSink;
 pub use reader::{OpenFile, Reader, ReaderOptions, ReaderStats, Retain};
 pub use source::{
     Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,

@@ -3,17 +3,22 @@
 //! Guarantees: what is read ahead of a stream is bounded in bytes, by what the stream has consumed
 //! and by a share of the cache; a few random reads never start it; work that the reader has overtaken
 //! is dropped. Doesn't: report what it finds: a chunk that fails is left to whoever asks for it,
-//! who reads it anew and gets the error. Doesn't: do anything for readers whom the kernel's own
-//! read-ahead serves well from a source in memory.
+//! who reads it anew and gets the error.
 //!
-//! Where the kernel reads ahead megabytes and the source is fast, requests come early enough by
-//! themselves. This is for the rest: a mount by an ordinary user, for whom the kernel reads ahead
-//! 128 KiB, and sources that take milliseconds to answer, which need many reads in flight.
+//! Two things are done for a stream:
+//! - Where requests are small or the source takes its time, chunks are verified into the cache ahead
+//!   of it. A mount by an ordinary user has requests of 128 KiB, and a source of some milliseconds
+//!   needs many reads in flight.
+//! - Where there is a [sink](super::PageSink) and half of the cores have nothing to do, verified pages are [pushed](super::push)
+//!   into the page cache ahead of it: then reader and verification don't wait for one another. Many
+//!   streams keep the cores busy by themselves, and a request is cheaper than a push.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::available_parallelism;
 
+use super::push::{SEGMENT, segment_end};
 use super::reader::OpenFile;
 
 /// Streams followed in a file: engines read one from up to sixteen threads.
@@ -23,21 +28,24 @@ const MAX_STREAMS: usize = 16;
 const SMALL_REQUEST: u64 = 128 << 10;
 
 /// Bytes that a stream has to consume before anything is read ahead of it, by whether the kernel's
-/// read-ahead is small or raised. The kernel reads up to 8 MiB ahead of a single read by itself; only
+/// read-ahead is small or raised. The kernel reads ahead of a single read by itself; only
 /// what comes after shows that there is a stream, and reading a little of a file stays cheap.
 const PATIENCE_SMALL: u64 = 1 << 20;
-const PATIENCE_LARGE: u64 = 8 << 20;
+const PATIENCE_LARGE: u64 = 2 << 20;
 
 /// Most bytes ahead of all streams of a file: at 5 ms a read and 1 MiB each, 6 GB/s.
 const MAX_WINDOW: u64 = 32 << 20;
 
 /// The same where the source has everything in memory: enough to keep the cores busy, and little
 /// enough to stay in their caches.
-const FAST_WINDOW: u64 = 4 << 20;
+const FAST_WINDOW: u64 = 2 * SEGMENT;
 
 /// Bytes that one job reads: what the kernel asks for at a time, so that a request is answered from
 /// one buffer.
 const STEP: u64 = 1 << 20;
+
+/// Jobs done that are remembered: as many as fit into the window.
+const MAX_FINISHED: usize = (MAX_WINDOW / STEP) as usize;
 
 /// Jobs under way. Each waits for the source most of the time.
 const MAX_THREADS: usize = 32;
@@ -55,12 +63,66 @@ pub(super) enum Met {
     Waiting,
 }
 
+/// What to verify ahead of a stream. It may reach beyond the end of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ahead {
+    range: Range<u64>,
+    /// Whether to push it; otherwise it goes into the cache.
+    push: bool,
+    /// Whether the source is expected to have them in memory.
+    fast: bool,
+}
+
+/// Requests looked back on to tell how many streams there are: the kernel sends a few of one
+/// stream in a row.
+const LOOK_BACK: usize = 16;
+
+/// The streams of all files that were seen last.
+#[derive(Debug, Default)]
+pub(super) struct Activity(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Streams, by number; zero is none.
+    last: [u64; LOOK_BACK],
+    requests: usize,
+    streams: u64,
+}
+
+impl Activity {
+    /// A number for a new stream.
+    fn new_stream(&self) -> u64 {
+        let mut seen = self.lock();
+        seen.streams += 1;
+        seen.streams
+    }
+
+    /// Takes note of a request of `stream`; how many streams there are now.
+    fn saw(&self, stream: u64) -> usize {
+        let mut seen = self.lock();
+        let place = seen.requests % LOOK_BACK;
+        seen.requests += 1;
+        seen.last[place] = stream;
+        let mut streams = seen.last;
+        streams.sort_unstable();
+        let (none, _) = streams.split_at(streams.partition_point(|&stream| stream == 0));
+        let known = &streams[none.len()..];
+        1 + known.windows(2).filter(|pair| pair[0] != pair[1]).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One sequential reader.
 #[derive(Debug, Clone)]
 struct Stream {
+    /// Its number in [`Activity`].
+    number: u64,
     /// Where its next request is expected.
     next: u64,
-    /// Bytes asked for so far.
+    /// Bytes that it has come over so far.
     consumed: u64,
     /// End of what was scheduled ahead.
     ahead: u64,
@@ -78,24 +140,32 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct Streams {
     all: Vec<Stream>,
+    activity: Arc<Activity>,
     clock: u64,
     window: u64,
+    /// Streams at a time that pages may be pushed for.
+    pushed: usize,
+    /// What was verified ahead last.
+    finished: VecDeque<Range<u64>>,
 }
 
 impl Streams {
     /// Of a file whose chunks go to a cache of `cache` bytes. A chunk read ahead can keep a whole
     /// [`STEP`] of memory in use, so the cache has to be much larger than the window.
-    pub(super) fn new(cache: usize) -> Self {
+    pub(super) fn new(cache: usize, activity: Arc<Activity>, push: bool) -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
         Self {
             all: Vec::new(),
+            activity,
             clock: 0,
             window: (cache as u64 / 16).min(MAX_WINDOW) / STEP * STEP,
+            pushed: if push { cores / 2 } else { 0 },
+            finished: VecDeque::new(),
         }
     }
 
-    /// Takes in a request, and says which bytes are to be verified ahead now. They may reach beyond
-    /// the end of the file.
-    pub(super) fn observe(&mut self, request: Range<u64>, met: Met) -> Option<Range<u64>> {
+    /// Takes in a request, and says what is to be verified ahead now.
+    pub(super) fn observe(&mut self, request: Range<u64>, met: Met) -> Option<Ahead> {
         self.clock += 1;
         let clock = self.clock;
         let len = request.end - request.start;
@@ -103,10 +173,13 @@ impl Streams {
         let slack = 8 * len;
         let known = self.all.iter_mut().find(|stream| {
             let from = stream.next.saturating_sub(slack);
-            (from..=stream.next + slack).contains(&request.start)
+            // Of what was pushed, only beginnings of segments are asked for.
+            let to = stream.ahead.max(stream.next + slack);
+            (from..=to).contains(&request.start)
         });
         let Some(stream) = known else {
             let stream = Stream {
+                number: self.activity.new_stream(),
                 next: request.end,
                 consumed: len,
                 ahead: request.end,
@@ -115,6 +188,7 @@ impl Streams {
                 wasted: 0,
                 used: clock,
             };
+            self.activity.saw(stream.number);
             if self.all.len() < MAX_STREAMS {
                 self.all.push(stream);
             } else if let Some(oldest) = self.all.iter_mut().min_by_key(|stream| stream.used) {
@@ -122,14 +196,17 @@ impl Streams {
             }
             return None;
         };
+        let streams = self.activity.saw(stream.number);
         stream.used = clock;
-        stream.consumed += len;
+        stream.consumed += len.max(request.end.saturating_sub(stream.next));
         stream.largest = stream.largest.max(len);
         match met {
             Met::Cached | Met::Underway => {}
             Met::Fresh => {
-                // It was evicted before it was asked for, if it was there.
-                if request.end <= stream.ahead && request.start >= stream.next {
+                // It was there, and gone before it was asked for.
+                let in_it =
+                    |range: &Range<u64>| range.start <= request.start && request.end <= range.end;
+                if request.start >= stream.next && self.finished.iter().any(in_it) {
                     stream.wasted += 1;
                 }
                 stream.waits = false;
@@ -142,18 +219,16 @@ impl Streams {
         if !(small || stream.waits) {
             return None;
         }
+        let push = small && !stream.waits && streams <= self.pushed;
         let patience = if small {
             PATIENCE_SMALL
         } else {
             PATIENCE_LARGE
         };
         let earned = stream.consumed.saturating_sub(patience);
-        let (start, next, wasted) = (stream.ahead, stream.next, stream.wasted);
-        let most = if stream.waits {
-            MAX_WINDOW
-        } else {
-            FAST_WINDOW
-        };
+        let (ahead, next, wasted) = (stream.ahead, stream.next, stream.wasted);
+        let fast = !stream.waits;
+        let most = if fast { FAST_WINDOW } else { MAX_WINDOW };
         // Those that are still moving share the window.
         let live = self
             .all
@@ -162,15 +237,38 @@ impl Streams {
             .count() as u64;
         let share = self.window.min(most) / live.max(1);
         let share = share.checked_shr(wasted / 4).unwrap_or(0);
-        // Whole steps, so that jobs and requests cut the file in the same places.
-        let end = (next + earned.min(share)) / STEP * STEP;
-        if end <= start {
+        let reach = earned.min(share);
+        // The kernel has asked for what comes next, or is about to: a push takes a lead.
+        let lead = if ahead > next {
+            ahead
+        } else {
+            segment_end(next + SEGMENT / 4)
+        };
+        let (start, end) = if push {
+            (lead, segment_end(next + reach))
+        } else {
+            // Whole steps, so that jobs and requests cut the file in the same places.
+            (ahead, (next + reach) / STEP * STEP)
+        };
+        if reach == 0 || end <= start {
             return None;
         }
         if let Some(stream) = self.all.iter_mut().find(|stream| stream.used == clock) {
             stream.ahead = end;
         }
-        Some(start..end)
+        Some(Ahead {
+            range: start..end,
+            push,
+            fast,
+        })
+    }
+
+    /// Takes note that all of `range` was verified ahead.
+    fn finish(&mut self, range: Range<u64>) {
+        if self.finished.len() == MAX_FINISHED {
+            self.finished.pop_front();
+        }
+        self.finished.push_back(range);
     }
 
     /// Whether a reader is still on its way to this place.
@@ -185,6 +283,7 @@ impl Streams {
 struct Job {
     file: Weak<OpenFile>,
     range: Range<u64>,
+    push: bool,
 }
 
 #[derive(Default)]
@@ -203,33 +302,63 @@ struct Jobs {
 
 /// Threads that verify ahead, started as they are needed.
 pub(super) struct Prefetcher {
-    queue: Arc<Queue>,
+    /// Jobs that keep a core busy, one thread for each core.
+    computing: Arc<Queue>,
+    /// Jobs that wait for the source most of the time.
+    waiting: Arc<Queue>,
+    cores: usize,
 }
 
 impl Prefetcher {
     pub(super) fn new() -> Self {
         Self {
-            queue: Arc::default(),
+            computing: Arc::default(),
+            waiting: Arc::default(),
+            cores: available_parallelism().map_or(1, usize::from),
         }
     }
 
-    /// Has `range` of `file` verified into the cache, soon.
-    pub(super) fn schedule(&self, file: &Arc<OpenFile>, range: Range<u64>) {
-        let range = range.start..range.end.min(file.len());
-        let mut jobs = self.queue.lock();
-        let mut start = range.start;
-        while start < range.end {
-            let end = ((start / STEP + 1) * STEP).min(range.end);
-            jobs.waiting.push_back(Job {
+    /// Has a part of `file` verified, soon.
+    pub(super) fn schedule(&self, file: &Arc<OpenFile>, ahead: &Ahead) {
+        let (queue, most) = if ahead.fast {
+            (&self.computing, self.cores)
+        } else {
+            (&self.waiting, MAX_THREADS)
+        };
+        let end = ahead.range.end.min(file.len());
+        let mut start = ahead.range.start;
+        let mut jobs = Vec::new();
+        while start < end {
+            let next = ((start / STEP + 1) * STEP).min(end);
+            jobs.push(Job {
                 file: Arc::downgrade(file),
-                range: start..end,
+                range: start..next,
+                push: ahead.push,
             });
-            start = end;
+            start = next;
         }
-        let wanted_wakes = jobs.waiting.len().min(jobs.idle);
-        let wanted = jobs.waiting.len().saturating_sub(jobs.idle);
-        for _ in 0..wanted.min(MAX_THREADS.saturating_sub(jobs.threads)) {
-            let queue = Arc::clone(&self.queue);
+        queue.add(jobs, most);
+    }
+}
+
+impl Drop for Prefetcher {
+    fn drop(&mut self) {
+        for queue in [&self.computing, &self.waiting] {
+            queue.lock().closed = true;
+            queue.filled.notify_all();
+        }
+    }
+}
+
+impl Queue {
+    /// Adds jobs for at most `most` threads.
+    fn add(self: &Arc<Self>, added: Vec<Job>, most: usize) {
+        let mut jobs = self.lock();
+        jobs.waiting.extend(added);
+        let wakes = jobs.waiting.len().min(jobs.idle);
+        let wanted = jobs.waiting.len() - wakes;
+        for _ in 0..wanted.min(most.saturating_sub(jobs.threads)) {
+            let queue = Arc::clone(self);
             let spawned = std::thread::Builder::new()
                 .name("prefetch".to_owned())
                 .spawn(move || queue.work());
@@ -241,29 +370,23 @@ impl Prefetcher {
         }
         drop(jobs);
         // One for each job: waking all would cost more than what they do.
-        for _ in 0..wanted_wakes {
-            self.queue.filled.notify_one();
+        for _ in 0..wakes {
+            self.filled.notify_one();
         }
     }
-}
 
-impl Drop for Prefetcher {
-    fn drop(&mut self) {
-        self.queue.lock().closed = true;
-        self.queue.filled.notify_all();
-    }
-}
-
-impl Queue {
     fn work(&self) {
         while let Some(job) = self.next() {
             let Some(file) = job.file.upgrade() else {
                 continue;
             };
             let awaited = |offset| file.streams().awaits(offset);
-            let work = std::panic::AssertUnwindSafe(|| file.prefetch(job.range, awaited));
-            if std::panic::catch_unwind(work).is_err() {
-                tracing::error!("reading ahead failed: this is a bug in model-fs");
+            let range = job.range.clone();
+            let work = std::panic::AssertUnwindSafe(|| file.prefetch(range, job.push, awaited));
+            match std::panic::catch_unwind(work) {
+                Ok(true) => file.streams().finish(job.range),
+                Ok(false) => {}
+                Err(_) => tracing::error!("reading ahead failed: this is a bug in model-fs"),
             }
         }
     }

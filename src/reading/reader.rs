@@ -17,8 +17,9 @@ use super::cache::{ChunkCache, Key};
 use super::flights::Flights;
 use super::full_pass::{self, Observer};
 use super::index_store::{IndexStore, shipped};
-use super::prefetch::{Met, Prefetcher, Streams};
+use super::prefetch::{Activity, Met, Prefetcher, Streams};
 use super::proof::{self, Proved};
+use super::push::{self, PageSink};
 use super::source::{Caching, Source, SourceError, SourceFile};
 use super::table::ChunkTable;
 use super::verified::{Filling, VerifiedBytes, verify_chunks};
@@ -79,7 +80,9 @@ pub struct ReaderStats {
     pub verified_bytes: u64,
     /// Bytes of them that were verified ahead of a sequential reader.
     pub prefetched_bytes: u64,
-    /// Bytes delivered.
+    /// Bytes of them that were pushed into a page cache before anybody asked for them.
+    pub pushed_bytes: u64,
+    /// Bytes delivered to those who asked.
     pub delivered_bytes: u64,
     /// Reads answered from the cache alone.
     pub cache_hits: u64,
@@ -100,6 +103,7 @@ struct Counters {
     source_bytes: AtomicU64,
     verified_bytes: AtomicU64,
     prefetched_bytes: AtomicU64,
+    pushed_bytes: AtomicU64,
     delivered_bytes: AtomicU64,
     cache_hits: AtomicU64,
     full_passes: AtomicU64,
@@ -139,6 +143,8 @@ pub struct Reader {
     cache: ChunkCache,
     flights: Flights,
     prefetcher: Prefetcher,
+    activity: Arc<Activity>,
+    page_sink: OnceLock<PageSink>,
     passes: Mutex<PassQueue>,
     counters: Counters,
     log: ViolationLog,
@@ -177,6 +183,8 @@ impl Reader {
             pool: BufferPool::new(IDLE_BUFFERS),
             flights: Flights::default(),
             prefetcher: Prefetcher::new(),
+            activity: Arc::default(),
+            page_sink: OnceLock::new(),
             passes: Mutex::default(),
             counters: Counters::default(),
             log: ViolationLog::default(),
@@ -198,6 +206,12 @@ impl Reader {
         &self.log
     }
 
+    /// From now on, has what is verified ahead of a single sequential reader put into `sink`. Applies
+    /// to files opened later; only the first call counts.
+    pub fn push_into(&self, sink: PageSink) {
+        let _ = self.page_sink.set(sink);
+    }
+
     /// Ends all full passes and refuses all further reads. Cannot be undone.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
@@ -210,6 +224,7 @@ impl Reader {
             source_bytes: get(&self.counters.source_bytes),
             verified_bytes: get(&self.counters.verified_bytes),
             prefetched_bytes: get(&self.counters.prefetched_bytes),
+            pushed_bytes: get(&self.counters.pushed_bytes),
             delivered_bytes: get(&self.counters.delivered_bytes),
             cache_hits: get(&self.counters.cache_hits),
             cached_bytes: self.cache.bytes() as u64,
@@ -471,7 +486,11 @@ impl Reader {
             index,
             table,
             source: RwLock::new(source),
-            streams: Mutex::new(Streams::new(self.options.cache_bytes)),
+            streams: Mutex::new(Streams::new(
+                self.options.cache_bytes,
+                Arc::clone(&self.activity),
+                self.page_sink.get().is_some(),
+            )),
         });
         *open = Arc::downgrade(&opened);
         Ok(opened)
@@ -699,10 +718,7 @@ impl OpenFile {
         }
         let wanted = offset..offset.saturating_add(len as u64).min(self.len());
         let part_of = |chunk: u64| part_of(&chunks.range(chunk), &wanted);
-        let key = |chunk| Key {
-            file: self.index,
-            chunk,
-        };
+        let key = |chunk| self.key(chunk);
 
         let mut found = span
             .clone()
@@ -772,12 +788,8 @@ impl OpenFile {
     fn retain(&self, chunk: u64, bytes: &VerifiedBytes, delivered: usize) {
         let reader = &*self.reader;
         if reader.options.retain == Retain::All || delivered < bytes.len() {
-            let key = Key {
-                file: self.index,
-                chunk,
-            };
             let kept = bytes.clone().compact(&reader.pool);
-            reader.cache.insert(key, kept, delivered);
+            reader.cache.insert(self.key(chunk), kept, delivered);
         }
     }
 
@@ -794,7 +806,7 @@ impl OpenFile {
         let (met, bytes) = self.try_now(span, &wanted);
         let ahead = self.streams().observe(wanted, met);
         if let Some(ahead) = ahead {
-            self.reader.prefetcher.schedule(self, ahead);
+            self.reader.prefetcher.schedule(self, &ahead);
         }
         bytes
     }
@@ -806,10 +818,7 @@ impl OpenFile {
         if reader.stopped.load(Ordering::Relaxed) || whole > MAX_NOW {
             return (Met::Waiting, None);
         }
-        let key = |chunk| Key {
-            file: self.index,
-            chunk,
-        };
+        let key = |chunk| self.key(chunk);
         let part_of = |chunk: u64| part_of(&chunks.range(chunk), wanted);
         let mut found = span
             .clone()
@@ -903,33 +912,44 @@ impl OpenFile {
         lock(&self.streams)
     }
 
-    /// Verifies the chunks in `range` that `awaited` wants into the cache. What fails is left to
-    /// whoever asks for it.
-    pub(super) fn prefetch(&self, range: Range<u64>, awaited: impl Fn(u64) -> bool) {
+    /// Verifies the chunks that begin in `range` into the cache, or pushes them, as long as `awaited`
+    /// wants them. What fails is left to whoever asks for it. Whether all was done.
+    pub(super) fn prefetch(
+        &self,
+        range: Range<u64>,
+        push: bool,
+        awaited: impl Fn(u64) -> bool,
+    ) -> bool {
         let reader = &*self.reader;
         if reader.stopped.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
-        let key = |chunk| Key {
-            file: self.index,
-            chunk,
-        };
         let chunks = self.table.chunks();
-        // Only what begins here: a chunk that lies in two ranges belongs to the first.
-        let missing = chunks
-            .spanning(range.start, range.end - range.start)
-            .filter(|&chunk| chunks.range(chunk).start >= range.start || range.start == 0)
-            .filter(|&chunk| awaited(chunks.range(chunk).start))
-            .filter(|&chunk| reader.cache.peek(key(chunk)).is_none());
+        // A chunk that lies in two ranges belongs to the first.
+        let begins = |&chunk: &u64| chunks.range(chunk).start >= range.start || range.start == 0;
+        let mut span = chunks.spanning(range.start, range.end - range.start);
+        span.start += u64::from(!span.clone().take(1).all(|chunk| begins(&chunk)));
+        if push {
+            match self.push_now(span, &awaited) {
+                Some(rest) => span = rest,
+                None => return false,
+            }
+        }
+        let mut verified = Vec::new();
+        let wanted = span
+            .clone()
+            .filter(|&chunk| awaited(chunks.range(chunk).start));
+        let missing = wanted.filter(|&chunk| reader.cache.peek(self.key(chunk)).is_none());
+        let missing: Vec<u64> = missing.collect();
+        let keys = missing.iter().map(|&chunk| self.key(chunk));
         let abandoned = reader.abandoned(self.index);
-        let mut claims = reader.flights.claim(missing.map(key), abandoned);
+        let mut claims = reader.flights.claim(keys, abandoned);
         for mut run in self.runs(&claims.mine()) {
             let mut keep = |chunk, bytes: VerifiedBytes| {
-                reader
-                    .counters
-                    .prefetched_bytes
-                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                reader.cache.insert(key(chunk), bytes.clone(), 0);
+                self.keep_ahead(chunk, &bytes);
+                if push {
+                    verified.push((chunk, bytes.clone()));
+                }
                 claims.land(chunk, Ok(bytes));
             };
             for bytes in self.fetch_now(run.clone()) {
@@ -948,6 +968,82 @@ impl OpenFile {
             }
         }
         claims.give_up();
+        for (chunk, bytes) in verified {
+            self.push(chunk, &bytes);
+        }
+        span.is_empty() || awaited(chunks.range(span.end - 1).start)
+    }
+
+    /// Verifies and pushes chunks that the source has in memory, each while it is hot in the
+    /// processor's caches. Returns the rest, from the first that isn't in memory; nothing where the
+    /// reader has overtaken us.
+    fn push_now(&self, span: Range<u64>, awaited: impl Fn(u64) -> bool) -> Option<Range<u64>> {
+        let reader = &*self.reader;
+        for chunk in span.clone() {
+            if !awaited(self.table.chunks().range(chunk).start) {
+                return None;
+            }
+            if reader.cache.peek(self.key(chunk)).is_some() {
+                continue;
+            }
+            let abandoned = reader.abandoned(self.index);
+            let key = std::iter::once(self.key(chunk));
+            let mut claims = reader.flights.claim(key, abandoned);
+            if claims.mine().is_empty() {
+                // Somebody needs it now.
+                continue;
+            }
+            let Some(bytes) = self.fetch_now(chunk..chunk + 1).pop() else {
+                claims.give_up();
+                return Some(chunk..span.end);
+            };
+            self.keep_ahead(chunk, &bytes);
+            claims.land(chunk, Ok(bytes.clone()));
+            self.push(chunk, &bytes);
+        }
+        Some(span.end..span.end)
+    }
+
+    fn keep_ahead(&self, chunk: u64, bytes: &VerifiedBytes) {
+        let reader = &*self.reader;
+        reader
+            .counters
+            .prefetched_bytes
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        reader.cache.insert(self.key(chunk), bytes.clone(), 0);
+    }
+
+    /// Pushes a chunk that is in the cache, out of which it goes with that but for what stays back.
+    /// No claims may be held.
+    fn push(&self, chunk: u64, bytes: &VerifiedBytes) {
+        let reader = &*self.reader;
+        let Some(sink) = reader.page_sink.get() else {
+            return;
+        };
+        let range = self.table.chunks().range(chunk);
+        for part in push::parts(&range) {
+            let part = part_of(&range, &part);
+            if !sink(
+                self.index,
+                range.start + part.start as u64,
+                &bytes.slice(part.clone()),
+            ) {
+                return;
+            }
+            reader
+                .counters
+                .pushed_bytes
+                .fetch_add(part.len() as u64, Ordering::Relaxed);
+            // For the cache this was a delivery like any other.
+            reader.cache.get(self.key(chunk), part.len());
+        }
+    }
+
+    fn key(&self, chunk: u64) -> Key {
+        Key {
+            file: self.index,
+            chunk,
+        }
     }
 
     /// Groups chunks into runs to read at once.

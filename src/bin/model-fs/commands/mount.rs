@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use model_fs::fs::{FileSystem, FsOptions, ViolationHook};
-use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown};
+use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown, page_cache};
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
 
 use super::signed_model::{SignedModel, open_store};
@@ -82,11 +82,13 @@ pub(crate) fn run(
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
+    let not_pushed = push_pages(&fs, &session);
     fs.set_mount_facts(serde_json::json!({
         "mountpoint": session.mountpoint(),
         "source": model.location.root(),
         "not_tuned": session.tuning().shortfall(),
         "tuning_command": session.tuning().command(),
+        "not_pushed": not_pushed,
     }));
     tracing::info!(
         model = %model.location.root().display(),
@@ -107,6 +109,22 @@ pub(crate) fn run(
         SessionEnd::Aborted(_) => {
             Err(anyhow::anyhow!("files were still open when the mount ended").into())
         }
+    }
+}
+
+/// Has verified pages pushed into the kernel's page cache, or says why not.
+fn push_pages(fs: &Arc<FileSystem>, session: &MountSession) -> Option<String> {
+    let bytes = fs.totals().bytes;
+    match page_cache::room_for(bytes) {
+        Ok(()) => {
+            let pages = session.page_cache();
+            fs.push_into(move |ino, offset, bytes| pages.store(ino, offset, bytes));
+            None
+        }
+        Err(limit) => Some(format!(
+            "pages aren't read ahead into the kernel's cache: {bytes} bytes of model don't fit twice into the \
+             {limit} bytes of memory that this control group may use"
+        )),
     }
 }
 

@@ -1,0 +1,126 @@
+//! The kernel's page cache of a mount, filled before anybody asks (`FUSE_NOTIFY_STORE`).
+//!
+//! Guarantees: takes verified bytes and nothing else; says where memory is too short for it. Doesn't:
+//! fail; what the kernel refuses it asks for when it is needed.
+//!
+//! Whoever reads a page for the first time has it charged to its own memory control group. A page that
+//! is pushed is charged to the daemon's. In a small container that would push out other pages of the
+//! model, which have to be verified again: so [`room_for`] asks for all of the model to fit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fuser::{INodeNo, Notifier};
+
+use crate::reading::VerifiedBytes;
+
+/// Where the hierarchy of control groups is mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The groups that this process is in (`cgroups(7)`).
+const OWN_CGROUPS: &str = "/proc/self/cgroup";
+
+/// The page cache of one mount.
+#[derive(Debug, Clone)]
+pub struct PageCache(Notifier);
+
+impl PageCache {
+    pub(super) fn new(notifier: Notifier) -> Self {
+        Self(notifier)
+    }
+
+    /// Puts `bytes` at `offset` of the file `ino`: whole pages, within the length that the kernel
+    /// knows, since it would take more for growth. Waits for answers to requests for these pages, so it
+    /// may not be called by a thread that owes one. Whether the kernel did it.
+    pub fn store(&self, ino: u64, offset: u64, bytes: &VerifiedBytes) -> bool {
+        match self.0.store(INodeNo(ino), offset, bytes.as_slice()) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, ino, offset, "verified pages not pushed");
+                false
+            }
+        }
+    }
+}
+
+/// Whether `bytes` of page cache can be charged to this process; if not, how many can.
+///
+/// # Errors
+/// The smallest limit of the memory control groups that this process is in, in bytes.
+pub fn room_for(bytes: u64) -> Result<(), u64> {
+    let groups = fs::read_to_string(OWN_CGROUPS).unwrap_or_default();
+    match smallest_limit(Path::new(CGROUPS), &groups) {
+        // As much again is left for everything else.
+        Some(limit) if limit / 2 < bytes => Err(limit),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The smallest limit of the memory control groups in `groups` and of those above them.
+fn smallest_limit(root: &Path, groups: &str) -> Option<u64> {
+    groups
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            let (root, file) = if controllers.is_empty() {
+                (root.to_owned(), "memory.max")
+            } else if controllers.split(',').any(|name| name == "memory") {
+                (root.join("memory"), "memory.limit_in_bytes")
+            } else {
+                return None;
+            };
+            limits(&root, path, file).min()
+        })
+        .min()
+}
+
+fn limits(root: &Path, path: &str, file: &str) -> impl Iterator<Item = u64> {
+    let below = Path::new(path.trim_start_matches('/'));
+    let groups: Vec<PathBuf> = below.ancestors().map(|group| root.join(group)).collect();
+    // In a container, the path may be that of the host, and only the root can be seen.
+    groups.into_iter().filter_map(move |group| {
+        let text = fs::read_to_string(group.join(file)).ok()?;
+        // "max" is no number, and version 1 has a very large one for no limit.
+        text.trim().parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_limit_above_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("pod/memory.max", "500\n");
+        write("pod/container/memory.max", "max\n");
+        write("pod/small/memory.max", "100\n");
+        write("memory/user/memory.limit_in_bytes", "9223372036854771712\n");
+        let limit = |groups| smallest_limit(root.path(), groups);
+        assert_eq!(limit("0::/pod/container\n"), Some(500));
+        assert_eq!(limit("0::/pod/small\n"), Some(100));
+        assert_eq!(limit("0::/pod\n"), Some(500));
+        assert_eq!(limit("0::/\n"), None);
+        assert_eq!(limit("0::/../elsewhere\n"), None);
+        assert_eq!(limit("4:cpu,cpuacct:/user\n"), None);
+        assert_eq!(
+            limit("4:cpu:/\n9:memory:/user\n"),
+            Some(i64::MAX as u64 / 4096 * 4096)
+        );
+        assert_eq!(limit(""), None);
+        assert_eq!(limit("nonsense\n\n::\n"), None);
+        write("memory.max", "70\n");
+        assert_eq!(limit("0::/pod/container\n"), Some(70));
+    }
+
+    #[test]
+    fn a_model_of_no_bytes_has_room() {
+        assert_eq!(room_for(0), Ok(()));
+    }
+}

@@ -1,0 +1,80 @@
+//! How the scheduler treats a session thread.
+//!
+//! The kernel wakes a session thread for each request. A reader that reads ahead sends several in a row,
+//! and each of these threads may take the reader's core from it before it has sent the next. As
+//! batch threads (`SCHED_BATCH`, `sched(7)`) they have the same share of the cores but don't interrupt
+//! anybody when they wake up: reading in order through two cores is a tenth faster (`docs/performance.md`).
+//! For a single page, that somebody waits for while other programs compute, they had better do so.
+//!
+//! Guarantees: a thread is a batch thread only while large requests come to it. Doesn't: fail; where the
+//! policy can't be set, things stay as they are.
+
+use std::cell::Cell;
+
+/// Requests from this size on, in bytes, are part of reading in order: a few times the largest that
+/// a kernel without [tuning](super::tuning) sends.
+const BULK: u32 = 512 << 10;
+
+thread_local! {
+    static IS_BATCH: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Adapts the calling thread to a request for `size` bytes.
+pub(super) fn serve(size: u32) {
+    let batch = size >= BULK;
+    if IS_BATCH.replace(batch) != batch {
+        let policy = if batch {
+            libc::SCHED_BATCH
+        } else {
+            libc::SCHED_OTHER
+        };
+        set_policy(policy);
+    }
+}
+
+/// Sets the policy of the calling thread.
+#[allow(unsafe_code)]
+fn set_policy(policy: libc::c_int) {
+    /// `struct sched_param` as the kernel has it.
+    #[repr(C)]
+    struct Param {
+        priority: libc::c_int,
+    }
+    let param = Param { priority: 0 };
+    // SAFETY: the kernel reads one `Param` from a valid address and writes nothing; 0 is the calling
+    // thread. Not through the C library, where musl has no such function.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const param) };
+    if result != 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), policy, "scheduling stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(unsafe_code)]
+    fn policy() -> libc::c_long {
+        // SAFETY: nothing is pointed to; 0 is the calling thread.
+        unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) }
+    }
+
+    #[test]
+    fn a_thread_follows_its_requests() {
+        std::thread::spawn(|| {
+            for (size, expected) in [
+                (4096, libc::SCHED_OTHER),
+                (BULK, libc::SCHED_BATCH),
+                (1 << 20, libc::SCHED_BATCH),
+                (BULK - 1, libc::SCHED_OTHER),
+                (128 << 10, libc::SCHED_OTHER),
+            ] {
+                serve(size);
+                assert_eq!(policy(), libc::c_long::from(expected), "{size}");
+            }
+        })
+        .join()
+        .unwrap();
+    }
+}
