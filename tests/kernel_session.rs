@@ -21,7 +21,7 @@ use fuser::{
 use model_fs::kernel::mountinfo::MountTable;
 use model_fs::kernel::options::Access;
 use model_fs::kernel::shutdown::StopReason;
-use model_fs::kernel::tuning::Outcome;
+use model_fs::kernel::tuning::{Outcome, READ_AHEAD_KIB};
 use model_fs::kernel::{
     FS_TYPE, MountError, MountOptions, MountSession, SessionEnd, SessionError, Shutdown,
     StopHandle, UnmountError, unmount,
@@ -540,12 +540,17 @@ fn read_ahead_is_raised_or_the_report_says_how() {
     match report.read_ahead {
         Outcome::Raised { .. } | Outcome::Enough => {
             let now = std::fs::read_to_string(&report.read_ahead_file).unwrap();
-            assert_eq!(now.trim(), "8192");
+            assert_eq!(now.trim(), READ_AHEAD_KIB.to_string());
             assert_eq!(report.command(), None);
         }
         Outcome::Refused { .. } => {
             assert!(report.command().unwrap().contains("read_ahead_kb"));
-            assert!(report.shortfall().unwrap().contains("8192"));
+            assert!(
+                report
+                    .shortfall()
+                    .unwrap()
+                    .contains(&READ_AHEAD_KIB.to_string())
+            );
         }
     }
 }

@@ -145,7 +145,7 @@ pub(super) struct Streams {
     window: u64,
     /// Streams at a time that pages may be pushed for.
     pushed: usize,
-    /// What was verified ahead last.
+    /// What was verified ahead last, and no reader has come over yet.
     finished: VecDeque<Range<u64>>,
 }
 
@@ -213,6 +213,9 @@ impl Streams {
             }
             Met::Waiting => stream.waits = true,
         }
+        let passed = stream.next..request.end;
+        self.finished
+            .retain(|range| range.end <= passed.start || range.end > passed.end);
         stream.next = stream.next.max(request.end);
         stream.ahead = stream.ahead.max(stream.next);
         let small = stream.largest <= SMALL_REQUEST;
@@ -419,56 +422,72 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const SMALL: u64 = 128 << 10;
     const CACHE: usize = 256 << 20;
 
+    fn streams(cache: usize) -> Streams {
+        Streams::new(cache, Arc::default(), false)
+    }
+
+    /// With a page sink, on a machine that has cores for one stream.
+    fn pushing(activity: &Arc<Activity>) -> Streams {
+        Streams {
+            pushed: 1,
+            ..Streams::new(CACHE, Arc::clone(activity), false)
+        }
+    }
+
     /// Reads `range` in requests of `step` bytes; what was scheduled.
-    fn read(streams: &mut Streams, range: Range<u64>, step: u64, met: Met) -> Vec<Range<u64>> {
+    fn read(streams: &mut Streams, range: Range<u64>, step: u64, met: Met) -> Vec<Ahead> {
         (range.start..range.end)
             .step_by(usize::try_from(step).unwrap())
             .filter_map(|start| streams.observe(start..start + step, met))
             .collect()
     }
 
-    fn bytes(scheduled: &[Range<u64>]) -> u64 {
-        scheduled.iter().map(|range| range.end - range.start).sum()
+    fn bytes(scheduled: &[Ahead]) -> u64 {
+        let len = |ahead: &Ahead| ahead.range.end - ahead.range.start;
+        scheduled.iter().map(len).sum()
     }
 
     #[test]
     fn a_slow_stream_is_read_ahead_without_gaps_and_within_the_window() {
-        for step in [128 << 10, MIB] {
-            let mut streams = Streams::new(CACHE);
-            let mut ahead = 0;
+        for step in [SMALL, MIB] {
+            let mut streams = streams(CACHE);
+            let mut end = 0;
             for start in (0..256 * MIB).step_by(usize::try_from(step).unwrap()) {
-                if let Some(range) = streams.observe(start..start + step, Met::Waiting) {
+                if let Some(ahead) = streams.observe(start..start + step, Met::Waiting) {
                     assert!(
-                        range.start == ahead || ahead == 0,
-                        "{range:?} after {ahead}"
+                        ahead.range.start == end || end == 0,
+                        "{ahead:?} after {end}"
                     );
-                    ahead = range.end;
-                    assert!(ahead <= start + step + streams.window);
+                    assert!(!ahead.fast);
+                    end = ahead.range.end;
+                    assert!(end <= start + step + streams.window);
                 }
             }
-            assert!(ahead > 256 * MIB, "still running at the end, at {ahead}");
+            assert!(end > 256 * MIB, "still running at the end, at {end}");
         }
     }
 
     #[test]
     fn what_the_kernel_reads_ahead_of_one_read_starts_nothing() {
-        let mut streams = Streams::new(CACHE);
-        assert!(read(&mut streams, 0..8 * MIB, MIB, Met::Waiting).is_empty());
-        let mut streams = Streams::new(CACHE);
-        assert!(read(&mut streams, 0..MIB, 128 << 10, Met::Fresh).is_empty());
+        let mut large = streams(CACHE);
+        assert!(read(&mut large, 0..2 * MIB, MIB, Met::Waiting).is_empty());
+        let mut small = streams(CACHE);
+        assert!(read(&mut small, 0..MIB, SMALL, Met::Fresh).is_empty());
     }
 
     #[test]
     fn a_fast_source_and_a_large_read_ahead_need_no_help() {
-        let mut streams = Streams::new(CACHE);
-        assert!(read(&mut streams, 0..256 * MIB, MIB, Met::Fresh).is_empty());
+        for mut streams in [streams(CACHE), pushing(&Arc::default())] {
+            assert!(read(&mut streams, 0..256 * MIB, MIB, Met::Fresh).is_empty());
+        }
     }
 
     #[test]
     fn random_reads_start_nothing() {
-        let mut streams = Streams::new(CACHE);
+        let mut streams = streams(CACHE);
         let mut offset = 1;
         for _ in 0..100_000 {
             offset = offset * 48_271 % 0x7fff_ffff;
@@ -480,44 +499,128 @@ mod tests {
 
     #[test]
     fn sixteen_streams_in_one_file_share_the_window() {
-        let mut streams = Streams::new(CACHE);
-        let mut ahead = [0; 16];
+        let mut streams = streams(CACHE);
+        let mut ends = [0; 16];
         for step in 0..512 {
-            for (stream, ahead) in (0..).zip(&mut ahead) {
-                let start = stream * 1024 * MIB + step * (128 << 10);
-                if let Some(range) = streams.observe(start..start + (128 << 10), Met::Fresh) {
-                    *ahead = range.end;
-                    assert!(range.end - start <= 2 * MIB);
+            for (stream, end) in (0..).zip(&mut ends) {
+                let start = stream * 1024 * MIB + step * SMALL;
+                if let Some(ahead) = streams.observe(start..start + SMALL, Met::Fresh) {
+                    *end = ahead.range.end;
+                    assert!(*end - start <= 2 * MIB);
                 }
             }
         }
-        assert!(ahead.iter().all(|&ahead| ahead > 0), "{ahead:?}");
+        assert!(ends.iter().all(|&end| end > 0), "{ends:?}");
     }
 
     #[test]
     fn a_small_cache_is_not_overrun_and_none_means_nothing_ahead() {
-        let mut streams = Streams::new(16 << 20);
-        let scheduled = read(&mut streams, 0..64 * MIB, MIB, Met::Waiting);
+        let mut small = streams(16 << 20);
+        let scheduled = read(&mut small, 0..64 * MIB, MIB, Met::Waiting);
         assert!(!scheduled.is_empty());
-        assert!(bytes(&scheduled) <= 57 * MIB);
-        let mut streams = Streams::new(0);
-        assert!(read(&mut streams, 0..64 * MIB, MIB, Met::Waiting).is_empty());
+        assert!(bytes(&scheduled) <= 63 * MIB);
+        let mut none = streams(0);
+        assert!(read(&mut none, 0..64 * MIB, MIB, Met::Waiting).is_empty());
     }
 
     #[test]
     fn it_stops_where_what_it_read_is_gone_when_it_is_wanted() {
-        let mut streams = Streams::new(CACHE);
-        let step = 128 << 10;
-        let scheduled = read(&mut streams, 0..64 * MIB, step, Met::Fresh);
-        assert!(bytes(&scheduled) < 48 * MIB, "{}", bytes(&scheduled));
+        let mut streams = streams(CACHE);
+        let mut scheduled = Vec::new();
+        for start in (0..64 * MIB).step_by(128 << 10) {
+            if let Some(ahead) = streams.observe(start..start + SMALL, Met::Fresh) {
+                streams.finish(ahead.range.clone());
+                scheduled.push(ahead);
+            }
+        }
+        assert!(bytes(&scheduled) < 16 * MIB, "{}", bytes(&scheduled));
+    }
+
+    #[test]
+    fn what_a_reader_has_come_over_is_not_wasted_when_it_is_read_again() {
+        let mut streams = pushing(&Arc::default());
+        for _ in 0..8 {
+            let mut pushed = 0;
+            let mut start = 0;
+            while start < 32 * MIB {
+                if let Some(ahead) = streams.observe(start..start + SMALL, Met::Fresh) {
+                    pushed += bytes(std::slice::from_ref(&ahead));
+                    streams.finish(ahead.range.clone());
+                    start = ahead.range.end;
+                } else {
+                    start += SMALL;
+                }
+            }
+            // Less than the first time: for a while, the stream before seems to go on.
+            assert!(pushed > 8 * MIB, "{pushed}");
+        }
+    }
+
+    #[test]
+    fn it_goes_on_where_the_reader_was_faster() {
+        let mut streams = streams(CACHE);
+        let scheduled = read(&mut streams, 0..64 * MIB, SMALL, Met::Fresh);
+        assert!(bytes(&scheduled) > 60 * MIB, "{}", bytes(&scheduled));
     }
 
     #[test]
     fn what_was_overtaken_is_not_awaited() {
-        let mut streams = Streams::new(CACHE);
+        let mut streams = streams(CACHE);
         read(&mut streams, 0..32 * MIB, MIB, Met::Waiting);
         assert!(!streams.awaits(31 * MIB));
         assert!(streams.awaits(32 * MIB));
         assert!(!streams.awaits(128 * MIB));
+    }
+
+    #[test]
+    fn a_push_takes_a_lead_and_goes_on_from_segment_to_segment() {
+        let mut streams = pushing(&Arc::default());
+        let mut scheduled = read(&mut streams, 0..4 * MIB, SMALL, Met::Fresh);
+        let first = scheduled.first().unwrap().clone();
+        assert!(first.push && first.fast);
+        assert!(first.range.start % SEGMENT == 0, "{first:?}");
+        // From here on only what was kept back is asked for.
+        let mut start = first.range.start;
+        while start < 256 * MIB {
+            scheduled.extend(streams.observe(start..start + (64 << 10), Met::Cached));
+            start += SEGMENT;
+        }
+        let mut end = first.range.start;
+        for ahead in &scheduled {
+            assert!(ahead.push);
+            assert_eq!((ahead.range.start, ahead.range.end % SEGMENT), (end, 0));
+            end = ahead.range.end;
+        }
+        assert!((256 * MIB..=256 * MIB + FAST_WINDOW + SEGMENT).contains(&end));
+    }
+
+    #[test]
+    fn nothing_is_pushed_for_two_streams_or_from_a_slow_source() {
+        let activity = Arc::default();
+        let (mut one, mut other) = (pushing(&activity), pushing(&activity));
+        for start in (0..64 * MIB).step_by(128 << 10) {
+            for streams in [&mut one, &mut other] {
+                let ahead = streams.observe(start..start + SMALL, Met::Fresh);
+                assert!(ahead.is_none_or(|ahead| !ahead.push));
+            }
+        }
+        // The other has ended.
+        let scheduled = read(&mut one, 64 * MIB..96 * MIB, SMALL, Met::Fresh);
+        assert!(scheduled.last().unwrap().push);
+        let mut slow = pushing(&Arc::default());
+        let scheduled = read(&mut slow, 0..64 * MIB, SMALL, Met::Waiting);
+        assert!(scheduled.iter().all(|ahead| !ahead.push && !ahead.fast));
+    }
+
+    #[test]
+    fn streams_are_counted_by_what_was_seen_last() {
+        let activity = Activity::default();
+        let [one, other] = [activity.new_stream(), activity.new_stream()];
+        assert_eq!(activity.saw(one), 1);
+        assert_eq!(activity.saw(other), 2);
+        for _ in 1..LOOK_BACK {
+            assert_eq!(activity.saw(one), 2);
+        }
+        assert_eq!(activity.saw(one), 1);
     }
 }

@@ -1023,6 +1023,9 @@ impl OpenFile {
         let range = self.table.chunks().range(chunk);
         for part in push::parts(&range) {
             let part = part_of(&range, &part);
+            if reader.stopped.load(Ordering::Relaxed) {
+                return;
+            }
             if !sink(
                 self.index,
                 range.start + part.start as u64,

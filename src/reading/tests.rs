@@ -1,5 +1,7 @@
 //! The verified read path as a whole, against sources that lie, change and fail.
 
+mod push;
+
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

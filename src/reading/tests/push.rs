@@ -1,0 +1,183 @@
+//! Pages pushed ahead of a reader, with a page cache of the test's own.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::*;
+
+const PAGE: usize = 4096;
+
+/// A kernel's page cache: what was pushed, page by page.
+#[derive(Default)]
+struct Pages(Mutex<HashMap<usize, Vec<u8>>>);
+
+impl Pages {
+    /// Whose pages `reader` pushes, as long as `takes` says so.
+    fn of(reader: &Reader, takes: impl Fn(u64) -> bool + Send + Sync + 'static) -> Arc<Self> {
+        let pages = Arc::new(Self::default());
+        let sink = Arc::clone(&pages);
+        reader.push_into(Box::new(move |file, offset, bytes| {
+            assert_eq!(file, 0);
+            assert!(!bytes.is_empty() && bytes.len() % PAGE == 0 && offset % PAGE as u64 == 0);
+            let takes = takes(offset);
+            if takes {
+                let first = offset as usize / PAGE;
+                let pages = (first..).zip(bytes.as_slice().chunks(PAGE));
+                let pages = pages.map(|(page, bytes)| (page, bytes.to_vec()));
+                sink.0.lock().unwrap().extend(pages);
+            }
+            takes
+        }));
+        pages
+    }
+
+    /// Reads all in order, asking for up to 128 KiB of what isn't there, as the kernel does; where it first failed.
+    fn stream(&self, file: &Arc<OpenFile>, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let page = at / PAGE;
+            let (there, missing) = {
+                let pages = self.0.lock().unwrap();
+                let after = (page..page + 32).take_while(|page| !pages.contains_key(page));
+                (pages.get(&page).cloned(), after.count() * PAGE)
+            };
+            let read = there.or_else(|| {
+                // A little time for those who push.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                let read = match file.read_now(at as u64, missing) {
+                    Some(read) => Ok(read),
+                    None => file.read(at as u64, missing),
+                };
+                Some(read.ok()?.as_slice().to_vec())
+            });
+            match read {
+                Some(read) if bytes[at..].starts_with(&read) && !read.is_empty() => {
+                    at += read.len();
+                }
+                _ => return Some(at),
+            }
+        }
+        None
+    }
+}
+
+/// Whether this machine has the cores to push at all.
+fn pushes() -> bool {
+    let enough = std::thread::available_parallelism().is_ok_and(|cores| cores.get() >= 2);
+    if !enough {
+        eprintln!("skipped: one core");
+    }
+    enough
+}
+
+/// A reader as a mount has it.
+fn mount(manifest: &Arc<VerifiedManifest>, source: &Arc<Memory>) -> Arc<Reader> {
+    let options = ReaderOptions {
+        retain: Retain::Partial,
+        ..ReaderOptions::default()
+    };
+    let source = Arc::clone(source) as Arc<dyn Source>;
+    Reader::new(Arc::clone(manifest), source, None, options)
+}
+
+#[test]
+fn a_lone_stream_of_small_requests_finds_its_pages_there() {
+    if !pushes() {
+        return;
+    }
+    // Shards of odd sizes leave pages that two chunks share.
+    let methods = [
+        (Algorithm::Blake3, None),
+        (Algorithm::Sha256, None),
+        (Algorithm::Blake3, Some(MIB as u64)),
+        (Algorithm::Sha256, Some(1_000_001)),
+        (Algorithm::Sha256, Some(5_000_000)),
+    ];
+    for len in [40 * MIB, 24 * MIB + 12_345] {
+        let bytes = random(len, 17);
+        for (algorithm, shard_size) in methods {
+            let source = model(&bytes);
+            let manifest = sign(&source, algorithm, shard_size, true);
+            let reader = mount(&manifest, &source);
+            let pages = Pages::of(&reader, |_| true);
+            let file = reader.open(0).unwrap();
+            source.take_reads();
+            assert_eq!(pages.stream(&file, &bytes), None);
+            let stats = reader.stats();
+            let what = format!("{algorithm} {shard_size:?} {stats:?}");
+            assert!(stats.pushed_bytes > len as u64 / 4, "{what}");
+            for (page, pushed) in &*pages.0.lock().unwrap() {
+                let at = page * PAGE;
+                assert!(pushed == &bytes[at..at + PAGE], "{what}: page {page}");
+                assert!(at % (2 * MIB) >= 64 << 10, "{what}: page {page}");
+            }
+            // What was pushed isn't kept a second time.
+            assert!(stats.cached_bytes < 12 * MIB as u64, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_chunk_is_never_pushed() {
+    if !pushes() {
+        return;
+    }
+    let bytes = random(40 * MIB, 18);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, true);
+    let reader = mount(&manifest, &source);
+    let pages = Pages::of(&reader, |_| true);
+    let file = reader.open(0).unwrap();
+    source.edit(NAME, |bytes| bytes[30 * MIB + 100_000] ^= 1);
+    let bad = 30 * MIB + 65_536;
+    let failed = pages.stream(&file, &bytes).unwrap();
+    assert!((bad - (128 << 10)..=bad).contains(&failed), "{failed}");
+    assert!(reader.stats().pushed_bytes > 0);
+    let pages = pages.0.lock().unwrap();
+    assert!((0..16).all(|page| !pages.contains_key(&(bad / PAGE + page))));
+    assert_eq!(reader.violations().count(), 1);
+}
+
+#[test]
+fn what_the_kernel_does_not_take_is_read_from_the_cache() {
+    if !pushes() {
+        return;
+    }
+    let bytes = random(40 * MIB, 19);
+    for taken in [0, 20 * MIB as u64] {
+        let source = model(&bytes);
+        let manifest = sign(&source, Algorithm::Blake3, None, true);
+        let reader = mount(&manifest, &source);
+        let pages = Pages::of(&reader, move |offset| offset < taken);
+        let file = reader.open(0).unwrap();
+        source.take_reads();
+        assert_eq!(pages.stream(&file, &bytes), None);
+        let read = source.take_reads();
+        assert!(
+            read < 41 * MIB as u64,
+            "{read} bytes read for {taken} taken"
+        );
+    }
+}
+
+#[test]
+fn a_stopped_reader_pushes_nothing() {
+    if !pushes() {
+        return;
+    }
+    let bytes = random(40 * MIB, 20);
+    let source = model(&bytes);
+    let manifest = sign(&source, Algorithm::Blake3, None, true);
+    let reader = mount(&manifest, &source);
+    let pages = Pages::of(&reader, |_| true);
+    let file = reader.open(0).unwrap();
+    assert_eq!(pages.stream(&file, &bytes[..10 * MIB]), None);
+    reader.stop();
+    let pushed = |wait| {
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        reader.stats().pushed_bytes
+    };
+    // One may be on its way.
+    assert_eq!(pushed(50), pushed(50));
+    assert!(pushed(0) > 0);
+}
