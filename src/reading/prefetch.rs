@@ -232,12 +232,13 @@ impl Streams {
         let (ahead, next, wasted) = (stream.ahead, stream.next, stream.wasted);
         let fast = !stream.waits;
         let most = if fast { FAST_WINDOW } else { MAX_WINDOW };
-        // Those that are still moving share the window.
-        let live = self
-            .all
-            .iter()
-            .filter(|stream| clock - stream.used < 16 * MAX_STREAMS as u64)
-            .count() as u64;
+        // Those that are still moving share the window. Pushed ones are few.
+        let moving = |stream: &&Stream| clock - stream.used < 16 * MAX_STREAMS as u64;
+        let live = if push {
+            1
+        } else {
+            self.all.iter().filter(moving).count() as u64
+        };
         let share = self.window.min(most) / live.max(1);
         let share = share.checked_shr(wasted / 4).unwrap_or(0);
         let reach = earned.min(share);
@@ -551,7 +552,6 @@ mod tests {
                     start += SMALL;
                 }
             }
-            // Less than the first time: for a while, the stream before seems to go on.
             assert!(pushed > 8 * MIB, "{pushed}");
         }
     }
@@ -578,7 +578,7 @@ mod tests {
         let mut scheduled = read(&mut streams, 0..4 * MIB, SMALL, Met::Fresh);
         let first = scheduled.first().unwrap().clone();
         assert!(first.push && first.fast);
-        assert!(first.range.start % SEGMENT == 0, "{first:?}");
+        assert!(first.range.start.is_multiple_of(SEGMENT), "{first:?}");
         // From here on only what was kept back is asked for.
         let mut start = first.range.start;
         while start < 256 * MIB {

@@ -52,35 +52,41 @@ pub(super) fn parts(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
 mod tests {
     use super::*;
 
-    fn all(range: Range<u64>) -> Vec<Range<u64>> {
-        parts(&range).collect()
+    /// The parts of a range, as pairs.
+    fn all(start: u64, end: u64) -> Vec<(u64, u64)> {
+        parts(&(start..end))
+            .map(|part| (part.start, part.end))
+            .collect()
     }
 
     #[test]
     fn beginnings_of_segments_stay_out() {
-        assert_eq!(all(0..KEPT_BACK), []);
-        assert_eq!(all(0..KEPT_BACK + *PAGE), [KEPT_BACK..KEPT_BACK + *PAGE]);
-        assert_eq!(all(KEPT_BACK..SEGMENT), [KEPT_BACK..SEGMENT]);
-        assert_eq!(all(SEGMENT..SEGMENT + KEPT_BACK), []);
+        let page = *PAGE;
+        assert_eq!(all(0, KEPT_BACK), []);
+        assert_eq!(all(0, KEPT_BACK + page), [(KEPT_BACK, KEPT_BACK + page)]);
+        assert_eq!(all(KEPT_BACK, SEGMENT), [(KEPT_BACK, SEGMENT)]);
+        assert_eq!(all(SEGMENT, SEGMENT + KEPT_BACK), []);
         assert_eq!(
-            all(0..2 * SEGMENT),
-            [KEPT_BACK..SEGMENT, SEGMENT + KEPT_BACK..2 * SEGMENT]
+            all(0, 2 * SEGMENT),
+            [(KEPT_BACK, SEGMENT), (SEGMENT + KEPT_BACK, 2 * SEGMENT)]
         );
     }
 
     #[test]
     fn only_whole_pages() {
+        let page = *PAGE;
         let start = 3 * SEGMENT + KEPT_BACK;
         for (begin, end, from, to) in [
-            (0, 2 * *PAGE, 0, 2 * *PAGE),
-            (1, 2 * *PAGE, *PAGE, 2 * *PAGE),
-            (0, 2 * *PAGE - 1, 0, *PAGE),
-            (*PAGE - 1, 2 * *PAGE + 1, *PAGE, 2 * *PAGE),
+            (0, 2 * page, 0, 2 * page),
+            (1, 2 * page, page, 2 * page),
+            (0, 2 * page - 1, 0, page),
+            (page - 1, 2 * page + 1, page, 2 * page),
         ] {
-            assert_eq!(all(start + begin..start + end), [start + from..start + to]);
+            let expected = [(start + from, start + to)];
+            assert_eq!(all(start + begin, start + end), expected);
         }
-        for (begin, end) in [(0, 0), (0, *PAGE - 1), (1, 2 * *PAGE - 1), (5, 6)] {
-            assert_eq!(all(start + begin..start + end), []);
+        for (begin, end) in [(0, 0), (0, page - 1), (1, 2 * page - 1), (5, 6)] {
+            assert_eq!(all(start + begin, start + end), []);
         }
     }
 

@@ -21,7 +21,7 @@ impl Pages {
             assert!(!bytes.is_empty() && bytes.len() % PAGE == 0 && offset % PAGE as u64 == 0);
             let takes = takes(offset);
             if takes {
-                let first = offset as usize / PAGE;
+                let first = usize::try_from(offset).unwrap() / PAGE;
                 let pages = (first..).zip(bytes.as_slice().chunks(PAGE));
                 let pages = pages.map(|(page, bytes)| (page, bytes.to_vec()));
                 sink.0.lock().unwrap().extend(pages);
