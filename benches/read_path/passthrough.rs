@@ -23,7 +23,7 @@ use fuser::{
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
     ReplyOpen, ReplyXattr, Request,
 };
-use model_fs::kernel::{MountOptions, MountSession, Shutdown};
+use model_fs::kernel::{MountOptions, MountSession, Shutdown, schedule};
 
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -186,6 +186,7 @@ impl Filesystem for Passthrough {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        schedule::serve(size);
         let Some((index, _)) = self.node(ino) else {
             return reply.error(Errno::ENOENT);
         };

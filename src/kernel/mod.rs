@@ -11,7 +11,7 @@ mod fusermount;
 pub mod mountinfo;
 pub mod options;
 pub mod page_cache;
-mod schedule;
+pub mod schedule;
 pub mod session;
 pub mod shutdown;
 mod stuck;

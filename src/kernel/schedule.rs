@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// Adapts the calling thread to a request for `size` bytes.
-pub(super) fn serve(size: u32) {
+pub fn serve(size: u32) {
     let batch = size >= BULK;
     if IS_BATCH.replace(batch) != batch {
         let policy = if batch {

@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::available_parallelism;
 
-use super::push::{SEGMENT, segment_end};
+use super::push::{Pushes, SEGMENT, segment_end};
 use super::reader::OpenFile;
 
 /// Streams followed in a file: engines read one from up to sixteen threads.
@@ -147,6 +147,8 @@ pub(super) struct Streams {
     pushed: usize,
     /// What was verified ahead last, and no reader has come over yet.
     finished: VecDeque<Range<u64>>,
+    /// What is being pushed.
+    pub(super) pushes: Pushes,
 }
 
 impl Streams {
@@ -161,6 +163,7 @@ impl Streams {
             window: (cache as u64 / 16).min(MAX_WINDOW) / STEP * STEP,
             pushed: if push { cores / 2 } else { 0 },
             finished: VecDeque::new(),
+            pushes: Pushes::default(),
         }
     }
 
@@ -260,6 +263,9 @@ impl Streams {
         if let Some(stream) = self.all.iter_mut().find(|stream| stream.used == clock) {
             stream.ahead = end;
         }
+        if push {
+            self.pushes.queue(&(start..end));
+        }
         Some(Ahead {
             range: start..end,
             push,
@@ -288,6 +294,45 @@ struct Job {
     file: Weak<OpenFile>,
     range: Range<u64>,
     push: bool,
+}
+
+impl Job {
+    fn run(self, file: &OpenFile) {
+        let Self { range, push, .. } = self;
+        let start = range.start;
+        let done = if push {
+            let Some(_pushing) = Pushing::begin(file, start) else {
+                return;
+            };
+            let awaited = |_| file.streams().pushes.is_running(start);
+            file.prefetch(range.clone(), true, awaited)
+        } else {
+            file.prefetch(range.clone(), false, |at| file.streams().awaits(at))
+        };
+        if done {
+            file.streams().finish(range);
+        }
+    }
+}
+
+/// A segment being pushed, to whose end readers may be waiting, also if it is a panic.
+struct Pushing<'a> {
+    file: &'a OpenFile,
+    start: u64,
+}
+
+impl<'a> Pushing<'a> {
+    /// None where it isn't to be pushed any more.
+    fn begin(file: &'a OpenFile, start: u64) -> Option<Self> {
+        let begun = file.streams().pushes.begin(start);
+        begun.then_some(Self { file, start })
+    }
+}
+
+impl Drop for Pushing<'_> {
+    fn drop(&mut self) {
+        self.file.end_push(self.start);
+    }
 }
 
 #[derive(Default)]
@@ -330,10 +375,11 @@ impl Prefetcher {
             (&self.waiting, MAX_THREADS)
         };
         let end = ahead.range.end.min(file.len());
+        let step = if ahead.push { SEGMENT } else { STEP };
         let mut start = ahead.range.start;
         let mut jobs = Vec::new();
         while start < end {
-            let next = ((start / STEP + 1) * STEP).min(end);
+            let next = ((start / step + 1) * step).min(end);
             jobs.push(Job {
                 file: Arc::downgrade(file),
                 range: start..next,
@@ -384,13 +430,9 @@ impl Queue {
             let Some(file) = job.file.upgrade() else {
                 continue;
             };
-            let awaited = |offset| file.streams().awaits(offset);
-            let range = job.range.clone();
-            let work = std::panic::AssertUnwindSafe(|| file.prefetch(range, job.push, awaited));
-            match std::panic::catch_unwind(work) {
-                Ok(true) => file.streams().finish(job.range),
-                Ok(false) => {}
-                Err(_) => tracing::error!("reading ahead failed: this is a bug in model-fs"),
+            let work = std::panic::AssertUnwindSafe(|| job.run(&file));
+            if std::panic::catch_unwind(work).is_err() {
+                tracing::error!("reading ahead failed: this is a bug in model-fs");
             }
         }
     }

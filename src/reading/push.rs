@@ -5,13 +5,17 @@
 //! for those, which wait in the chunk cache, it has come to that segment, and more is verified ahead
 //! of it.
 //!
+//! A page that a request is under way for is locked, and storing it waits for the answer to that
+//! request (`fuse_notify_store`). Where the daemon is killed meanwhile, nobody gives the answer, and a
+//! thread that waits so can't end either: the mount hangs until somebody breaks the connection. So who pushes
+//! and who asks are kept apart, segment by segment ([`Pushes`]): where somebody asks, nothing is
+//! pushed any more, and a reader who comes to a segment that is being pushed is held at its
+//! beginning until that is done.
+//!
 //! Guarantees: only whole pages are pushed, none of them beyond the end of the file, and none at the
 //! beginning of a segment. Doesn't: verify; only [`VerifiedBytes`] get here.
-//!
-//! A page that a request is under way for is locked, and storing it waits for the answer to that
-//! request. So whoever pushes has to land all chunks that it has claimed first: the answer may be waiting
-//! for one of them (`fuse_notify_store`, `Documentation/filesystems/fuse`).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -46,6 +50,67 @@ pub(super) fn parts(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
             from..((segment + 1) * SEGMENT).min(end)
         })
         .filter(|part| !part.is_empty())
+}
+
+/// How far the segments of a file are that are to be pushed.
+#[derive(Debug, Default)]
+pub(super) struct Pushes(BTreeMap<u64, State>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Queued,
+    Running,
+}
+
+impl Pushes {
+    /// Takes note that the segments in `range`, which begins and ends with one, are to be pushed.
+    pub(super) fn queue(&mut self, range: &Range<u64>) {
+        for start in segments(range) {
+            self.0.entry(start).or_insert(State::Queued);
+        }
+    }
+
+    /// Whether the segment at `start` is to be pushed now, which is then under way.
+    pub(super) fn begin(&mut self, start: u64) -> bool {
+        let state = self.0.get_mut(&start);
+        state.is_some_and(|state| std::mem::replace(state, State::Running) == State::Queued)
+    }
+
+    /// Whether nobody has come in between.
+    pub(super) fn is_running(&self, start: u64) -> bool {
+        self.0.get(&start) == Some(&State::Running)
+    }
+
+    /// Takes note that the segment at `start` is pushed, or will never be.
+    pub(super) fn end(&mut self, start: u64) {
+        self.0.remove(&start);
+    }
+
+    /// Whether the answer to a request has to wait: where it asks for no more than the beginning of a segment that
+    /// is being pushed.
+    pub(super) fn hold(&self, request: &Range<u64>) -> bool {
+        let start = request.start / SEGMENT * SEGMENT;
+        self.is_running(start) && request.end <= start + KEPT_BACK
+    }
+
+    /// Takes in a request: unless its answer is to wait, nothing is pushed any more where it lies.
+    pub(super) fn arrive(&mut self, request: &Range<u64>) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let hold = self.hold(request);
+        if !hold {
+            for start in segments(request) {
+                self.0.remove(&start);
+            }
+        }
+        hold
+    }
+}
+
+/// Where the segments begin that `range` touches.
+fn segments(range: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
+    (range.start / SEGMENT..range.end.div_ceil(SEGMENT)).map(|segment| segment * SEGMENT)
 }
 
 #[cfg(test)]
@@ -88,6 +153,31 @@ mod tests {
         for (begin, end) in [(0, 0), (0, page - 1), (1, 2 * page - 1), (5, 6)] {
             assert_eq!(all(start + begin, start + end), []);
         }
+    }
+
+    #[test]
+    fn where_somebody_asks_nothing_is_pushed() {
+        let mut pushes = Pushes::default();
+        pushes.queue(&(0..4 * SEGMENT));
+        for start in [0, SEGMENT, 2 * SEGMENT] {
+            assert!(pushes.begin(start));
+            assert!(!pushes.begin(start), "begun once");
+        }
+        // Beginnings wait, and go on when the push is done.
+        for request in [0..1, 0..KEPT_BACK, KEPT_BACK - 1..KEPT_BACK] {
+            assert!(pushes.arrive(&request));
+        }
+        assert!(pushes.is_running(0));
+        pushes.end(0);
+        assert!(!pushes.hold(&(0..KEPT_BACK)));
+        // Whoever asks for more has it pushed no further.
+        assert!(!pushes.arrive(&(SEGMENT..SEGMENT + KEPT_BACK + 1)));
+        assert!(!pushes.is_running(SEGMENT));
+        assert!(!pushes.arrive(&(3 * SEGMENT - 1..3 * SEGMENT + 1)));
+        assert!(!pushes.is_running(2 * SEGMENT));
+        assert!(!pushes.begin(3 * SEGMENT), "no more queued");
+        assert!(!pushes.begin(4 * SEGMENT), "never queued");
+        assert!(pushes.0.is_empty());
     }
 
     #[test]

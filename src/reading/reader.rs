@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use super::buffer::BufferPool;
 use super::cache::{ChunkCache, Key};
@@ -491,6 +491,7 @@ impl Reader {
                 Arc::clone(&self.activity),
                 self.page_sink.get().is_some(),
             )),
+            push_ended: Condvar::new(),
         });
         *open = Arc::downgrade(&opened);
         Ok(opened)
@@ -679,6 +680,8 @@ pub struct OpenFile {
     /// Replaced when the file turns out to have been replaced beneath its name.
     source: RwLock<Arc<dyn SourceFile>>,
     streams: Mutex<Streams>,
+    /// Told when a push has ended.
+    push_ended: Condvar,
 }
 
 impl OpenFile {
@@ -717,6 +720,7 @@ impl OpenFile {
             return Ok(VerifiedBytes::end_of_file());
         }
         let wanted = offset..offset.saturating_add(len as u64).min(self.len());
+        self.await_push(&wanted);
         let part_of = |chunk: u64| part_of(&chunks.range(chunk), &wanted);
         let key = |chunk| self.key(chunk);
 
@@ -803,7 +807,11 @@ impl OpenFile {
             return (!self.reader.stopped.load(Ordering::Relaxed)).then(VerifiedBytes::end_of_file);
         }
         let wanted = offset..offset.saturating_add(len as u64).min(self.len());
-        let (met, bytes) = self.try_now(span, &wanted);
+        let (met, bytes) = if self.streams().pushes.arrive(&wanted) {
+            (Met::Underway, None)
+        } else {
+            self.try_now(span, &wanted)
+        };
         let ahead = self.streams().observe(wanted, met);
         if let Some(ahead) = ahead {
             self.reader.prefetcher.schedule(self, &ahead);
@@ -907,6 +915,19 @@ impl OpenFile {
         filling.finish().into_iter().map_while(Result::ok).collect()
     }
 
+    /// Waits where a reader is to be held; see [`push`].
+    fn await_push(&self, wanted: &Range<u64>) {
+        let streams = self.streams();
+        let hold = |streams: &mut Streams| streams.pushes.hold(wanted);
+        drop(self.push_ended.wait_while(streams, hold));
+    }
+
+    /// Takes note that the segment at `start` is pushed, and lets readers go on.
+    pub(super) fn end_push(&self, start: u64) {
+        self.streams().pushes.end(start);
+        self.push_ended.notify_all();
+    }
+
     /// The sequential readers of this file.
     pub(super) fn streams(&self) -> MutexGuard<'_, Streams> {
         lock(&self.streams)
@@ -969,7 +990,7 @@ impl OpenFile {
         }
         claims.give_up();
         for (chunk, bytes) in verified {
-            self.push(chunk, &bytes);
+            self.push(chunk, &bytes, &awaited);
         }
         span.is_empty() || awaited(chunks.range(span.end - 1).start)
     }
@@ -999,7 +1020,7 @@ impl OpenFile {
             };
             self.keep_ahead(chunk, &bytes);
             claims.land(chunk, Ok(bytes.clone()));
-            self.push(chunk, &bytes);
+            self.push(chunk, &bytes, &awaited);
         }
         Some(span.end..span.end)
     }
@@ -1015,7 +1036,7 @@ impl OpenFile {
 
     /// Pushes a chunk that is in the cache, out of which it goes with that but for what stays back.
     /// No claims may be held.
-    fn push(&self, chunk: u64, bytes: &VerifiedBytes) {
+    fn push(&self, chunk: u64, bytes: &VerifiedBytes, awaited: impl Fn(u64) -> bool) {
         let reader = &*self.reader;
         let Some(sink) = reader.page_sink.get() else {
             return;
@@ -1023,7 +1044,7 @@ impl OpenFile {
         let range = self.table.chunks().range(chunk);
         for part in push::parts(&range) {
             let part = part_of(&range, &part);
-            if reader.stopped.load(Ordering::Relaxed) {
+            if reader.stopped.load(Ordering::Relaxed) || !awaited(range.start) {
                 return;
             }
             if !sink(
