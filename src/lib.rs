@@ -29,4 +29,5 @@ pub mod kernel;
 pub mod manifest;
 pub mod name;
 pub mod oms;
+mod pool;
 pub mod reading;

@@ -14,7 +14,7 @@ use memmap2::{Advice, Mmap};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::process::cpu_seconds;
+use crate::process::own_cpu_seconds;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
@@ -68,7 +68,7 @@ pub(crate) fn run(method: Method, path: &Path) -> io::Result<Measured> {
         read(path, OFlags::empty())?;
     }
     let mut latencies = Vec::new();
-    let (started, cpu) = (Instant::now(), cpu_seconds(std::process::id())?);
+    let (started, cpu) = (Instant::now(), own_cpu_seconds());
     let bytes = match method {
         Method::Read | Method::ReRead => read(path, OFlags::empty())?,
         Method::Direct => read(path, OFlags::DIRECT)?,
@@ -92,7 +92,7 @@ pub(crate) fn run(method: Method, path: &Path) -> io::Result<Measured> {
     Ok(Measured {
         bytes,
         seconds,
-        cpu_seconds: cpu_seconds(std::process::id())? - cpu,
+        cpu_seconds: own_cpu_seconds() - cpu,
         p50_us: at(50),
         p99_us: at(99),
     })

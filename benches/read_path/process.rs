@@ -5,6 +5,8 @@ use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// CPU time that a process has taken so far, in seconds, over all threads that still run. In
 /// nanoseconds from the scheduler: the counters of `stat` tick only every 10 ms.
 pub(crate) fn cpu_seconds(pid: u32) -> io::Result<f64> {
@@ -19,6 +21,12 @@ pub(crate) fn cpu_seconds(pid: u32) -> io::Result<f64> {
             .unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanoseconds).as_secs_f64())
+}
+
+/// CPU time that this process has taken so far, in seconds, also of threads that have ended.
+pub(crate) fn own_cpu_seconds() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(now).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Most memory that a process has held so far, in bytes.

@@ -9,7 +9,6 @@ mod errno;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod workers;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,9 +17,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 pub use self::errno::{FsError, errno};
 pub use self::tree::{Node, ROOT, Tree};
-use self::workers::Workers;
 use crate::manifest::SignedContent;
 use crate::name::FileName;
+use crate::pool::Pool;
 use crate::reading::{OpenFile, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
@@ -81,7 +80,7 @@ pub struct FileSystem {
     claimed: Box<[u64]>,
     /// Whether a lookup has given the proved length, by index in the manifest.
     told: Box<[AtomicBool]>,
-    workers: Workers,
+    workers: Pool,
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
     mount_facts: OnceLock<serde_json::Value>,
@@ -141,7 +140,7 @@ impl FileSystem {
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
             told: told.collect(),
-            workers: Workers::start(workers)?,
+            workers: Pool::started("reader", workers)?,
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             mount_facts: OnceLock::new(),

@@ -15,11 +15,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
 use super::push::{Pushes, SEGMENT, segment_end};
 use super::reader::OpenFile;
+use crate::pool::Pool;
 
 /// Streams followed in a file: engines read one from up to sixteen threads.
 const MAX_STREAMS: usize = 16;
@@ -47,7 +48,7 @@ const STEP: u64 = 1 << 20;
 /// Jobs done that are remembered: as many as fit into the window.
 const MAX_FINISHED: usize = (MAX_WINDOW / STEP) as usize;
 
-/// Jobs under way. Each waits for the source most of the time.
+/// Jobs under way that wait for the source most of the time.
 const MAX_THREADS: usize = 32;
 
 /// How a request was met.
@@ -291,14 +292,13 @@ impl Streams {
 
 /// A part of a file to verify ahead.
 struct Job {
-    file: Weak<OpenFile>,
     range: Range<u64>,
     push: bool,
 }
 
 impl Job {
     fn run(self, file: &OpenFile) {
-        let Self { range, push, .. } = self;
+        let Self { range, push } = self;
         let start = range.start;
         let done = if push {
             let Some(_pushing) = Pushing::begin(file, start) else {
@@ -335,128 +335,47 @@ impl Drop for Pushing<'_> {
     }
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: Mutex<Jobs>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct Jobs {
-    waiting: VecDeque<Job>,
-    threads: usize,
-    idle: usize,
-    closed: bool,
-}
-
-/// Threads that verify ahead, started as they are needed.
+/// Threads that verify ahead.
 pub(super) struct Prefetcher {
-    /// Jobs that keep a core busy, one thread for each core.
-    computing: Arc<Queue>,
-    /// Jobs that wait for the source most of the time.
-    waiting: Arc<Queue>,
-    cores: usize,
+    /// For jobs that keep a core busy.
+    computing: Pool,
+    /// For jobs that wait for the source most of the time.
+    waiting: Pool,
 }
 
 impl Prefetcher {
     pub(super) fn new() -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
         Self {
-            computing: Arc::default(),
-            waiting: Arc::default(),
-            cores: available_parallelism().map_or(1, usize::from),
+            computing: Pool::new("ahead", cores),
+            waiting: Pool::new("prefetch", MAX_THREADS),
         }
     }
 
     /// Has a part of `file` verified, soon.
     pub(super) fn schedule(&self, file: &Arc<OpenFile>, ahead: &Ahead) {
-        let (queue, most) = if ahead.fast {
-            (&self.computing, self.cores)
+        let pool = if ahead.fast {
+            &self.computing
         } else {
-            (&self.waiting, MAX_THREADS)
+            &self.waiting
         };
-        let end = ahead.range.end.min(file.len());
         let step = if ahead.push { SEGMENT } else { STEP };
+        let end = ahead.range.end.min(file.len());
         let mut start = ahead.range.start;
-        let mut jobs = Vec::new();
         while start < end {
             let next = ((start / step + 1) * step).min(end);
-            jobs.push(Job {
-                file: Arc::downgrade(file),
+            let job = Job {
                 range: start..next,
                 push: ahead.push,
+            };
+            let file = Arc::downgrade(file);
+            pool.run(move || {
+                if let Some(file) = file.upgrade() {
+                    job.run(&file);
+                }
             });
             start = next;
         }
-        queue.add(jobs, most);
-    }
-}
-
-impl Drop for Prefetcher {
-    fn drop(&mut self) {
-        for queue in [&self.computing, &self.waiting] {
-            queue.lock().closed = true;
-            queue.filled.notify_all();
-        }
-    }
-}
-
-impl Queue {
-    /// Adds jobs for at most `most` threads.
-    fn add(self: &Arc<Self>, added: Vec<Job>, most: usize) {
-        let mut jobs = self.lock();
-        jobs.waiting.extend(added);
-        let wakes = jobs.waiting.len().min(jobs.idle);
-        let wanted = jobs.waiting.len() - wakes;
-        for _ in 0..wanted.min(most.saturating_sub(jobs.threads)) {
-            let queue = Arc::clone(self);
-            let spawned = std::thread::Builder::new()
-                .name("prefetch".to_owned())
-                .spawn(move || queue.work());
-            // Without more threads there is less read ahead, and nothing else amiss.
-            if spawned.is_err() {
-                break;
-            }
-            jobs.threads += 1;
-        }
-        drop(jobs);
-        // One for each job: waking all would cost more than what they do.
-        for _ in 0..wakes {
-            self.filled.notify_one();
-        }
-    }
-
-    fn work(&self) {
-        while let Some(job) = self.next() {
-            let Some(file) = job.file.upgrade() else {
-                continue;
-            };
-            let work = std::panic::AssertUnwindSafe(|| job.run(&file));
-            if std::panic::catch_unwind(work).is_err() {
-                tracing::error!("reading ahead failed: this is a bug in model-fs");
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Job> {
-        let mut jobs = self.lock();
-        loop {
-            if jobs.closed {
-                return None;
-            }
-            if let Some(job) = jobs.waiting.pop_front() {
-                return Some(job);
-            }
-            jobs.idle += 1;
-            jobs = self
-                .filled
-                .wait(jobs)
-                .unwrap_or_else(PoisonError::into_inner);
-            jobs.idle -= 1;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
