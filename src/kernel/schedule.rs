@@ -6,8 +6,8 @@
 //! anybody when they wake up: reading in order through two cores is a tenth faster (`docs/performance.md`).
 //! For a single page, that somebody waits for while other programs compute, they had better do so.
 //!
-//! Guarantees: a thread is a batch thread only while large requests come to it. Doesn't: fail; where the
-//! policy can't be set, things stay as they are.
+//! Guarantees: a thread is a batch thread only while large requests come to it; a policy that somebody chose
+//! for the daemon stays. Doesn't: fail; where the policy can't be set, things stay as they are.
 
 use std::cell::Cell;
 
@@ -15,21 +15,48 @@ use std::cell::Cell;
 /// a kernel without [tuning](super::tuning) sends.
 const BULK: u32 = 512 << 10;
 
+/// What a thread's policy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    /// Nobody has looked yet.
+    Unknown,
+    Usual,
+    Batch,
+    /// Another one, which somebody chose for the daemon.
+    Chosen,
+}
+
 thread_local! {
-    static IS_BATCH: Cell<bool> = const { Cell::new(false) };
+    static POLICY: Cell<Policy> = const { Cell::new(Policy::Unknown) };
 }
 
 /// Adapts the calling thread to a request for `size` bytes.
 pub fn serve(size: u32) {
-    let batch = size >= BULK;
-    if IS_BATCH.replace(batch) != batch {
-        let policy = if batch {
-            libc::SCHED_BATCH
+    if POLICY.get() == Policy::Unknown {
+        POLICY.set(if policy() == libc::c_long::from(libc::SCHED_OTHER) {
+            Policy::Usual
         } else {
-            libc::SCHED_OTHER
-        };
-        set_policy(policy);
+            Policy::Chosen
+        });
     }
+    match (POLICY.get(), size >= BULK) {
+        (Policy::Usual, true) => {
+            POLICY.set(Policy::Batch);
+            set_policy(libc::SCHED_BATCH);
+        }
+        (Policy::Batch, false) => {
+            POLICY.set(Policy::Usual);
+            set_policy(libc::SCHED_OTHER);
+        }
+        (Policy::Unknown | Policy::Usual | Policy::Batch | Policy::Chosen, _) => {}
+    }
+}
+
+/// The policy of the calling thread.
+#[allow(unsafe_code)]
+fn policy() -> libc::c_long {
+    // SAFETY: nothing is pointed to; 0 is the calling thread.
+    unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) }
 }
 
 /// Sets the policy of the calling thread.
@@ -54,19 +81,6 @@ fn set_policy(policy: libc::c_int) {
 mod tests {
     use super::*;
 
-    /// The policy of the calling thread, from the last fields of `/proc/thread-self/stat`.
-    fn policy() -> libc::c_int {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        // Field 41 of proc_pid_stat(5); the state, first after the name, is the third.
-        fields
-            .split_whitespace()
-            .nth(41 - 3)
-            .unwrap()
-            .parse()
-            .unwrap()
-    }
-
     #[test]
     fn a_thread_follows_its_requests() {
         std::thread::spawn(|| {
@@ -78,7 +92,20 @@ mod tests {
                 (128 << 10, libc::SCHED_OTHER),
             ] {
                 serve(size);
-                assert_eq!(policy(), expected, "{size}");
+                assert_eq!(policy(), libc::c_long::from(expected), "{size}");
+            }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn what_somebody_chose_stays() {
+        std::thread::spawn(|| {
+            set_policy(libc::SCHED_IDLE);
+            for size in [1 << 20, 4096] {
+                serve(size);
+                assert_eq!(policy(), libc::c_long::from(libc::SCHED_IDLE));
             }
         })
         .join()

@@ -247,11 +247,11 @@ impl Streams {
         let share = share.checked_shr(wasted / 4).unwrap_or(0);
         let reach = earned.min(share);
         // The kernel has asked for what comes next, or is about to: a push takes a lead.
-        let lead = if ahead > next {
+        let lead = segment_end(if ahead > next {
             ahead
         } else {
-            segment_end(next + SEGMENT / 4)
-        };
+            next + SEGMENT / 4
+        });
         let (start, end) = if push {
             (lead, segment_end(next + reach))
         } else {

