@@ -39,7 +39,8 @@ impl Pages {
             let (there, missing) = {
                 let pages = self.0.lock().unwrap();
                 let after = (page..page + 32).take_while(|page| !pages.contains_key(page));
-                (pages.get(&page).cloned(), after.count() * PAGE)
+                let missing = after.count() * PAGE;
+                (pages.get(&page).cloned(), missing.min(bytes.len() - at))
             };
             let read = there.or_else(|| {
                 // A little time for those who push.
