@@ -45,6 +45,10 @@ const FAST_WINDOW: u64 = 2 * SEGMENT;
 /// one buffer.
 const STEP: u64 = 1 << 20;
 
+/// Streams that are pushed for at a time, on however many cores: what a stream is held for occupies a
+/// thread that answers requests.
+const MAX_PUSHED: usize = 8;
+
 /// Jobs done that are remembered: as many as fit into the window.
 const MAX_FINISHED: usize = (MAX_WINDOW / STEP) as usize;
 
@@ -162,7 +166,7 @@ impl Streams {
             activity,
             clock: 0,
             window: (cache as u64 / 16).min(MAX_WINDOW) / STEP * STEP,
-            pushed: if push { cores / 2 } else { 0 },
+            pushed: if push { (cores / 2).min(MAX_PUSHED) } else { 0 },
             finished: VecDeque::new(),
             pushes: Pushes::default(),
         }

@@ -12,6 +12,9 @@
 //! pushed any more, and a reader who comes to a segment that is being pushed is held at its
 //! beginning until that is done.
 //!
+//! There is no deadlock: who is held waits for a push into pages that nobody is known to ask for. If it is waiting
+//! for a request that is yet to arrive, that one is taken in by a thread that never waits, and lets go who is held.
+//!
 //! Guarantees: only whole pages are pushed, none of them beyond the end of the file, and none at the
 //! beginning of a segment. Doesn't: verify; only [`VerifiedBytes`] get here.
 
@@ -94,18 +97,34 @@ impl Pushes {
     }
 
     /// Takes in a request: unless its answer is to wait, nothing is pushed any more where it lies.
-    pub(super) fn arrive(&mut self, request: &Range<u64>) -> bool {
+    pub(super) fn arrive(&mut self, request: &Range<u64>) -> Arrival {
         if self.0.is_empty() {
-            return false;
+            return Arrival::Free;
         }
-        let hold = self.hold(request);
-        if !hold {
-            for start in segments(request) {
-                self.0.remove(&start);
-            }
+        if self.hold(request) {
+            return Arrival::Held;
         }
-        hold
+        let before = self.0.len();
+        for start in segments(request) {
+            self.0.remove(&start);
+        }
+        if self.0.len() < before {
+            Arrival::Instead
+        } else {
+            Arrival::Free
+        }
     }
+}
+
+/// What a request means for what is being pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// Nothing.
+    Free,
+    /// Its answer is to wait.
+    Held,
+    /// It is answered instead of a push, for which others may be waiting.
+    Instead,
 }
 
 /// Where the segments begin that `range` touches.
@@ -165,15 +184,18 @@ mod tests {
         }
         // Beginnings wait, and go on when the push is done.
         for request in [0..1, 0..KEPT_BACK, KEPT_BACK - 1..KEPT_BACK] {
-            assert!(pushes.arrive(&request));
+            assert_eq!(pushes.arrive(&request), Arrival::Held);
         }
         assert!(pushes.is_running(0));
         pushes.end(0);
         assert!(!pushes.hold(&(0..KEPT_BACK)));
         // Whoever asks for more has it pushed no further.
-        assert!(!pushes.arrive(&(SEGMENT..SEGMENT + KEPT_BACK + 1)));
+        let more = SEGMENT..SEGMENT + KEPT_BACK + 1;
+        assert_eq!(pushes.arrive(&more), Arrival::Instead);
+        assert_eq!(pushes.arrive(&more), Arrival::Free);
         assert!(!pushes.is_running(SEGMENT));
-        assert!(!pushes.arrive(&(3 * SEGMENT - 1..3 * SEGMENT + 1)));
+        let both = 3 * SEGMENT - 1..3 * SEGMENT + 1;
+        assert_eq!(pushes.arrive(&both), Arrival::Instead);
         assert!(!pushes.is_running(2 * SEGMENT));
         assert!(!pushes.begin(3 * SEGMENT), "no more queued");
         assert!(!pushes.begin(4 * SEGMENT), "never queued");

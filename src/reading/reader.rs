@@ -19,7 +19,7 @@ use super::full_pass::{self, Observer};
 use super::index_store::{IndexStore, shipped};
 use super::prefetch::{Activity, Met, Prefetcher, Streams};
 use super::proof::{self, Proved};
-use super::push::{self, PageSink};
+use super::push::{self, Arrival, PageSink};
 use super::source::{Caching, Source, SourceError, SourceFile};
 use super::table::ChunkTable;
 use super::verified::{Filling, VerifiedBytes, verify_chunks};
@@ -680,7 +680,7 @@ pub struct OpenFile {
     /// Replaced when the file turns out to have been replaced beneath its name.
     source: RwLock<Arc<dyn SourceFile>>,
     streams: Mutex<Streams>,
-    /// Told when a push has ended.
+    /// Told when a push has ended, or gone no further.
     push_ended: Condvar,
 }
 
@@ -807,10 +807,13 @@ impl OpenFile {
             return (!self.reader.stopped.load(Ordering::Relaxed)).then(VerifiedBytes::end_of_file);
         }
         let wanted = offset..offset.saturating_add(len as u64).min(self.len());
-        let (met, bytes) = if self.streams().pushes.arrive(&wanted) {
-            (Met::Underway, None)
-        } else {
-            self.try_now(span, &wanted)
+        let arrival = self.streams().pushes.arrive(&wanted);
+        if arrival == Arrival::Instead {
+            self.push_ended.notify_all();
+        }
+        let (met, bytes) = match arrival {
+            Arrival::Held => (Met::Underway, None),
+            Arrival::Free | Arrival::Instead => self.try_now(span, &wanted),
         };
         let ahead = self.streams().observe(wanted, met);
         if let Some(ahead) = ahead {
