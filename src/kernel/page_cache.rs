@@ -43,17 +43,35 @@ impl PageCache {
     }
 }
 
-/// Whether `bytes` of page cache can be charged to this process; if not, how many can.
+/// Whether so much page cache can be charged to this process. `bytes` is asked for only where there is
+/// a limit, since counting the bytes of a million files takes time.
 ///
 /// # Errors
-/// The smallest limit of the memory control groups that this process is in, in bytes.
-pub fn room_for(bytes: u64) -> Result<(), u64> {
+/// [`NoRoom`].
+pub fn room_for(bytes: impl FnOnce() -> u64) -> Result<(), NoRoom> {
     let groups = fs::read_to_string(OWN_CGROUPS).unwrap_or_default();
-    match smallest_limit(Path::new(CGROUPS), &groups) {
-        // As much again is left for everything else.
-        Some(limit) if limit / 2 < bytes => Err(limit),
-        Some(_) | None => Ok(()),
+    let Some(limit) = smallest_limit(Path::new(CGROUPS), &groups) else {
+        return Ok(());
+    };
+    let bytes = bytes();
+    // As much again is left for everything else.
+    if limit / 2 < bytes {
+        return Err(NoRoom { bytes, limit });
     }
+    Ok(())
+}
+
+/// A model that is too large for the memory control groups that this process is in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "pages aren't read ahead into the kernel's cache: {bytes} bytes of model don't fit twice into the {limit} \
+     bytes of memory that this control group may use"
+)]
+pub struct NoRoom {
+    /// Of the model.
+    pub bytes: u64,
+    /// The smallest limit, in bytes.
+    pub limit: u64,
 }
 
 /// The smallest limit of the memory control groups in `groups` and of those above them.
@@ -121,6 +139,6 @@ mod tests {
 
     #[test]
     fn a_model_of_no_bytes_has_room() {
-        assert_eq!(room_for(0), Ok(()));
+        assert_eq!(room_for(|| 0), Ok(()));
     }
 }

@@ -9,14 +9,13 @@
 //! - Where requests are small or the source takes its time, chunks are verified into the cache ahead
 //!   of it. A mount by an ordinary user has requests of 128 KiB, and a source of some milliseconds
 //!   needs many reads in flight.
-//! - Where there is a [sink](super::PageSink) and half of the cores have nothing to do, verified pages are [pushed](super::push)
-//!   into the page cache ahead of it: then reader and verification don't wait for one another. Many
-//!   streams keep the cores busy by themselves, and a request is cheaper than a push.
+//! - Where requests are small, the source is fast, and half of the cores have nothing to do, verified pages
+//!   are [pushed](super::push) into the page cache ahead of it: then reader and verification don't wait
+//!   for one another. Many streams keep the cores busy by themselves, and a request is cheaper than a push.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
 
 use super::push::{Pushes, SEGMENT, segment_end};
 use super::reader::OpenFile;
@@ -83,8 +82,12 @@ pub(super) struct Ahead {
 const LOOK_BACK: usize = 16;
 
 /// The streams of all files that were seen last.
-#[derive(Debug, Default)]
-pub(super) struct Activity(Mutex<Seen>);
+#[derive(Debug)]
+pub(super) struct Activity {
+    seen: Mutex<Seen>,
+    /// Streams at a time that pages may be pushed for.
+    pushed: usize,
+}
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -95,6 +98,14 @@ struct Seen {
 }
 
 impl Activity {
+    /// On a machine with so many cores.
+    pub(super) fn new(cores: usize) -> Self {
+        Self {
+            seen: Mutex::default(),
+            pushed: (cores / 2).min(MAX_PUSHED),
+        }
+    }
+
     /// A number for a new stream.
     fn new_stream(&self) -> u64 {
         let mut seen = self.lock();
@@ -108,15 +119,13 @@ impl Activity {
         let place = seen.requests % LOOK_BACK;
         seen.requests += 1;
         seen.last[place] = stream;
-        let mut streams = seen.last;
-        streams.sort_unstable();
-        let (none, _) = streams.split_at(streams.partition_point(|&stream| stream == 0));
-        let known = &streams[none.len()..];
-        1 + known.windows(2).filter(|pair| pair[0] != pair[1]).count()
+        let last = &seen.last;
+        let is_first = |&at: &usize| last[at] != 0 && !last[..at].contains(&last[at]);
+        (0..LOOK_BACK).filter(is_first).count()
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,8 +157,8 @@ pub(super) struct Streams {
     activity: Arc<Activity>,
     clock: u64,
     window: u64,
-    /// Streams at a time that pages may be pushed for.
-    pushed: usize,
+    /// Whether pages can be pushed at all.
+    can_push: bool,
     /// What was verified ahead last, and no reader has come over yet.
     finished: VecDeque<Range<u64>>,
     /// What is being pushed.
@@ -159,14 +168,13 @@ pub(super) struct Streams {
 impl Streams {
     /// Of a file whose chunks go to a cache of `cache` bytes. A chunk read ahead can keep a whole
     /// [`STEP`] of memory in use, so the cache has to be much larger than the window.
-    pub(super) fn new(cache: usize, activity: Arc<Activity>, push: bool) -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
+    pub(super) fn new(cache: usize, activity: Arc<Activity>, can_push: bool) -> Self {
         Self {
             all: Vec::new(),
             activity,
             clock: 0,
             window: (cache as u64 / 16).min(MAX_WINDOW) / STEP * STEP,
-            pushed: if push { (cores / 2).min(MAX_PUSHED) } else { 0 },
+            can_push,
             finished: VecDeque::new(),
             pushes: Pushes::default(),
         }
@@ -230,7 +238,7 @@ impl Streams {
         if !(small || stream.waits) {
             return None;
         }
-        let push = small && !stream.waits && streams <= self.pushed;
+        let push = self.can_push && small && !stream.waits && streams <= self.activity.pushed;
         let patience = if small {
             PATIENCE_SMALL
         } else {
@@ -348,8 +356,8 @@ pub(super) struct Prefetcher {
 }
 
 impl Prefetcher {
-    pub(super) fn new() -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
+    /// On a machine with so many cores.
+    pub(super) fn new(cores: usize) -> Self {
         Self {
             computing: Pool::new("ahead", cores),
             waiting: Pool::new("prefetch", MAX_THREADS),
@@ -392,15 +400,17 @@ mod tests {
     const CACHE: usize = 256 << 20;
 
     fn streams(cache: usize) -> Streams {
-        Streams::new(cache, Arc::default(), false)
+        Streams::new(cache, activity(), false)
     }
 
-    /// With a page sink, on a machine that has cores for one stream.
+    /// Of a machine that has cores to push for one stream.
+    fn activity() -> Arc<Activity> {
+        Arc::new(Activity::new(2))
+    }
+
+    /// With a page sink.
     fn pushing(activity: &Arc<Activity>) -> Streams {
-        Streams {
-            pushed: 1,
-            ..Streams::new(CACHE, Arc::clone(activity), false)
-        }
+        Streams::new(CACHE, Arc::clone(activity), true)
     }
 
     /// Reads `range` in requests of `step` bytes; what was scheduled.
@@ -446,7 +456,7 @@ mod tests {
 
     #[test]
     fn a_fast_source_and_a_large_read_ahead_need_no_help() {
-        for mut streams in [streams(CACHE), pushing(&Arc::default())] {
+        for mut streams in [streams(CACHE), pushing(&activity())] {
             assert!(read(&mut streams, 0..256 * MIB, MIB, Met::Fresh).is_empty());
         }
     }
@@ -504,7 +514,7 @@ mod tests {
 
     #[test]
     fn what_a_reader_has_come_over_is_not_wasted_when_it_is_read_again() {
-        let mut streams = pushing(&Arc::default());
+        let mut streams = pushing(&activity());
         for _ in 0..8 {
             let mut pushed = 0;
             let mut start = 0;
@@ -539,7 +549,7 @@ mod tests {
 
     #[test]
     fn a_push_takes_a_lead_and_goes_on_from_segment_to_segment() {
-        let mut streams = pushing(&Arc::default());
+        let mut streams = pushing(&activity());
         let mut scheduled = read(&mut streams, 0..4 * MIB, SMALL, Met::Fresh);
         let first = scheduled.first().unwrap().clone();
         assert!(first.push && first.fast);
@@ -561,8 +571,8 @@ mod tests {
 
     #[test]
     fn nothing_is_pushed_for_two_streams_or_from_a_slow_source() {
-        let activity = Arc::default();
-        let (mut one, mut other) = (pushing(&activity), pushing(&activity));
+        let shared = activity();
+        let (mut one, mut other) = (pushing(&shared), pushing(&shared));
         for start in (0..64 * MIB).step_by(128 << 10) {
             for streams in [&mut one, &mut other] {
                 let ahead = streams.observe(start..start + SMALL, Met::Fresh);
@@ -572,14 +582,14 @@ mod tests {
         // The other has ended.
         let scheduled = read(&mut one, 64 * MIB..96 * MIB, SMALL, Met::Fresh);
         assert!(scheduled.last().unwrap().push);
-        let mut slow = pushing(&Arc::default());
+        let mut slow = pushing(&activity());
         let scheduled = read(&mut slow, 0..64 * MIB, SMALL, Met::Waiting);
         assert!(scheduled.iter().all(|ahead| !ahead.push && !ahead.fast));
     }
 
     #[test]
     fn streams_are_counted_by_what_was_seen_last() {
-        let activity = Activity::default();
+        let activity = activity();
         let [one, other] = [activity.new_stream(), activity.new_stream()];
         assert_eq!(activity.saw(one), 1);
         assert_eq!(activity.saw(other), 2);

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::thread::available_parallelism;
 
 use super::buffer::BufferPool;
 use super::cache::{ChunkCache, Key};
@@ -65,7 +66,7 @@ impl Default for ReaderOptions {
         Self {
             cache_bytes: 256 << 20,
             retain: Retain::All,
-            parallel_passes: std::thread::available_parallelism().map_or(1, usize::from),
+            parallel_passes: available_parallelism().map_or(1, usize::from),
         }
     }
 }
@@ -173,6 +174,7 @@ impl Reader {
             .iter()
             .map(|_| OnceLock::new())
             .collect();
+        let cores = available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
             cache: ChunkCache::new(options.cache_bytes, options.retain),
             manifest,
@@ -182,8 +184,8 @@ impl Reader {
             files,
             pool: BufferPool::new(IDLE_BUFFERS),
             flights: Flights::default(),
-            prefetcher: Prefetcher::new(),
-            activity: Arc::default(),
+            prefetcher: Prefetcher::new(cores),
+            activity: Arc::new(Activity::new(cores)),
             page_sink: OnceLock::new(),
             passes: Mutex::default(),
             counters: Counters::default(),
@@ -949,10 +951,11 @@ impl OpenFile {
             return false;
         }
         let chunks = self.table.chunks();
-        // A chunk that lies in two ranges belongs to the first.
-        let begins = |&chunk: &u64| chunks.range(chunk).start >= range.start || range.start == 0;
         let mut span = chunks.spanning(range.start, range.end - range.start);
-        span.start += u64::from(!span.clone().take(1).all(|chunk| begins(&chunk)));
+        // A chunk that lies in two ranges belongs to the first.
+        if chunks.range(span.start).start < range.start {
+            span.start += 1;
+        }
         if push {
             match self.push_now(span, &range, &awaited) {
                 Some(rest) => span = rest,

@@ -370,13 +370,18 @@ fn what_is_in_memory_is_read_at_once_and_what_fails_is_left_to_a_read() {
     assert!(file.read_now(MIB as u64 + 600_000, 20).is_none());
 }
 
+/// One read, as the file system does it.
+fn read_once(file: &Arc<OpenFile>, at: usize, len: usize) -> Result<VerifiedBytes, ReadError> {
+    match file.read_now(at as u64, len) {
+        Some(read) => Ok(read),
+        None => file.read(at as u64, len),
+    }
+}
+
 /// Reads all in order, as the file system does; where it first failed.
 fn stream(file: &Arc<OpenFile>, bytes: &[u8], step: usize) -> Option<usize> {
     (0..bytes.len()).step_by(step).find(|&start| {
-        let read = match file.read_now(start as u64, step) {
-            Some(read) => Ok(read),
-            None => file.read(start as u64, step),
-        };
+        let read = read_once(file, start, step);
         let end = (start + step).min(bytes.len());
         !read.is_ok_and(|read| read.as_slice() == &bytes[start..end])
     })

@@ -10,7 +10,7 @@ use rustix::fs::Advice;
 
 use crate::mounted::flip;
 use crate::support::{
-    BLAKE3, Host, Mode, Model, Mount, SHA256, assert_eio, assert_same, map, open, pread,
+    BLAKE3, Dice, Host, Mode, Model, Mount, SHA256, assert_eio, assert_same, map, open, part, pread,
 };
 
 const MIB: u64 = 1 << 20;
@@ -20,15 +20,18 @@ const LEN: u64 = 24 * MIB + 12_345;
 
 const SHARDS: &[&str] = &["--hash", "sha256", "--shard-size", "1000001"];
 
-/// The read-ahead of a mount by an ordinary user.
-fn read_ahead_little(mount: &Mount) {
-    if !rustix::process::geteuid().is_root() {
-        return;
+/// A signed model of one file, mounted with the read-ahead of an ordinary user.
+fn mount(host: &Host, form: &[&str]) -> (Model, Mount) {
+    let model = Model::new([("weights", LEN)]);
+    model.sign(form);
+    let mount = host.mount(&model.path(), &[]);
+    if rustix::process::geteuid().is_root() {
+        let device = fs::metadata(mount.path()).expect("stat").st_dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+        fs::write(file, "128").expect("set the read-ahead");
     }
-    let device = fs::metadata(mount.path()).expect("stat").st_dev();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
-    fs::write(file, "128").expect("set the read-ahead");
+    (model, mount)
 }
 
 /// Whether this machine lets pages be pushed: not with one core, and not in a small container.
@@ -50,10 +53,7 @@ fn forget(file: &File) {
 fn a_file_read_in_order_is_pushed_and_right() {
     for form in [BLAKE3, SHA256, SHARDS] {
         let Some(host) = Host::new() else { return };
-        let model = Model::new([("weights", LEN)]);
-        model.sign(form);
-        let mount = host.mount(&model.path(), &[]);
-        read_ahead_little(&mount);
+        let (model, mount) = mount(&host, form);
         let mut pushed = 0;
         let path = mount.file("weights");
         let before = fs::metadata(&path).expect("stat").len();
@@ -93,10 +93,7 @@ fn a_file_read_in_order_is_pushed_and_right() {
 #[test]
 fn what_was_changed_is_an_error_and_all_else_is_there() {
     let Some(host) = Host::new() else { return };
-    let model = Model::new([("weights", LEN)]);
-    model.sign(BLAKE3);
-    let mount = host.mount(&model.path(), &[]);
-    read_ahead_little(&mount);
+    let (model, mount) = mount(&host, BLAKE3);
     let file = open(&mount.file("weights"), Mode::Cached).expect("open");
     let bad = 15 * MIB + 700_000;
     flip(&model.file("weights"), bad);
@@ -104,12 +101,8 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
     let failed = loop {
         match pread(&file, at, 65_536) {
             Ok(read) => {
-                let start = usize::try_from(at).expect("fits");
-                assert_same(
-                    &read,
-                    &model.bytes("weights")[start..start + read.len()],
-                    "read",
-                );
+                let signed = part(model.bytes("weights"), at, read.len());
+                assert_same(&read, signed, "read");
                 at += read.len() as u64;
             }
             Err(_) => break at,
@@ -121,18 +114,14 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
     let after = (bad / 65_536 + 1) * 65_536;
     let rest = usize::try_from(LEN - after).expect("fits");
     let read = pread(&file, after, rest).expect("read the rest");
-    assert_same(
-        &read,
-        &model.bytes("weights")[model.bytes("weights").len() - rest..],
-        "rest",
-    );
+    assert_same(&read, part(model.bytes("weights"), after, rest), "rest");
     if pushes(&mount) {
         assert!(mount.count("pushed_bytes") > 4 * MIB, "{}", mount.status());
     }
     flip(&model.file("weights"), bad);
     assert_eq!(
         pread(&file, bad, 1).expect("read again"),
-        [model.bytes("weights")[usize::try_from(bad).expect("fits")]]
+        part(model.bytes("weights"), bad, 1)
     );
     drop(file);
     mount.unmount();
@@ -144,20 +133,17 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
 fn a_changing_source_gives_signed_bytes_or_errors() {
     for form in [BLAKE3, SHARDS] {
         let Some(host) = Host::new() else { return };
-        let model = Model::new([("weights", LEN)]);
-        model.sign(form);
-        let mount = host.mount(&model.path(), &[]);
-        read_ahead_little(&mount);
+        let (model, mount) = mount(&host, form);
         let file = open(&mount.file("weights"), Mode::Cached).expect("open");
         let (stop, signed) = (AtomicBool::new(false), model.bytes("weights"));
         let (mut good, mut bad, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
         thread::scope(|scope| {
             scope.spawn(|| {
-                let mut at = 1;
+                let mut dice = Dice::new("places");
                 while !stop.load(Ordering::Relaxed) {
-                    at = at * 48_271 % 0x7fff_ffff;
+                    let at = dice.below(LEN);
                     for _ in 0..2 {
-                        flip(&model.file("weights"), at % LEN);
+                        flip(&model.file("weights"), at);
                         thread::sleep(Duration::from_millis(2));
                     }
                 }
@@ -172,15 +158,15 @@ fn a_changing_source_gives_signed_bytes_or_errors() {
             let mut start = 0;
             while Instant::now() < end {
                 let began = Instant::now();
-                match pread(&file, start as u64, 128 << 10) {
+                match pread(&file, start, 128 << 10) {
                     Ok(read) => {
-                        assert_same(&read, &signed[start..start + read.len()], "read");
+                        assert_same(&read, part(signed, start, read.len()), "read");
                         good += 1;
                     }
                     Err(_) => bad += 1,
                 }
                 slowest = slowest.max(began.elapsed());
-                start = if start + (128 << 10) < signed.len() {
+                start = if start + (128 << 10) < LEN {
                     start + (128 << 10)
                 } else {
                     0

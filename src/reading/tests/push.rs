@@ -45,11 +45,8 @@ impl Pages {
             let read = there.or_else(|| {
                 // A little time for those who push.
                 std::thread::sleep(std::time::Duration::from_millis(1));
-                let read = match file.read_now(at as u64, missing) {
-                    Some(read) => Ok(read),
-                    None => file.read(at as u64, missing),
-                };
-                Some(read.ok()?.as_slice().to_vec())
+                let read = read_once(file, at, missing).ok()?;
+                Some(read.as_slice().to_vec())
             });
             match read {
                 Some(read) if bytes[at..].starts_with(&read) && !read.is_empty() => {
@@ -71,14 +68,29 @@ fn pushes() -> bool {
     enough
 }
 
-/// A reader as a mount has it.
-fn mount(manifest: &Arc<VerifiedManifest>, source: &Arc<Memory>) -> Arc<Reader> {
+/// A reader as a mount has it, of a model signed in this way, with the page cache that it pushes into as long
+/// as `takes` says so, and its file.
+fn mount(
+    source: &Arc<Memory>,
+    algorithm: Algorithm,
+    shard_size: Option<u64>,
+    takes: impl Fn(u64) -> bool + Send + Sync + 'static,
+) -> (Arc<Reader>, Arc<Pages>, Arc<OpenFile>) {
+    let manifest = sign(source, algorithm, shard_size, true);
     let options = ReaderOptions {
         retain: Retain::Partial,
         ..ReaderOptions::default()
     };
-    let source = Arc::clone(source) as Arc<dyn Source>;
-    Reader::new(Arc::clone(manifest), source, None, options)
+    let reader = Reader::new(
+        manifest,
+        Arc::clone(source) as Arc<dyn Source>,
+        None,
+        options,
+    );
+    let pages = Pages::of(&reader, takes);
+    let file = reader.open(0).unwrap();
+    source.take_reads();
+    (reader, pages, file)
 }
 
 #[test]
@@ -97,11 +109,7 @@ fn a_lone_stream_of_small_requests_finds_its_pages_there() {
         let bytes = random(len, 17);
         for (algorithm, shard_size) in methods {
             let source = model(&bytes);
-            let manifest = sign(&source, algorithm, shard_size, true);
-            let reader = mount(&manifest, &source);
-            let pages = Pages::of(&reader, |_| true);
-            let file = reader.open(0).unwrap();
-            source.take_reads();
+            let (reader, pages, file) = mount(&source, algorithm, shard_size, |_| true);
             assert_eq!(pages.stream(&file, &bytes), None);
             let stats = reader.stats();
             let what = format!("{algorithm} {shard_size:?} {stats:?}");
@@ -125,10 +133,7 @@ fn a_changed_chunk_is_never_pushed() {
     }
     let bytes = random(40 * MIB, 18);
     let source = model(&bytes);
-    let manifest = sign(&source, Algorithm::Blake3, None, true);
-    let reader = mount(&manifest, &source);
-    let pages = Pages::of(&reader, |_| true);
-    let file = reader.open(0).unwrap();
+    let (reader, pages, file) = mount(&source, Algorithm::Blake3, None, |_| true);
     source.edit(NAME, |bytes| bytes[30 * MIB + 100_000] ^= 1);
     let bad = 30 * MIB + 65_536;
     let failed = pages.stream(&file, &bytes).unwrap();
@@ -147,11 +152,8 @@ fn what_the_kernel_does_not_take_is_read_from_the_cache() {
     let bytes = random(40 * MIB, 19);
     for taken in [0, 20 * MIB as u64] {
         let source = model(&bytes);
-        let manifest = sign(&source, Algorithm::Blake3, None, true);
-        let reader = mount(&manifest, &source);
-        let pages = Pages::of(&reader, move |offset| offset < taken);
-        let file = reader.open(0).unwrap();
-        source.take_reads();
+        let takes = move |offset| offset < taken;
+        let (_reader, pages, file) = mount(&source, Algorithm::Blake3, None, takes);
         assert_eq!(pages.stream(&file, &bytes), None);
         let read = source.take_reads();
         assert!(
@@ -168,10 +170,7 @@ fn a_stopped_reader_pushes_nothing() {
     }
     let bytes = random(40 * MIB, 20);
     let source = model(&bytes);
-    let manifest = sign(&source, Algorithm::Blake3, None, true);
-    let reader = mount(&manifest, &source);
-    let pages = Pages::of(&reader, |_| true);
-    let file = reader.open(0).unwrap();
+    let (reader, pages, file) = mount(&source, Algorithm::Blake3, None, |_| true);
     assert_eq!(pages.stream(&file, &bytes[..10 * MIB]), None);
     reader.stop();
     let pushed = |wait| {

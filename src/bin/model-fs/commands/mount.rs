@@ -114,17 +114,13 @@ pub(crate) fn run(
 
 /// Has verified pages pushed into the kernel's page cache, or says why not.
 fn push_pages(fs: &Arc<FileSystem>, session: &MountSession) -> Option<String> {
-    let bytes = fs.totals().bytes;
-    match page_cache::room_for(bytes) {
+    match page_cache::room_for(|| fs.totals().bytes) {
         Ok(()) => {
             let pages = session.page_cache();
             fs.push_into(move |ino, offset, bytes| pages.store(ino, offset, bytes));
             None
         }
-        Err(limit) => Some(format!(
-            "pages aren't read ahead into the kernel's cache: {bytes} bytes of model don't fit twice into the \
-             {limit} bytes of memory that this control group may use"
-        )),
+        Err(no_room) => Some(no_room.to_string()),
     }
 }
 
