@@ -31,3 +31,4 @@ pub mod name;
 pub mod oms;
 mod pool;
 pub mod reading;
+mod sync;

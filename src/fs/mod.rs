@@ -20,7 +20,7 @@ pub use self::tree::{Node, ROOT, Tree};
 use crate::manifest::SignedContent;
 use crate::name::FileName;
 use crate::pool::Pool;
-use crate::reading::{OpenFile, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
+use crate::reading::{OpenFile, ProvedLength, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
@@ -201,7 +201,7 @@ impl FileSystem {
             }
             Node::Signature => (self.signature.len() as u64, 1, true),
             Node::File(index) => match self.reader.proved_len(index) {
-                Some(len) => (len, 1, true),
+                Some(len) => (len.bytes(), 1, true),
                 None => (self.claimed[index], 1, false),
             },
         };
@@ -384,8 +384,11 @@ impl FileSystem {
         let files = 0..self.claimed.len();
         Totals {
             bytes: files
-                .map(|index| self.reader.proved_len(index).unwrap_or(self.claimed[index]))
-                .sum(),
+                .map(|index| {
+                    let proved = self.reader.proved_len(index);
+                    proved.map_or(self.claimed[index], ProvedLength::bytes)
+                })
+                .fold(0, u64::saturating_add),
             inodes: self.tree.len() as u64,
         }
     }

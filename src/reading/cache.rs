@@ -177,19 +177,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::digest::Algorithm;
     use crate::reading::buffer::BufferPool;
-    use crate::reading::table::ChunkTable;
-    use crate::reading::verified::verify_chunks;
+    use crate::reading::testing::verified;
 
     const CHUNK: usize = 64 * 1024;
 
     fn chunk(pool: &Arc<BufferPool>) -> VerifiedBytes {
-        let zeros = vec![0; CHUNK];
-        let table = ChunkTable::whole(Algorithm::Blake3.hash(&zeros), CHUNK as u64);
-        let mut buffer = pool.take(CHUNK);
-        buffer.as_mut_slice().copy_from_slice(&zeros);
-        verify_chunks(&table, 0..1, buffer).pop().unwrap().unwrap()
+        verified(pool, &[0; CHUNK])
     }
 
     fn key(chunk: u64) -> Key {
@@ -216,11 +210,7 @@ mod tests {
         let pool = BufferPool::new(0);
         let cache = ChunkCache::new(2 << 20, Retain::All);
         for step in 0..4 {
-            let zeros = vec![0; 1 << 20];
-            let whole = ChunkTable::whole(Algorithm::Blake3.hash(&zeros), 1 << 20);
-            let mut buffer = pool.take(1 << 20);
-            buffer.as_mut_slice().copy_from_slice(&zeros);
-            let read = verify_chunks(&whole, 0..1, buffer).pop().unwrap().unwrap();
+            let read = verified(&pool, &vec![0; 1 << 20]);
             for part in 0..16 {
                 let bytes = read.slice(part * CHUNK..(part + 1) * CHUNK);
                 cache.insert(key(step * 16 + part as u64), bytes, 1);

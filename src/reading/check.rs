@@ -12,6 +12,7 @@ use super::full_pass::{self, Observer};
 use super::index_store::IndexStore;
 use super::proof;
 use super::source::{ABSENT, Found, Scan, Source, SourceError};
+use super::table::ChunkTable;
 use super::violation::Violation;
 use crate::manifest::{Manifest, ManifestFile, Serialization};
 use crate::name::{Escaped, FileName};
@@ -184,11 +185,20 @@ fn check_file(
         Ok(opened) => opened,
         Err(error) => return unreadable(error),
     };
-    // A table that is at hand needn't be made: it is a fifth of the work on a SHA-256 file.
-    let wanting = store.filter(|store| {
-        let table = store.load(&file.content.identity());
-        table.is_none_or(|table| proof::table_from_file(&file.content, table, true).is_none())
-    });
+    // A length that can't be the signed one is known without hashing: a sparse file may claim an
+    // exabyte. What a table at hand proves needn't be made again; it is a fifth of the work on a
+    // SHA-256 file.
+    let bound = store.and_then(|store| store.load(&file.content));
+    let known_len = bound.as_ref().map(ChunkTable::len).or(file.content.len());
+    let claimed = match opened.len() {
+        Ok(claimed) => claimed,
+        Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
+    };
+    let wrong_length = known_len.and_then(|len| proof::length_violation(file, len, claimed));
+    if let Some(violation) = wrong_length {
+        return vec![Failure::Violation(Box::new(violation))];
+    }
+    let wanting = store.filter(|_| bound.is_none());
     let mut plan = proof::plan_of(&file.content);
     if wanting.is_none() {
         plan.table = None;
@@ -200,7 +210,7 @@ fn check_file(
     let violations = proof::violations(file, &hashed);
     if violations.is_empty()
         && let Some(store) = wanting
-        && let Some(table) = proof::table_file(&file.content, hashed)
+        && let Ok(table) = ChunkTable::of_pass(&file.content, hashed)
         && let Err(error) = store.save(&table)
     {
         let path = store.directory().display();

@@ -2,10 +2,12 @@
 //!
 //! Guarantees: the signed digests and the chunk table that a pass gives are of the very same bytes,
 //! each read once into private memory. A file that is being changed meanwhile gives digests of some
-//! bytes that were never signed, which no one accepts. Doesn't: compare with anything signed.
+//! bytes that were never signed, which no one accepts. Only [`hash_file`] makes a [`Hashed`], so
+//! that it is a proof of having read. Doesn't: compare with anything signed.
 //!
-//! All cores are used, within a file as across files: BLAKE3 by regions, shards side by side, and
-//! the one chain of SHA-256 or BLAKE2b over a whole file with reading and BLAKE3 beside it.
+//! All threads of the caller's `rayon` pool are used, within a file as across files: BLAKE3 by
+//! regions, shards side by side, and the one chain of SHA-256 or BLAKE2b over a whole file with
+//! reading and BLAKE3 beside it.
 
 use std::io;
 use std::ops::Range;
@@ -13,8 +15,7 @@ use std::ops::Range;
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use super::source::{Caching, SourceFile};
-use super::subtree::{self, RootHash, VALUE_LEN};
-use super::table::MAX_VALUES;
+use super::subtree::{self, MAX_VALUES, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
 
@@ -32,33 +33,84 @@ pub struct Plan {
     /// Bytes in a shard; `None` for one digest over the whole file.
     pub shard_size: Option<u64>,
     /// Chunk size of the table to build beside them; `None` for no table. Larger where the table would
-    /// have more than [`WIELDY_VALUES`].
+    /// have more than [`MAX_VALUES`].
     pub table: Option<SubtreeSize>,
+    /// The signed length in bytes, where the signature says it. No byte beyond it is read, whatever
+    /// length the file claims.
+    pub len: Option<u64>,
 }
 
-/// Values up to which a table has chunks of the size that was asked for: 2 Mi, 64 MiB of table.
-pub const WIELDY_VALUES: u64 = 2 << 20;
-
 /// What a pass found.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Hashed {
-    /// Bytes in the file.
-    pub len: u64,
-    /// Its digest, or those of its shards in order.
-    pub digests: Vec<Digest>,
-    /// Its chunk table, if one was asked for and the file has at least two chunks.
-    pub table: Option<HashedTable>,
+    // Private, and filled in by `hash_file` alone.
+    claimed: u64,
+    len: u64,
+    shard_size: Option<u64>,
+    digests: Vec<Digest>,
+    table: Option<HashedTable>,
 }
 
 /// Chaining values of a file, and the root hash that they merge to.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct HashedTable {
+    size: SubtreeSize,
+    root: RootHash,
+    values: Box<[u8]>,
+}
+
+impl Hashed {
+    /// Bytes that were hashed: all that the file claimed to have, or as many as were signed.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there was nothing to hash.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that the file claimed to have.
+    pub fn claimed_len(&self) -> u64 {
+        self.claimed
+    }
+
+    /// Bytes in each shard but the last; `None` if there is one digest over everything.
+    pub fn shard_size(&self) -> Option<u64> {
+        self.shard_size
+    }
+
+    /// The digest, or those of the shards in order.
+    pub fn digests(&self) -> &[Digest] {
+        &self.digests
+    }
+
+    /// The chunk table, if one was asked for and there are at least two chunks.
+    pub fn table(&self) -> Option<&HashedTable> {
+        self.table.as_ref()
+    }
+
+    /// The same, taken out.
+    pub fn take_table(&mut self) -> Option<HashedTable> {
+        self.table.take()
+    }
+}
+
+impl HashedTable {
     /// Chunk size.
-    pub size: SubtreeSize,
-    /// BLAKE3 of the whole file.
-    pub root: RootHash,
+    pub fn size(&self) -> SubtreeSize {
+        self.size
+    }
+
+    /// BLAKE3 of all that was hashed.
+    pub fn root(&self) -> &RootHash {
+        &self.root
+    }
+
     /// [`VALUE_LEN`] bytes a chunk.
-    pub values: Box<[u8]>,
+    pub fn into_values(self) -> Box<[u8]> {
+        self.values
+    }
 }
 
 /// Follows a pass, and may end it.
@@ -76,31 +128,30 @@ impl Observer for () {
     fn hashed(&self, _bytes: u64) {}
 }
 
-/// Hashes `file` from its first byte to the end it claims to have now.
+/// Hashes `file` from its first byte to the end it claims to have now, or to the signed one where
+/// that is known and comes first.
 ///
 /// # Errors
-/// What the source says; [`io::ErrorKind::FileTooLarge`] if the table would take more than
-/// [`MAX_VALUES`]; [`io::ErrorKind::UnexpectedEof`] if the file got shorter;
+/// What the source says; [`io::ErrorKind::FileTooLarge`] if the table would have more than
+/// [`MAX_VALUES`] values; [`io::ErrorKind::UnexpectedEof`] if the file got shorter;
 /// [`io::ErrorKind::Interrupted`] if the observer ended the pass.
 pub fn hash_file(
     file: &dyn SourceFile,
     plan: &Plan,
     observer: &dyn Observer,
 ) -> io::Result<Hashed> {
-    let len = file.len()?;
+    let claimed = file.len()?;
+    let len = plan.len.map_or(claimed, |signed| signed.min(claimed));
     let pass = Pass {
         file,
         len,
         algorithm: plan.algorithm,
-        table: plan.table.map(|size| size.with_at_most(WIELDY_VALUES, len)),
+        table: plan.table.map(|size| size.with_at_most(MAX_VALUES, len)),
         observer,
     };
     // A sparse file may claim to be an exabyte.
     let count = |size: SubtreeSize| Chunks::new(size.bytes(), pass.len).count();
-    if pass
-        .table
-        .is_some_and(|size| count(size) > MAX_VALUES / VALUE_LEN as u64)
-    {
+    if pass.table.is_some_and(|size| count(size) > MAX_VALUES) {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let (digests, values) = match (plan.shard_size, plan.algorithm) {
@@ -120,7 +171,9 @@ pub fn hash_file(
         })
     });
     Ok(Hashed {
-        len: pass.len,
+        claimed,
+        len,
+        shard_size: plan.shard_size,
         digests,
         table,
     })
@@ -365,7 +418,8 @@ mod tests {
         let data = bytes(len);
         let (digests, root) = naive(&data, &plan);
         let hashed = hash_file(&Memory(data), &plan, &()).unwrap();
-        assert_eq!(hashed.len, len as u64);
+        assert_eq!(hashed.len(), len as u64);
+        assert_eq!(hashed.claimed_len(), len as u64);
         assert_eq!(hashed.digests, digests, "{len} bytes, {plan:?}");
         if let Some(table) = &hashed.table {
             assert_eq!(table.root, root, "{len} bytes, {plan:?}");
@@ -389,6 +443,7 @@ mod tests {
                         algorithm,
                         shard_size,
                         table,
+                        len: None,
                     };
                     check(len, plan(None));
                     check(len, plan(Some(100_000)));
@@ -408,7 +463,43 @@ mod tests {
             log2 in prop::option::of(14_u8..18),
         ) {
             let table = log2.and_then(SubtreeSize::from_log2);
-            check(len, Plan { algorithm, shard_size, table });
+            check(len, Plan { algorithm, shard_size, table, len: None });
+        }
+    }
+
+    /// A sparse file may claim an exabyte beyond what was signed.
+    #[test]
+    fn nothing_beyond_the_signed_length_is_read() {
+        struct Endless(Memory);
+        impl SourceFile for Endless {
+            fn len(&self) -> io::Result<u64> {
+                Ok(1 << 60)
+            }
+            fn read_at(
+                &self,
+                buffer: &mut [u8],
+                offset: u64,
+                caching: Caching,
+            ) -> io::Result<usize> {
+                assert!(offset < self.0.len()?, "a read beyond what was signed");
+                self.0.read_at(buffer, offset, caching)
+            }
+        }
+        let data = bytes(300_000);
+        for (algorithm, shard_size) in [
+            (Algorithm::Sha256, Some(100_000)),
+            (Algorithm::Blake3, None),
+        ] {
+            let plan = Plan {
+                algorithm,
+                shard_size,
+                table: Some(SubtreeSize::MIN),
+                len: Some(data.len() as u64),
+            };
+            let hashed = hash_file(&Endless(Memory(data.clone())), &plan, &()).unwrap();
+            assert_eq!(hashed.digests(), naive(&data, &plan).0);
+            assert_eq!(hashed.len(), data.len() as u64);
+            assert_eq!(hashed.claimed_len(), 1 << 60);
         }
     }
 
@@ -433,6 +524,7 @@ mod tests {
                 algorithm,
                 shard_size: None,
                 table: Some(SubtreeSize::MIN),
+                len: None,
             };
             let error = hash_file(&Shrinking(Memory(bytes(100_000))), &plan, &()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
@@ -460,6 +552,7 @@ mod tests {
                 algorithm,
                 shard_size: None,
                 table: Some(SubtreeSize::DEFAULT),
+                len: None,
             };
             let all = Counting {
                 seen: AtomicU64::new(0),

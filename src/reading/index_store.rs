@@ -1,38 +1,52 @@
 //! The index store: chunk tables of files that this host has already proved.
 //!
-//! Guarantees: [`IndexStore::load`] gives only tables that this host wrote, for exactly the signed
+//! Guarantees: [`IndexStore::save`] takes a [`ChunkTable`], which is a proof, and files it under what
+//! it proves; [`IndexStore::load`] gives only tables that this host wrote, for exactly the signed
 //! content asked for: files are owned by the user, writable by nobody else, and carry a MAC under a
 //! key of this host. Anything damaged, truncated, edited, copied from elsewhere or owned by
-//! somebody else counts as absent, and is written anew when the proof has been made again. Doesn't:
+//! somebody else counts as absent, and is written anew when the proof has been made again. The
+//! directory is opened once; everything in it is reached from there and through no link. Doesn't:
 //! protect from its own owner, who is trusted.
 //!
 //! ```text
 //! <directory>/            0700, or at least writable by its owner only
 //!   host.key              32 random bytes, 0600
-//!   v1/<2 hex>/<identity in hex>.table
+//!   v2/<2 hex>/<identity in hex>.table
+//!   v1.ignored            where there is a v1/ and this was said
 //! ```
 //!
 //! The MAC key is derived from `host.key` and the machine's identity (`machine-id(5)`), so that a
-//! store that was copied with its key isn't believed on another machine.
+//! store that was copied with its key isn't believed on another machine. Version 1 (`v1/`) kept
+//! tables that came with a model under the identity that *they* named, so its entries are worth
+//! nothing, whatever their MAC: its directory is never looked into, and its MAC key is another one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::source::{Caching, Source, SourceFile};
-use super::table_file::{MacKey, TableFile};
-use crate::atomic;
-use crate::name::FileName;
+use super::source::LocalFile;
+use super::table::{Bound, ChunkTable, HostKey, ProvedLength};
+use super::table_file::{OpenTable, TableFileError};
+use crate::manifest::SignedContent;
+
+/// The directory that holds this version's tables.
+const VERSION: &str = "v2";
+
+/// The directories of versions whose tables are no longer believed.
+const OLD_VERSIONS: [&str; 1] = ["v1"];
 
 /// Chunk tables kept between mounts, by what was signed.
 pub struct IndexStore {
     directory: PathBuf,
-    key: Zeroizing<MacKey>,
+    root: OwnedFd,
+    key: HostKey,
 }
 
 /// Why there is no index store.
@@ -79,19 +93,27 @@ impl IndexStore {
             path: directory.to_owned(),
             error,
         };
-        make_directory(directory).map_err(failed)?;
-        let metadata = directory.metadata().map_err(failed)?;
-        if !is_owner_only(&metadata) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(directory, flags, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        if !is_owner_only(root.as_fd()).map_err(failed)? {
             return Err(IndexStoreError::NotOwnerOnly(directory.to_owned()));
         }
-        let secret = host_key(directory).map_err(failed)?;
+        let secret = host_key(root.as_fd()).map_err(failed)?;
         let mut material = Zeroizing::new(secret.to_vec());
         material.extend_from_slice(machine);
-        let key = blake3::derive_key("model-fs index store 2026-11-22 binding MAC", &material);
-        Ok(Self {
+        let store = Self {
             directory: directory.to_owned(),
-            key: Zeroizing::new(key),
-        })
+            root,
+            key: HostKey::derive(&material),
+        };
+        store.mention_old_versions();
+        Ok(store)
     }
 
     /// The directory.
@@ -100,48 +122,103 @@ impl IndexStore {
     }
 
     /// The table for signed content, if this host has proved it before.
-    pub(super) fn load(&self, identity: &[u8; 32]) -> Option<TableFile> {
-        let path = self.path_of(identity);
-        let file = match open_owned(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "index entry not believed");
-                return None;
+    pub(super) fn load(&self, content: &SignedContent) -> Option<ChunkTable> {
+        let table = self.open_table(content)?;
+        let loaded = Bound::admit(content, table.header(), &self.key)
+            .and_then(|bound| bound.merge(table.values()?));
+        self.believed(content, loaded)
+    }
+
+    /// The length of signed content, if this host has proved it before. Reads a header only.
+    pub(super) fn proved_len(&self, content: &SignedContent) -> Option<ProvedLength> {
+        let table = self.open_table(content)?;
+        let bound = Bound::admit(content, table.header(), &self.key);
+        self.believed(content, bound).map(|bound| bound.len())
+    }
+
+    fn open_table(&self, content: &SignedContent) -> Option<OpenTable> {
+        let (folder, name) = place(content);
+        let opened = open_directory(self.root.as_fd(), VERSION)
+            .and_then(|version| open_directory(version.as_fd(), &folder))
+            .and_then(|folder| open_owned(folder.as_fd(), &name));
+        match opened {
+            Ok(file) => {
+                let table = OpenTable::open(Arc::new(LocalFile::new(file)));
+                self.believed(content, table)
             }
-        };
-        match TableFile::read(&mut BufReader::new(file), Some(&self.key)) {
-            Ok(table) if table.identity == *identity => Some(table),
-            Ok(_) => {
-                tracing::warn!(path = %path.display(), "index entry is for other content");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "index entry not believed");
-                None
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => self.believed(content, Err(error.into())),
         }
     }
 
-    /// Keeps a table that has just been proved, by a full pass of our own: what is kept is believed
-    /// later.
+    fn believed<T>(&self, content: &SignedContent, found: Result<T, TableFileError>) -> Option<T> {
+        found
+            .inspect_err(|error| {
+                let (folder, name) = place(content);
+                let path = self.directory.join(VERSION).join(folder).join(name);
+                tracing::warn!(path = %path.display(), %error, "chunk table not believed");
+            })
+            .ok()
+    }
+
+    /// Keeps a table, which is believed later. One that the manifest has anyway is left out.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn save(&self, table: &TableFile) -> io::Result<()> {
-        let path = self.path_of(&table.identity);
-        let parent = path.parent().unwrap_or(&self.directory);
-        make_directory(parent)?;
+    pub fn save(&self, table: &ChunkTable) -> io::Result<()> {
+        let Some((header, values)) = table.to_bind(&self.key) else {
+            return Ok(());
+        };
+        let (folder, name) = place(table.content());
+        let version = make_directory(self.root.as_fd(), VERSION)?;
+        let folder = make_directory(version.as_fd(), &folder)?;
         // A file that loses its content in a crash is noticed, but costs a full pass.
-        atomic::write_file(&path, 0o600, |out| table.write(out, Some(&self.key)))
+        replace(folder.as_fd(), &name, |out| {
+            out.write_all(&header.encode())?;
+            out.write_all(values)
+        })
     }
 
-    fn path_of(&self, identity: &[u8; 32]) -> PathBuf {
-        let name = hex::encode(identity);
-        let mut path = self.directory.join("v1");
-        path.push(&name[..2]);
-        path.push(name + ".table");
-        path
+    /// Removes what earlier versions kept, which is no longer believed. Whether there was any.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn clean(&self) -> io::Result<bool> {
+        let mut removed = false;
+        for version in OLD_VERSIONS {
+            // The directory that was opened, wherever its path leads by now.
+            let path = format!("/proc/self/fd/{}/{version}", self.root.as_raw_fd());
+            match std::fs::remove_dir_all(path) {
+                Ok(()) => removed = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            match rustix::fs::unlinkat(&self.root, mention(version), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Says, once for each store, that there are tables that are no longer believed.
+    fn mention_old_versions(&self) {
+        for version in OLD_VERSIONS {
+            if rustix::fs::statat(&self.root, version, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                continue;
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mode = Mode::RUSR | Mode::WUSR;
+            if let Err(Errno::EXIST) = rustix::fs::openat(&self.root, mention(version), flags, mode)
+            {
+                continue;
+            }
+            tracing::warn!(
+                store = %self.directory.display(),
+                "chunk tables of an earlier release are no longer believed, so files may be hashed \
+                 once more; `model-fs index --clean` removes them"
+            );
+        }
     }
 }
 
@@ -154,117 +231,36 @@ impl std::fmt::Debug for IndexStore {
     }
 }
 
-/// Tables that travel with a model, in a directory that its signature ignores.
-///
-/// Guarantees nothing: whoever owns the model owns them. They are useful because BLAKE3 tables
-/// prove themselves against the signed digest.
-pub mod shipped {
-    use std::collections::HashSet;
-
-    use super::{
-        Arc, BufReader, Caching, FileName, Path, Source, SourceFile, TableFile, atomic, io,
-    };
-
-    use crate::manifest::Manifest;
-
-    /// The directory beneath the model root that holds them, one file each, and that `sign` puts
-    /// into the signed `ignore_paths`.
-    pub const DIRECTORY: &str = ".model-fs";
-
-    fn file_name(identity: &[u8; 32]) -> String {
-        format!("{}.table", hex::encode(identity))
-    }
-
-    fn relative_path(identity: &[u8; 32]) -> String {
-        format!("{DIRECTORY}/{}", file_name(identity))
-    }
-
-    /// What the source has for this content, believed by nobody yet.
-    pub(in crate::reading) fn load(source: &dyn Source, identity: &[u8; 32]) -> Option<TableFile> {
-        let name = FileName::new(&relative_path(identity)).ok()?;
-        let file = source.open(&name).ok()?;
-        match TableFile::read(&mut BufReader::new(Sequential { file, offset: 0 }), None) {
-            Ok(table) => Some(table),
-            Err(error) => {
-                tracing::warn!(table = %name, %error, "shipped chunk table not usable");
-                None
-            }
-        }
-    }
-
-    /// Writes a table into the model directory `root`.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn save(root: &Path, table: &TableFile) -> io::Result<()> {
-        let path = root.join(relative_path(&table.identity));
-        std::fs::create_dir_all(root.join(DIRECTORY))?;
-        // World-readable, unlike the store: it is part of the model.
-        atomic::write_file(&path, 0o644, |out| table.write(out, None))
-    }
-
-    /// Removes tables beneath `root` that no file of `manifest` has.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn remove_others(root: &Path, manifest: &Manifest) -> io::Result<()> {
-        let entries = match std::fs::read_dir(root.join(DIRECTORY)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let current: HashSet<String> = manifest
-            .files()
-            .iter()
-            .map(|file| file_name(&file.content.identity()))
-            .collect();
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            // Whatever else lies there isn't ours.
-            let is_table = name
-                .strip_suffix(".table")
-                .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
-            if is_table && !current.contains(&*name) {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a source file from its beginning.
-    struct Sequential {
-        file: Arc<dyn SourceFile>,
-        offset: u64,
-    }
-
-    impl io::Read for Sequential {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let read = self.file.read_at(buffer, self.offset, Caching::Keep)?;
-            self.offset += read as u64;
-            Ok(read)
-        }
-    }
+/// Folder and name of the table for signed content.
+fn place(content: &SignedContent) -> (String, String) {
+    let name = hex::encode(content.identity());
+    (name[..2].to_owned(), name + ".table")
 }
 
-/// Makes a directory and those above it, for the owner only.
-fn make_directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+/// The file that says that an old version was mentioned.
+fn mention(version: &str) -> String {
+    format!("{version}.ignored")
+}
+
+/// Opens a directory in another one, which must be one itself.
+fn open_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+}
+
+/// The same, made if it isn't there, for the owner only.
+fn make_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => open_directory(parent, name),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Opens a file that only we can have written.
-fn open_owned(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() && is_owner_only(&metadata) {
+fn open_owned(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
+    if file.metadata()?.is_file() && is_owner_only(file.as_fd())? {
         Ok(file)
     } else {
         Err(io::Error::other(
@@ -273,38 +269,82 @@ fn open_owned(path: &Path) -> io::Result<File> {
     }
 }
 
-fn is_owner_only(metadata: &std::fs::Metadata) -> bool {
-    metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
+fn is_owner_only(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0)
 }
 
+/// Writes a file, readable by its owner only, whole or not at all, in place of what has the name.
+fn replace(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let (temporary, file) = create_temporary(directory)?;
+    let written = (|| {
+        let mut out = BufWriter::with_capacity(1 << 20, &file);
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        file.sync_data()?;
+        Ok(rustix::fs::renameat(
+            directory, &temporary, directory, name,
+        )?)
+    })();
+    if written.is_err() {
+        // What remains is a file that no name asks for.
+        let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
+    }
+    written
+}
+
+/// A new file under a name that nobody else has.
+fn create_temporary(directory: BorrowedFd<'_>) -> io::Result<(String, File)> {
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
+    let name = format!(".new-{}", hex::encode(random));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok((name, file.into()))
+}
+
+/// The name of the file with the secret.
+const HOST_KEY: &str = "host.key";
+
 /// The secret of this store, made at first use.
-fn host_key(directory: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
-    let path = directory.join("host.key");
-    match read_host_key(&path) {
+fn host_key(root: BorrowedFd<'_>) -> io::Result<Zeroizing<[u8; 32]>> {
+    match read_host_key(root) {
         Ok(key) => return Ok(key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "host key not believed, making another");
-            std::fs::remove_file(&path)?;
+            tracing::warn!(%error, "host key not believed, making another");
+            rustix::fs::unlinkat(root, HOST_KEY, AtFlags::empty())?;
         }
     }
     let mut key = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(&mut *key).map_err(|_| io::Error::other("no random numbers"))?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempfile_in(directory)?;
-    temporary.write_all(&*key)?;
-    temporary.as_file().sync_data()?;
-    match temporary.persist_noclobber(&path) {
-        Ok(_) => Ok(key),
-        // Somebody was faster; theirs it is.
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => read_host_key(&path),
-        Err(error) => Err(error.error),
+    let (temporary, mut file) = create_temporary(root)?;
+    let linked = file.write_all(&*key).and_then(|()| {
+        file.sync_data()?;
+        Ok(rustix::fs::linkat(
+            root,
+            &temporary,
+            root,
+            HOST_KEY,
+            AtFlags::empty(),
+        )?)
+    });
+    rustix::fs::unlinkat(root, &temporary, AtFlags::empty())?;
+    match linked {
+        Ok(()) => Ok(key),
+        // Another process was faster; its key it is.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_host_key(root),
+        Err(error) => Err(error),
     }
 }
 
-fn read_host_key(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
-    let file = open_owned(path)?;
+fn read_host_key(root: BorrowedFd<'_>) -> io::Result<Zeroizing<[u8; 32]>> {
+    let file = open_owned(root, HOST_KEY)?;
     if file.metadata()?.mode() & 0o077 != 0 {
         return Err(io::Error::other("it is readable by others"));
     }
@@ -330,17 +370,40 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::chunk::SubtreeSize;
-    use crate::reading::subtree::VALUE_LEN;
+    use crate::digest::Algorithm;
+    use crate::reading::full_pass::hash_file;
+    use crate::reading::proof;
+    use crate::reading::testing::{Memory, random};
 
-    fn table(identity: u8) -> TableFile {
-        TableFile {
-            size: SubtreeSize::MIN,
-            len: 2 * 16384,
-            identity: [identity; 32],
-            root: [2; 32],
-            values: vec![3; 2 * VALUE_LEN].into(),
-        }
+    /// A proof: three chunks of a file that was read.
+    fn table(seed: u64) -> ChunkTable {
+        let bytes = random((1 << 20) + 150_000, seed);
+        let source = Memory::default();
+        source.put("file", &bytes);
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes));
+        let plan = proof::plan_of(&content);
+        let hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
+        ChunkTable::of_pass(&content, hashed).unwrap()
+    }
+
+    fn content(seed: u64) -> SignedContent {
+        table(seed).content().clone()
+    }
+
+    fn path_of(store: &IndexStore, seed: u64) -> PathBuf {
+        let (folder, name) = place(&content(seed));
+        store.directory().join(VERSION).join(folder).join(name)
+    }
+
+    fn has(store: &IndexStore, seed: u64) -> bool {
+        let loaded = store.load(&content(seed));
+        assert_eq!(store.proved_len(&content(seed)).is_some(), loaded.is_some());
+        loaded.is_some_and(|loaded| {
+            let table = table(seed);
+            assert_eq!(loaded.len(), table.len());
+            assert_eq!(loaded.to_ship(), table.to_ship());
+            true
+        })
     }
 
     fn store(dir: &Path) -> IndexStore {
@@ -351,9 +414,11 @@ mod tests {
     fn keeps_tables_between_openings() {
         let dir = tempfile::tempdir().unwrap();
         store(dir.path()).save(&table(1)).unwrap();
-        assert_eq!(store(dir.path()).load(&[1; 32]), Some(table(1)));
-        assert_eq!(store(dir.path()).load(&[9; 32]), None);
+        assert!(has(&store(dir.path()), 1));
+        assert!(!has(&store(dir.path()), 9));
         store(dir.path()).save(&table(1)).unwrap();
+        let folder = path_of(&store(dir.path()), 1).parent().unwrap().to_owned();
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1);
     }
 
     #[test]
@@ -362,14 +427,14 @@ mod tests {
         let (ours, theirs) = (store(ours.path()), store(theirs.path()));
         theirs.save(&table(1)).unwrap();
         ours.save(&table(2)).unwrap();
-        let copied = ours.path_of(&[1; 32]);
+        let copied = path_of(&ours, 1);
         std::fs::create_dir_all(copied.parent().unwrap()).unwrap();
-        std::fs::copy(theirs.path_of(&[1; 32]), copied).unwrap();
-        assert_eq!(ours.load(&[1; 32]), None);
+        std::fs::copy(path_of(&theirs, 1), copied).unwrap();
+        assert!(!has(&ours, 1));
         // Not even the whole directory, key included.
         let elsewhere = IndexStore::open_on(ours.directory(), b"another machine").unwrap();
-        assert_eq!(elsewhere.load(&[2; 32]), None);
-        assert!(ours.load(&[2; 32]).is_some());
+        assert!(!has(&elsewhere, 2));
+        assert!(has(&ours, 2));
     }
 
     #[test]
@@ -377,10 +442,53 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
         store.save(&table(1)).unwrap();
-        let other = store.path_of(&[2; 32]);
+        let other = path_of(&store, 2);
         std::fs::create_dir_all(other.parent().unwrap()).unwrap();
-        std::fs::rename(store.path_of(&[1; 32]), other).unwrap();
-        assert_eq!(store.load(&[2; 32]), None);
+        std::fs::rename(path_of(&store, 1), other).unwrap();
+        assert!(!has(&store, 2));
+    }
+
+    /// A file that is small enough to be checked directly is checked directly.
+    #[test]
+    fn nothing_is_kept_for_what_needs_no_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = random(1000, 3);
+        let source = Memory::default();
+        source.put("file", &bytes);
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes));
+        let hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
+        let table = ChunkTable::of_pass(&content, hashed).unwrap();
+        store(dir.path()).save(&table).unwrap();
+        assert!(!dir.path().join(VERSION).exists());
+    }
+
+    /// As the released version wrote it: the adversary's table under the identity that it named.
+    #[test]
+    fn what_version_1_kept_is_not_believed_and_can_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(store(dir.path()));
+        let secret = std::fs::read(dir.path().join("host.key")).unwrap();
+        let material = [&secret[..], b"this machine"].concat();
+        let old_key = blake3::derive_key("model-fs index store 2026-11-22 binding MAC", &material);
+        let (victim, forged) = (content(1), table(2));
+        let (mut header, values) = forged.to_ship().unwrap();
+        header.identity = victim.identity();
+        let mac = blake3::keyed_hash(&old_key, &header.authenticated());
+        header.mac = *mac.as_bytes();
+        let file = [&header.encode()[..], values].concat();
+        let (folder, name) = place(&victim);
+        for version in ["v1", VERSION] {
+            let folder = dir.path().join(version).join(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(&name), &file).unwrap();
+        }
+        let store = store(dir.path());
+        assert!(!has(&store, 1));
+        assert!(dir.path().join("v1.ignored").exists());
+        assert!(store.clean().unwrap());
+        assert!(!dir.path().join("v1").exists());
+        assert!(!dir.path().join("v1.ignored").exists());
+        assert!(!store.clean().unwrap());
     }
 
     #[test]
@@ -391,11 +499,11 @@ mod tests {
         let chmod = |path: &Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
-        let entry = store.path_of(&[1; 32]);
+        let entry = path_of(&store, 1);
         chmod(&entry, 0o622);
-        assert_eq!(store.load(&[1; 32]), None);
+        assert!(!has(&store, 1));
         chmod(&entry, 0o600);
-        assert!(store.load(&[1; 32]).is_some());
+        assert!(has(&store, 1));
         chmod(dir.path(), 0o777);
         assert!(matches!(
             IndexStore::open(dir.path()),
@@ -408,19 +516,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
         store.save(&table(1)).unwrap();
-        let entry = store.path_of(&[1; 32]);
+        let entry = path_of(&store, 1);
         let moved = dir.path().join("moved");
         std::fs::rename(&entry, &moved).unwrap();
         std::os::unix::fs::symlink(&moved, &entry).unwrap();
-        assert_eq!(store.load(&[1; 32]), None);
+        assert!(!has(&store, 1));
         store.save(&table(1)).unwrap();
-        assert!(store.load(&[1; 32]).is_some());
+        assert!(has(&store, 1));
         let len = entry.metadata().unwrap().len();
-        let file = OpenOptions::new().write(true).open(&entry).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(&entry)
+            .unwrap();
         file.set_len(len - 1).unwrap();
-        assert_eq!(store.load(&[1; 32]), None);
+        assert!(!has(&store, 1));
         store.save(&table(1)).unwrap();
-        assert!(store.load(&[1; 32]).is_some());
+        assert!(has(&store, 1));
     }
 
     #[test]
@@ -429,9 +540,9 @@ mod tests {
         store(dir.path()).save(&table(1)).unwrap();
         let key = dir.path().join("host.key");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(store(dir.path()).load(&[1; 32]), None);
+        assert!(!has(&store(dir.path()), 1));
         std::fs::write(&key, b"short").unwrap();
         store(dir.path()).save(&table(1)).unwrap();
-        assert!(store(dir.path()).load(&[1; 32]).is_some());
+        assert!(has(&store(dir.path()), 1));
     }
 }

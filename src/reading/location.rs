@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::index_store::shipped;
+use super::shipped;
 use super::source::{ABSENT, Links, LocalDirectory, Scan};
 use crate::manifest::{DEFAULT_IGNORE_PATHS, Manifest};
 use crate::name::{Escaped, FileName, NameError};

@@ -7,7 +7,7 @@
 //!
 //! | the manifest says | the table | full pass before the first byte? |
 //! |---|---|---|
-//! | shards of at most [`MAX_DIRECT_SHARD`](proof::MAX_DIRECT_SHARD) | the manifest itself | no |
+//! | shards of at most [`MAX_DIRECT_SHARD`](table::MAX_DIRECT_SHARD) | the manifest itself | no |
 //! | a file of one chunk | the signed digest itself | no |
 //! | a file, BLAKE3 | chaining values that merge to the signed digest; they may come from anywhere | no, where they are at hand |
 //! | anything else | chaining values under a root hash that this host bound to the signed digest | once per host |
@@ -15,12 +15,13 @@
 //! | module | holds |
 //! |---|---|
 //! | `location`, `source` | where models lie and bytes come from, untrusted |
-//! | `subtree`, `table`, `table_file` | chunk tables, in memory and as files |
-//! | `index_store` | the owner-only store of tables, and those shipped with a model |
-//! | `full_pass` | hashing whole files on all cores |
-//! | `proof` | from signed content to a table |
+//! | `subtree`, `table_file` | BLAKE3 trees, and chunk tables as files |
+//! | `table` | chunk tables: the only way from a proof to one |
+//! | `index_store`, `shipped` | tables that this host keeps, and those that travel with a model |
+//! | `full_pass`, `proof` | hashing whole files on all cores, and what the result says |
+//! | `passes`, `opening` | who gets a full pass when, and how a file gets its table |
 //! | `buffer`, `verified`, `cache`, `flights` | private buffers, verified bytes, keeping and sharing them |
-//! | `reader` | opening and reading files |
+//! | `reader`, `stats` | reading files, and what was done |
 //! | `prefetch`, `push` | verifying ahead of sequential readers, and into the kernel's page cache |
 //! | `violation`, `violation_log` | what is wrong, and telling it |
 //! | `check`, `signing` | whole models: verifying and signing them |
@@ -32,27 +33,32 @@ mod flights;
 pub mod full_pass;
 mod index_store;
 pub mod location;
+mod opening;
+mod passes;
 mod prefetch;
-pub mod proof;
+mod proof;
 mod push;
 mod reader;
+pub mod shipped;
 pub mod signing;
 mod source;
+mod stats;
 pub mod subtree;
-mod table;
+pub mod table;
 mod table_file;
 mod verified;
 mod violation;
 mod violation_log;
 
-pub use index_store::{IndexStore, IndexStoreError, shipped};
+pub use index_store::{IndexStore, IndexStoreError};
 pub use push::PageSink;
-pub use reader::{OpenFile, Reader, ReaderOptions, ReaderStats, Retain};
+pub use reader::{OpenFile, Reader, ReaderOptions, Retain};
 pub use source::{
     Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,
 };
-pub use table::{ChunkTable, Length, MAX_VALUES, TableError};
-pub use table_file::{TableFile, TableFileError};
+pub use stats::ReaderStats;
+pub use table::{ChunkTable, ProvedLength};
+pub use table_file::TableFileError;
 pub use verified::VerifiedBytes;
 pub use violation::{ReadError, Violation, ViolationKind};
 pub use violation_log::ViolationLog;

@@ -1,143 +1,48 @@
-//! How signed content becomes a chunk table.
+//! What a full pass has to compute for signed content, and what its result says about it.
 //!
-//! Guarantees: a table made here is under the signed digest: the digest itself for small files, the
-//! signed shards, chaining values that merge to a signed BLAKE3 digest, or chaining values under a
-//! root hash that this host has bound to the signed digest in a full pass. Doesn't: read the source;
-//! the reader does, and it still owes the proof of a claimed length.
+//! Guarantees: a pass proves a table just if it found what was signed; else there is a violation for
+//! each difference. Doesn't: read the source, or make tables; [`ChunkTable`] does from what a pass
+//! found.
 
+use std::cmp::Ordering;
 use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::full_pass::{Hashed, Plan};
-use super::table::{ChunkTable, Length};
-use super::table_file::TableFile;
+use super::table::{ChunkTable, MAX_DIRECT_SHARD};
 use super::violation::{Violation, ViolationKind};
-use crate::chunk::SubtreeSize;
+use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{ManifestFile, SignedContent};
 
-/// Largest shard that is a chunk as it is: 4 MiB, about 2 ms of SHA-256. Larger ones would make
-/// every small read wait for the whole of them.
-pub const MAX_DIRECT_SHARD: u64 = 4 << 20;
-
-/// Largest file that is one chunk under its SHA-256 or BLAKE2b digest: 1 MiB, about half a
-/// millisecond of SHA-256. Such files need no binding.
-pub const MAX_WHOLE: u64 = 1 << 20;
-
-/// The largest file of this digest that is verified in one piece, without a table.
-pub(super) const fn max_whole(algorithm: Algorithm) -> u64 {
-    match algorithm {
-        Algorithm::Blake3 => SubtreeSize::DEFAULT.bytes(),
-        Algorithm::Sha256 | Algorithm::Blake2b => MAX_WHOLE,
-    }
-}
-
-/// The table of a file whose manifest is its table.
-pub(super) fn direct_table(content: &SignedContent) -> Option<ChunkTable> {
-    match content {
-        SignedContent::Shards(shards)
-            if shards.shard_size().get().min(shards.len()) <= MAX_DIRECT_SHARD =>
-        {
-            Some(ChunkTable::shards(shards.clone()))
-        }
-        SignedContent::Shards(_) | SignedContent::Whole(_) => None,
-    }
-}
-
-/// What a full pass over a file has to compute that is signed so.
+/// What a full pass over a file has to compute that is to be signed so.
 pub(super) fn plan(algorithm: Algorithm, shard_size: Option<NonZeroU64>) -> Plan {
     let is_table = shard_size.is_some_and(|size| size.get() <= MAX_DIRECT_SHARD);
     Plan {
         algorithm,
         shard_size: shard_size.map(NonZeroU64::get),
         table: (!is_table).then_some(SubtreeSize::DEFAULT),
+        len: None,
     }
 }
 
-/// [`plan`] for signed content.
+/// [`plan`] for signed content: no byte beyond a signed length is read.
 pub(super) fn plan_of(content: &SignedContent) -> Plan {
     match content {
         SignedContent::Whole(digest) => plan(digest.algorithm(), None),
-        SignedContent::Shards(shards) => plan(shards.algorithm(), Some(shards.shard_size())),
+        SignedContent::Shards(shards) => Plan {
+            len: Some(shards.len()),
+            ..plan(shards.algorithm(), Some(shards.shard_size()))
+        },
     }
 }
 
-/// What to keep of a full pass: a table, if reading this content lazily needs one.
-pub(super) fn table_file(content: &SignedContent, hashed: Hashed) -> Option<TableFile> {
-    let is_table = match content {
-        SignedContent::Whole(digest) => hashed.len <= max_whole(digest.algorithm()),
-        SignedContent::Shards(_) => direct_table(content).is_some(),
-    };
-    let table = hashed.table.filter(|_| !is_table)?;
-    Some(TableFile {
-        size: table.size,
-        len: hashed.len,
-        identity: content.identity(),
-        root: table.root,
-        values: table.values,
-    })
-}
-
-/// A table from a file of the index store or from beside the model. `None` where it isn't under the
-/// signed digest.
-pub(super) fn table_from_file(
-    content: &SignedContent,
-    file: TableFile,
-    trusted: bool,
-) -> Option<ChunkTable> {
-    let self_proving = match content {
-        SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
-            if digest.as_bytes() != file.root {
-                return None;
-            }
-            true
-        }
-        SignedContent::Whole(_) | SignedContent::Shards(_) => false,
-    };
-    if !trusted && !self_proving {
-        return None;
-    }
-    if content.len().is_some_and(|len| len != file.len) {
-        return None;
-    }
-    let len = if trusted {
-        Length::Proved(file.len)
-    } else {
-        Length::Claimed(file.len)
-    };
-    ChunkTable::subtrees(&file.root, file.size, len, file.values).ok()
-}
-
-/// What a full pass proved.
-pub(super) enum Proved {
-    /// The content is the signed content. The table, and the file that lets the next mount do
-    /// without the pass.
-    Table(ChunkTable, Option<TableFile>),
-    /// It isn't. At least one violation.
-    Violations(Vec<Violation>),
-}
-
-/// Compares what a full pass found with what was signed.
-pub(super) fn compare(file: &ManifestFile, hashed: Hashed) -> Proved {
-    let violations = violations(file, &hashed);
-    if !violations.is_empty() {
-        return Proved::Violations(violations);
-    }
-    let len = hashed.len;
-    match (table_file(&file.content, hashed), &file.content) {
-        (Some(kept), _) => {
-            let values = kept.values.clone();
-            let table = ChunkTable::subtrees(&kept.root, kept.size, Length::Proved(len), values)
-                .expect("values that were merged to this root a moment ago");
-            Proved::Table(table, Some(kept))
-        }
-        (None, SignedContent::Whole(digest)) => {
-            Proved::Table(ChunkTable::whole(*digest, len), None)
-        }
-        (None, SignedContent::Shards(shards)) => {
-            Proved::Table(ChunkTable::shards(shards.clone()), None)
-        }
-    }
+/// The table that a full pass proved.
+///
+/// # Errors
+/// What differs from what was signed: at least one violation.
+pub(super) fn prove(file: &ManifestFile, hashed: Hashed) -> Result<ChunkTable, Vec<Violation>> {
+    ChunkTable::of_pass(&file.content, hashed).map_err(|hashed| violations(file, &hashed))
 }
 
 /// How what a full pass found differs from what was signed.
@@ -159,29 +64,38 @@ pub(super) fn violations(file: &ManifestFile, hashed: &Hashed) -> Vec<Violation>
     };
     match &file.content {
         SignedContent::Whole(expected) => hashed
-            .digests
+            .digests()
             .iter()
-            .filter_map(|found| differs(0..hashed.len, *expected, found))
+            .filter_map(|found| differs(0..hashed.len(), *expected, found))
             .collect(),
         SignedContent::Shards(shards) => {
-            let (signed, size) = (shards.len(), shards.shard_size().get());
-            let shard = |index: u64, len: u64| index * size..((index + 1) * size).min(len);
+            let (signed, claimed) = (shards.len(), hashed.claimed_len());
+            let shard = |index, len| Chunks::new(shards.shard_size().get(), len).range(index);
             let mut all: Vec<_> = (0..)
-                .zip(shards.iter().zip(&hashed.digests))
+                .zip(shards.iter().zip(hashed.digests()))
                 // A shard that was hashed over another range differs for that reason.
-                .filter(|&(index, _)| shard(index, signed) == shard(index, hashed.len))
+                .filter(|&(index, _)| shard(index, signed) == shard(index, hashed.len()))
                 .filter_map(|(index, (expected, found))| {
                     differs(shard(index, signed), expected, found)
                 })
                 .collect();
-            if hashed.len < signed {
-                let kind = ViolationKind::Truncated { end: hashed.len };
-                all.push(violation(hashed.len..signed, shards.algorithm(), kind));
-            } else if hashed.len > signed {
-                let kind = ViolationKind::Extended { len: hashed.len };
-                all.push(violation(signed..hashed.len, shards.algorithm(), kind));
-            }
+            all.extend(length_violation(file, signed, claimed));
             all
         }
     }
+}
+
+/// How a claimed length differs from the one that was signed or proved.
+pub(super) fn length_violation(file: &ManifestFile, len: u64, claimed: u64) -> Option<Violation> {
+    let (range, kind) = match claimed.cmp(&len) {
+        Ordering::Equal => return None,
+        Ordering::Less => (claimed..len, ViolationKind::Truncated { end: claimed }),
+        Ordering::Greater => (len..claimed, ViolationKind::Extended { len: claimed }),
+    };
+    Some(Violation {
+        file: file.name.clone(),
+        range,
+        algorithm: file.content.algorithm(),
+        kind,
+    })
 }

@@ -7,26 +7,26 @@
 //! proved; wait on behalf of callers that may not wait (use [`Reader::open_then`] and
 //! [`OpenFile::read_now`] there).
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::thread::available_parallelism;
 
 use super::buffer::BufferPool;
 use super::cache::{ChunkCache, Key};
 use super::flights::Flights;
-use super::full_pass::{self, Observer};
-use super::index_store::{IndexStore, shipped};
+use super::index_store::IndexStore;
+use super::opening::{Opening, Shared};
 use super::prefetch::{Activity, Met, Prefetcher, Streams};
-use super::proof::{self, Proved};
 use super::push::{self, Arrival, PageSink};
 use super::source::{Caching, Source, SourceError, SourceFile};
-use super::table::ChunkTable;
-use super::verified::{Filling, VerifiedBytes, verify_chunks};
+use super::stats::{Counters, ReaderStats};
+use super::table::{ChunkTable, ProvedLength};
+use super::verified::{ChunkVerifier, VerifiedBytes, verify_chunks};
 use super::violation::{ReadError, Violation, ViolationKind};
 use super::violation_log::ViolationLog;
-use crate::manifest::{ManifestFile, SignedContent, VerifiedManifest};
+use crate::manifest::{ManifestFile, VerifiedManifest};
+use crate::sync::lock;
 
 /// Most bytes that one read asks of the source: a request of the kernel is at most 1 MiB unless an
 /// administrator raised the limit, and may touch two more chunks.
@@ -71,92 +71,24 @@ impl Default for ReaderOptions {
     }
 }
 
-/// What a reader has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReaderStats {
-    /// Bytes read from the source to serve reads and to open files.
-    pub source_bytes: u64,
-    /// Bytes of them that were verified.
-    pub verified_bytes: u64,
-    /// Bytes of them that were verified ahead of a sequential reader.
-    pub prefetched_bytes: u64,
-    /// Bytes of them that were pushed into a page cache before anybody asked for them.
-    pub pushed_bytes: u64,
-    /// Bytes delivered to those who asked.
-    pub delivered_bytes: u64,
-    /// Reads answered from the cache alone.
-    pub cache_hits: u64,
-    /// Bytes of verified chunks in the cache now.
-    pub cached_bytes: u64,
-    /// Full passes made, and the bytes that they hashed.
-    pub full_passes: u64,
-    /// Bytes hashed in full passes.
-    pub full_pass_bytes: u64,
-    /// Files whose chunk table is proved.
-    pub proved_files: u64,
-    /// Reads and opens that ended in a violation.
-    pub violations: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    source_bytes: AtomicU64,
-    verified_bytes: AtomicU64,
-    prefetched_bytes: AtomicU64,
-    pushed_bytes: AtomicU64,
-    delivered_bytes: AtomicU64,
-    cache_hits: AtomicU64,
-    full_passes: AtomicU64,
-    full_pass_bytes: AtomicU64,
-    proved_files: AtomicU64,
-}
-
-/// What to do with a file once it is open.
-type Waiter = Box<dyn FnOnce(Result<Arc<OpenFile>, ReadError>) + Send>;
-
-/// How far the proof of a file's chunk table is.
-#[derive(Default)]
-enum Proof {
-    #[default]
-    Unproved,
-    /// Somebody is at it; these wait.
-    Underway(Vec<Waiter>),
-    Proved(Arc<ChunkTable>),
-}
-
-#[derive(Default)]
-struct FileState {
-    proof: Mutex<Proof>,
-    /// Open while anybody has it open, so that all share one descriptor.
-    open: Mutex<Weak<OpenFile>>,
-}
-
 /// Reads a signed model, verifying every byte.
 pub struct Reader {
     manifest: Arc<VerifiedManifest>,
     source: Arc<dyn Source>,
-    store: Option<IndexStore>,
     options: ReaderOptions,
-    /// Made when a file is first opened: of a million files, most never are.
-    files: Box<[OnceLock<Box<FileState>>]>,
+    opening: Arc<Opening>,
+    /// Each open while anybody has it open, so that all share one descriptor. Made when a file is
+    /// first opened: of a million files, most never are.
+    open: Box<[OnceLock<Box<Mutex<Weak<OpenFile>>>>]>,
     pool: Arc<BufferPool>,
-    cache: ChunkCache,
+    cache: Arc<ChunkCache>,
     flights: Flights,
     prefetcher: Prefetcher,
     activity: Arc<Activity>,
     page_sink: OnceLock<PageSink>,
-    passes: Mutex<PassQueue>,
-    counters: Counters,
-    log: ViolationLog,
+    counters: Arc<Counters>,
+    log: Arc<ViolationLog>,
     stopped: AtomicBool,
-}
-
-/// Files that wait for a full pass, first come, first served: all of them are wanted.
-#[derive(Default)]
-struct PassQueue {
-    waiting: VecDeque<usize>,
-    running: usize,
 }
 
 impl Reader {
@@ -168,28 +100,37 @@ impl Reader {
         store: Option<IndexStore>,
         options: ReaderOptions,
     ) -> Arc<Self> {
-        let files = manifest
-            .manifest()
-            .files()
-            .iter()
-            .map(|_| OnceLock::new())
-            .collect();
+        let pool = BufferPool::new(IDLE_BUFFERS);
+        let cache = Arc::new(ChunkCache::new(options.cache_bytes, options.retain));
+        let (counters, log) = (Arc::<Counters>::default(), Arc::<ViolationLog>::default());
+        let opening = Opening::new(
+            Arc::clone(&manifest),
+            Arc::clone(&source),
+            store,
+            options.parallel_passes,
+            Shared {
+                pool: Arc::clone(&pool),
+                cache: Arc::clone(&cache),
+                counters: Arc::clone(&counters),
+                log: Arc::clone(&log),
+            },
+        );
+        let files = manifest.manifest().files().iter();
         let cores = available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
-            cache: ChunkCache::new(options.cache_bytes, options.retain),
+            open: files.map(|_| OnceLock::new()).collect(),
             manifest,
             source,
-            store,
             options,
-            files,
-            pool: BufferPool::new(IDLE_BUFFERS),
+            opening,
+            pool,
+            cache,
             flights: Flights::default(),
             prefetcher: Prefetcher::new(cores),
             activity: Arc::new(Activity::new(cores)),
             page_sink: OnceLock::new(),
-            passes: Mutex::default(),
-            counters: Counters::default(),
-            log: ViolationLog::default(),
+            counters,
+            log,
             stopped: AtomicBool::new(false),
         })
     }
@@ -197,10 +138,6 @@ impl Reader {
     /// The signed list of files. Their positions in it are the `index` of the other calls.
     pub fn manifest(&self) -> &VerifiedManifest {
         &self.manifest
-    }
-
-    fn file(&self, index: usize) -> &FileState {
-        self.files[index].get_or_init(Box::default)
     }
 
     /// The violations met so far.
@@ -217,35 +154,44 @@ impl Reader {
     /// Ends all full passes and refuses all further reads. Cannot be undone.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+        self.opening.stop();
     }
 
     /// What was done so far.
     pub fn stats(&self) -> ReaderStats {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ReaderStats {
-            source_bytes: get(&self.counters.source_bytes),
-            verified_bytes: get(&self.counters.verified_bytes),
-            prefetched_bytes: get(&self.counters.prefetched_bytes),
-            pushed_bytes: get(&self.counters.pushed_bytes),
-            delivered_bytes: get(&self.counters.delivered_bytes),
-            cache_hits: get(&self.counters.cache_hits),
-            cached_bytes: self.cache.bytes() as u64,
-            full_passes: get(&self.counters.full_passes),
-            full_pass_bytes: get(&self.counters.full_pass_bytes),
-            proved_files: get(&self.counters.proved_files),
-            violations: self.log.count(),
-        }
+        self.counters
+            .look(self.cache.bytes() as u64, self.log.count())
     }
 
-    /// The proved length of a file in bytes, if it is known already. Looks at nothing.
-    pub fn proved_len(&self, index: usize) -> Option<u64> {
-        if let Some(len) = self.manifest.manifest().files()[index].content.len() {
-            return Some(len);
-        }
-        match &*lock(&self.files[index].get()?.proof) {
-            Proof::Proved(table) => Some(table.len()),
-            Proof::Unproved | Proof::Underway(_) => None,
-        }
+    /// The proved length of a file, if it is known already. Looks at nothing.
+    pub fn proved_len(&self, index: usize) -> Option<ProvedLength> {
+        self.opening.proved_len(index)
+    }
+
+    /// Has `then` told the length of a file where that can be proved at hand, and nothing where it
+    /// takes a full pass, which isn't made. The caller waits for bounded reads only: at most one
+    /// chunk and the file's chunk table.
+    pub fn length_then(
+        &self,
+        index: usize,
+        then: impl FnOnce(Result<Option<ProvedLength>, ReadError>) + Send + 'static,
+    ) {
+        self.opening.length(index, Box::new(then));
+    }
+
+    /// The length that the source claims for a file now, in bytes. Nothing that is delivered may
+    /// depend on it.
+    ///
+    /// # Errors
+    /// [`ReadError::Source`].
+    pub fn claimed_len(&self, index: usize) -> Result<u64, ReadError> {
+        let file = &self.manifest.manifest().files()[index];
+        let claimed = self.source.open(&file.name).and_then(|it| Ok(it.len()?));
+        claimed.map_err(|error| ReadError::Source {
+            file: file.name.clone(),
+            range: 0..0,
+            error,
+        })
     }
 
     /// Opens a file, waiting for the proof of its chunk table and its length.
@@ -270,193 +216,23 @@ impl Reader {
         index: usize,
         then: impl FnOnce(Result<Arc<OpenFile>, ReadError>) + Send + 'static,
     ) {
-        let mut proof = lock(&self.file(index).proof);
-        match &mut *proof {
-            Proof::Proved(table) => {
-                let table = Arc::clone(table);
-                drop(proof);
-                then(self.attach(index, table));
-            }
-            Proof::Underway(waiters) => waiters.push(Box::new(then)),
-            Proof::Unproved => {
-                *proof = Proof::Underway(vec![Box::new(then)]);
-                drop(proof);
-                let settle = Settle::new(self, index);
-                match self.prove_from_table(index) {
-                    Ok(Some(table)) => settle.with(Ok(table)),
-                    Ok(None) => self.queue_pass(settle),
-                    Err(error) => settle.with(Err(error)),
-                }
-            }
-        }
+        self.open_while(index, || true, then);
     }
 
-    /// Proves a file without reading all of it, if that is possible.
-    fn prove_from_table(&self, index: usize) -> Result<Option<ChunkTable>, ReadError> {
-        let file = &self.manifest.manifest().files()[index];
-        if let Some(table) = proof::direct_table(&file.content) {
-            return Ok(Some(table));
-        }
-        let opened = self.source.open(&file.name);
-
-        // Small files are their own table. If this one isn't what was signed, a table of the store
-        // may still tell how long it was, and so which parts of it can be read.
-        let mut unproved = None;
-        if let (SignedContent::Whole(digest), Ok(source)) = (&file.content, &opened) {
-            let len = source
-                .len()
-                .map_err(|error| source_error(file, 0..0, error))?;
-            if len <= proof::max_whole(digest.algorithm()) {
-                let table = ChunkTable::whole(*digest, len);
-                match self.prove_length(index, &table, &**source) {
-                    Ok(()) => return Ok(Some(table)),
-                    Err(error) => unproved = Some(error),
-                }
-            }
-        }
-        let identity = file.content.identity();
-        if let Some(store) = &self.store
-            && let Some(stored) = store.load(&identity)
-            && let Some(table) = proof::table_from_file(&file.content, stored, true)
-        {
-            return Ok(Some(table));
-        }
-        if let Some(error) = unproved {
-            self.report(&error);
-            return Err(error);
-        }
-        let source = opened.map_err(|error| ReadError::Source {
-            file: file.name.clone(),
-            range: 0..0,
-            error,
-        })?;
-        if let Some(shipped) = shipped::load(&*self.source, &identity)
-            && let Some(table) = proof::table_from_file(&file.content, shipped.clone(), false)
-            && self.prove_length(index, &table, &*source).is_ok()
-        {
-            self.keep(&shipped);
-            return Ok(Some(table));
-        }
-        Ok(None)
-    }
-
-    /// Proves a claimed length by verifying the last chunk.
-    fn prove_length(
-        &self,
+    /// [`open_then`](Self::open_then) as long as `wanted` says so: a full pass that nobody wants any
+    /// more ends, and `then` is told [`ReadError::Stopped`].
+    pub fn open_while(
+        self: &Arc<Self>,
         index: usize,
-        table: &ChunkTable,
-        source: &dyn SourceFile,
-    ) -> Result<(), ReadError> {
-        if table.length_is_proved() {
-            return Ok(());
-        }
-        let last = table.chunks().count() - 1;
-        let run = last..last + 1;
-        for chunk in self.read_chunks(index, table, source, run) {
-            let key = Key {
-                file: index,
-                chunk: last,
-            };
-            self.cache.insert(key, chunk?, 0);
-        }
-        Ok(())
-    }
-
-    /// Keeps a table for the next reader. Doing without is slower and no less safe.
-    fn keep(&self, table: &super::table_file::TableFile) {
-        if let Some(store) = &self.store
-            && let Err(error) = store.save(table)
-        {
-            let path = store.directory().display();
-            tracing::warn!(%path, %error, "chunk table not kept: the next mount will prove it again");
-        }
-    }
-
-    /// Queues a full pass, and sees to it that somebody makes it.
-    fn queue_pass(self: &Arc<Self>, settle: Settle) {
-        let index = settle.index;
-        let mut passes = lock(&self.passes);
-        passes.waiting.push_back(index);
-        // From here on the queue owes the settlement.
-        settle.defer();
-        if passes.running >= self.options.parallel_passes.max(1) {
-            return;
-        }
-        passes.running += 1;
-        drop(passes);
+        wanted: impl Fn() -> bool + Send + 'static,
+        then: impl FnOnce(Result<Arc<OpenFile>, ReadError>) + Send + 'static,
+    ) {
         let reader = Arc::clone(self);
-        let spawned = std::thread::Builder::new()
-            .name("full-pass".to_owned())
-            .spawn(move || reader.make_passes());
-        if spawned.is_err() {
-            // No thread to be had: better slow than stuck.
-            Arc::clone(self).make_passes();
-        }
-    }
-
-    fn make_passes(self: Arc<Self>) {
-        loop {
-            let index = {
-                let mut passes = lock(&self.passes);
-                let Some(index) = passes.waiting.pop_front() else {
-                    passes.running -= 1;
-                    return;
-                };
-                index
-            };
-            let settle = Settle::new(&self, index);
-            // A panic settles with `Abandoned` and must not end the queue.
-            let proved = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                self.prove_by_full_pass(index)
-            }));
-            if let Ok(proved) = proved {
-                settle.with(proved);
-            }
-        }
-    }
-
-    /// Proves a file by hashing all of it, and keeps the table.
-    fn prove_by_full_pass(&self, index: usize) -> Result<ChunkTable, ReadError> {
-        let file = &self.manifest.manifest().files()[index];
-        let source = self
-            .source
-            .open(&file.name)
-            .map_err(|error| ReadError::Source {
-                file: file.name.clone(),
-                range: 0..0,
-                error,
-            })?;
-        let len = source
-            .len()
-            .map_err(|error| source_error(file, 0..0, error))?;
-        tracing::info!(file = %file.name, bytes = len, "full pass: no chunk table is proved yet");
-        let plan = proof::plan_of(&file.content);
-        let observer = PassObserver(self);
-        let hashed = full_pass::hash_file(&*source, &plan, &observer).map_err(|error| {
-            if observer.cancelled() {
-                self.stopped_error(index)
-            } else {
-                source_error(file, 0..len, error)
-            }
-        })?;
-        self.counters.full_passes.fetch_add(1, Ordering::Relaxed);
-        match proof::compare(file, hashed) {
-            Proved::Table(table, keep) => {
-                if let Some(keep) = keep {
-                    self.keep(&keep);
-                }
-                Ok(table)
-            }
-            Proved::Violations(violations) => {
-                let mut first = None;
-                for violation in violations {
-                    let error = ReadError::from(violation);
-                    self.report(&error);
-                    first.get_or_insert(error);
-                }
-                Err(first.unwrap_or_else(|| self.abandoned(index)))
-            }
-        }
+        let with_table = move |proved: Result<Arc<ChunkTable>, ReadError>| {
+            then(proved.and_then(|table| reader.attach(index, table)));
+        };
+        self.opening
+            .table(index, Box::new(with_table), Box::new(wanted));
     }
 
     /// A handle on a proved file.
@@ -465,7 +241,7 @@ impl Reader {
         index: usize,
         table: Arc<ChunkTable>,
     ) -> Result<Arc<OpenFile>, ReadError> {
-        let state = &self.file(index).open;
+        let state = self.open[index].get_or_init(Box::default);
         if let Some(open) = lock(state).upgrade() {
             return Ok(open);
         }
@@ -479,7 +255,7 @@ impl Reader {
                 error,
             })?;
         let mut open = lock(state);
-        // Somebody may have been faster.
+        // Another thread may have been faster.
         if let Some(open) = open.upgrade() {
             return Ok(open);
         }
@@ -521,9 +297,7 @@ impl Reader {
                 return run.map(|_| Err(error.clone())).collect();
             }
         };
-        self.counters
-            .source_bytes
-            .fetch_add(read, Ordering::Relaxed);
+        self.counters.source_bytes.add(read);
         // Chunks that the source gave in full.
         let whole = run
             .clone()
@@ -542,17 +316,10 @@ impl Reader {
             let verify = run.start..run.start + whole;
             let bytes = chunks.range(verify.end - 1).end - start;
             buffer.truncate(usize::try_from(bytes).unwrap_or(len));
-            self.counters
-                .verified_bytes
-                .fetch_add(bytes, Ordering::Relaxed);
-            for (chunk, result) in verify.clone().zip(verify_chunks(table, verify, buffer)) {
-                results.push(result.map_err(|mismatch| {
-                    let kind = ViolationKind::Digest {
-                        expected: mismatch.expected,
-                        found: mismatch.found,
-                    };
-                    violation(chunk, kind)
-                }));
+            self.counters.verified_bytes.add(bytes);
+            let verified = verify_chunks(table.digests(), verify.clone(), buffer);
+            for (chunk, result) in verify.zip(verified) {
+                results.push(result.map_err(|mismatch| violation(chunk, mismatch.into())));
             }
         }
         for chunk in run.start + whole..run.end {
@@ -595,82 +362,6 @@ fn source_error(file: &ManifestFile, range: Range<u64>, error: std::io::Error) -
         file: file.name.clone(),
         range,
         error: SourceError::from(error),
-    }
-}
-
-/// Counts what a full pass does, and ends it when the reader stops.
-struct PassObserver<'a>(&'a Reader);
-
-impl Observer for PassObserver<'_> {
-    fn hashed(&self, bytes: u64) {
-        self.0
-            .counters
-            .full_pass_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.0.stopped.load(Ordering::Relaxed)
-    }
-}
-
-/// The duty to tell those who wait for a file's proof how it ended, also if it ended in a panic.
-struct Settle {
-    reader: Arc<Reader>,
-    index: usize,
-    owed: bool,
-}
-
-impl Settle {
-    fn new(reader: &Arc<Reader>, index: usize) -> Self {
-        Self {
-            reader: Arc::clone(reader),
-            index,
-            owed: true,
-        }
-    }
-
-    /// Passes the duty on.
-    fn defer(mut self) {
-        self.owed = false;
-    }
-
-    fn with(mut self, proved: Result<ChunkTable, ReadError>) {
-        self.owed = false;
-        self.settle(proved);
-    }
-
-    fn settle(&self, proved: Result<ChunkTable, ReadError>) {
-        let state = self.reader.file(self.index);
-        let proved = proved.map(Arc::new);
-        let next = match &proved {
-            Ok(table) => {
-                self.reader
-                    .counters
-                    .proved_files
-                    .fetch_add(1, Ordering::Relaxed);
-                Proof::Proved(Arc::clone(table))
-            }
-            // The next open tries again: the right bytes may have come back.
-            Err(_) => Proof::Unproved,
-        };
-        let before = std::mem::replace(&mut *lock(&state.proof), next);
-        if let Proof::Underway(waiters) = before {
-            for waiter in waiters {
-                waiter(match &proved {
-                    Ok(table) => self.reader.attach(self.index, Arc::clone(table)),
-                    Err(error) => Err(error.clone()),
-                });
-            }
-        }
-    }
-}
-
-impl Drop for Settle {
-    fn drop(&mut self) {
-        if self.owed {
-            self.settle(Err(self.reader.abandoned(self.index)));
-        }
     }
 }
 
@@ -731,7 +422,7 @@ impl OpenFile {
             .map(|chunk| reader.cache.get(key(chunk), part_of(chunk).len()).map(Ok))
             .collect::<Vec<Option<Result<VerifiedBytes, ReadError>>>>();
         if found.iter().all(Option::is_some) {
-            reader.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
+            reader.counters.cache_hits.add(1);
         }
         let place = |chunk: u64| usize::try_from(chunk - span.start).unwrap_or(usize::MAX);
         // Again only for what others gave up, and then it's ours to claim.
@@ -777,17 +468,21 @@ impl OpenFile {
                 Ok(bytes.slice(part_of(chunk)))
             })
             .collect::<Result<Vec<_>, ReadError>>()?;
-        Ok(self.deliver(&parts))
+        self.deliver(&parts, &wanted)
+            .ok_or_else(|| reader.abandoned(self.index))
     }
 
-    /// Joins what is delivered, and counts it.
-    fn deliver(&self, parts: &[VerifiedBytes]) -> VerifiedBytes {
+    /// Joins what is delivered, and counts it. `None` unless it is all of what is wanted: what is
+    /// missing between two parts must not be closed up, and a short read would tell the kernel that
+    /// the file ends there.
+    fn deliver(&self, parts: &[VerifiedBytes], wanted: &Range<u64>) -> Option<VerifiedBytes> {
         let bytes = VerifiedBytes::join(parts, &self.reader.pool);
-        self.reader
-            .counters
-            .delivered_bytes
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        bytes
+        let len = bytes.len() as u64;
+        if len != wanted.end - wanted.start {
+            return None;
+        }
+        self.reader.counters.delivered_bytes.add(len);
+        Some(bytes)
     }
 
     /// Keeps a chunk of which `delivered` bytes are about to be delivered, if that is of use.
@@ -843,7 +538,7 @@ impl OpenFile {
             .filter(|&chunk| found[place(chunk)].is_some())
             .collect();
         let met = if found.iter().all(Option::is_some) {
-            reader.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
+            reader.counters.cache_hits.add(1);
             Met::Cached
         } else {
             let missing = span.clone().filter(|&chunk| found[place(chunk)].is_none());
@@ -883,11 +578,14 @@ impl OpenFile {
         for chunk in cached {
             reader.cache.get(key(chunk), part_of(chunk).len());
         }
-        let parts: Vec<_> = span
+        let parts: Option<Vec<_>> = span
             .zip(found)
-            .filter_map(|(chunk, bytes)| Some(bytes?.slice(part_of(chunk))))
+            .map(|(chunk, bytes)| Some(bytes?.slice(part_of(chunk))))
             .collect();
-        (met, Some(self.deliver(&parts)))
+        match parts.and_then(|parts| self.deliver(&parts, wanted)) {
+            Some(bytes) => (met, Some(bytes)),
+            None => (Met::Waiting, None),
+        }
     }
 
     /// Reads and verifies a run of chunks from a source that has them in memory. Gives those before
@@ -900,24 +598,25 @@ impl OpenFile {
             return Vec::new();
         };
         let source = Arc::clone(&self.source.read().unwrap_or_else(PoisonError::into_inner));
-        let mut filling = Filling::new(&self.table, run, reader.pool.take(len));
+        let buffer = reader.pool.take(len);
+        let mut verifier = ChunkVerifier::new(self.table.digests(), run, buffer);
         let mut bytes = 0;
-        while let Some((place, offset)) = filling.place() {
+        while let Some((place, offset)) = verifier.place() {
             if !source.read_now(place, offset) {
                 break;
             }
             bytes += place.len() as u64;
-            if !filling.verify() {
+            if !verifier.verify() {
                 break;
             }
         }
-        for counter in [
-            &reader.counters.source_bytes,
-            &reader.counters.verified_bytes,
-        ] {
-            counter.fetch_add(bytes, Ordering::Relaxed);
-        }
-        filling.finish().into_iter().map_while(Result::ok).collect()
+        reader.counters.source_bytes.add(bytes);
+        reader.counters.verified_bytes.add(bytes);
+        verifier
+            .finish()
+            .into_iter()
+            .map_while(Result::ok)
+            .collect()
     }
 
     /// Waits where a reader is to be held; see [`push`].
@@ -1038,10 +737,7 @@ impl OpenFile {
 
     fn keep_ahead(&self, chunk: u64, bytes: &VerifiedBytes) {
         let reader = &*self.reader;
-        reader
-            .counters
-            .prefetched_bytes
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        reader.counters.prefetched_bytes.add(bytes.len() as u64);
         reader.cache.insert(self.key(chunk), bytes.clone(), 0);
     }
 
@@ -1072,10 +768,7 @@ impl OpenFile {
             ) {
                 return;
             }
-            reader
-                .counters
-                .pushed_bytes
-                .fetch_add(part.len() as u64, Ordering::Relaxed);
+            reader.counters.pushed_bytes.add(part.len() as u64);
             // For the cache this was a delivery like any other.
             reader.cache.get(self.key(chunk), part.len());
         }
@@ -1153,8 +846,4 @@ fn part_of(range: &Range<u64>, wanted: &Range<u64>) -> Range<usize> {
     let end = wanted.end.min(range.end) - range.start;
     // Within a chunk, so within memory.
     usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

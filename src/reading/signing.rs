@@ -12,7 +12,7 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, Paral
 use super::full_pass::{self, Hashed, Observer};
 use super::proof;
 use super::source::{Source, SourceError};
-use super::table_file::TableFile;
+use super::table::ChunkTable;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{ManifestFile, ShardDigests, SignedContent};
 use crate::name::FileName;
@@ -56,8 +56,8 @@ pub enum SigningError {
     },
 }
 
-/// Hashes files, side by side and each on all cores. `keep` is given each chunk table as soon as it
-/// is there, from several threads; only files that need one to be read lazily have one.
+/// Hashes files, side by side and each on all cores. `keep` is given the chunk table of each file as
+/// soon as it is there, from several threads.
 ///
 /// # Errors
 /// The first file that fails.
@@ -65,7 +65,7 @@ pub fn hash_model(
     source: &dyn Source,
     names: &[FileName],
     plan: SigningPlan,
-    keep: &(dyn Fn(&TableFile) -> io::Result<()> + Sync),
+    keep: &(dyn Fn(&ChunkTable) -> io::Result<()> + Sync),
     observer: &dyn Observer,
 ) -> Result<HashedModel, SigningError> {
     let hashed = names
@@ -93,7 +93,7 @@ fn hash_file(
     source: &dyn Source,
     name: &FileName,
     plan: SigningPlan,
-    keep: &(dyn Fn(&TableFile) -> io::Result<()> + Sync),
+    keep: &(dyn Fn(&ChunkTable) -> io::Result<()> + Sync),
     observer: &dyn Observer,
 ) -> Result<Option<SignedContent>, SigningError> {
     let failed = |error| SigningError::Source {
@@ -107,7 +107,7 @@ fn hash_file(
     let Some(content) = signed_content(plan, &hashed) else {
         return Ok(None);
     };
-    if let Some(table) = proof::table_file(&content, hashed) {
+    if let Ok(table) = ChunkTable::of_pass(&content, hashed) {
         keep(&table).map_err(|error| SigningError::Table {
             file: name.clone(),
             error,
@@ -120,17 +120,17 @@ fn hash_file(
 fn signed_content(plan: SigningPlan, hashed: &Hashed) -> Option<SignedContent> {
     match plan.shard_size {
         None => hashed
-            .digests
+            .digests()
             .first()
             .map(|&digest| SignedContent::Whole(digest)),
         Some(size) => {
             let raw: Vec<u8> = hashed
-                .digests
+                .digests()
                 .iter()
                 .flat_map(Digest::as_bytes)
                 .copied()
                 .collect();
-            ShardDigests::new(plan.algorithm, size, hashed.len, raw).map(SignedContent::Shards)
+            ShardDigests::new(plan.algorithm, size, hashed.len(), raw).map(SignedContent::Shards)
         }
     }
 }

@@ -7,10 +7,22 @@
 
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode};
 
-use crate::chunk::SubtreeSize;
+use crate::chunk::{Chunks, SubtreeSize};
 
 /// Bytes in a chaining value or a root hash.
 pub const VALUE_LEN: usize = blake3::OUT_LEN;
+
+/// Most chaining values in a table: 2 Mi, which take 64 MiB of memory and are those of 128 GiB in
+/// chunks of 64 KiB. Larger files have larger chunks, see [`size_for`].
+pub const MAX_VALUES: u64 = 2 << 20;
+
+/// The chunk size of the table of a file of `len` bytes: the smallest from
+/// [`SubtreeSize::DEFAULT`] on that cuts it into at most [`MAX_VALUES`] chunks. `None` above
+/// 32 TiB, which have no table.
+pub fn size_for(len: u64) -> Option<SubtreeSize> {
+    let size = SubtreeSize::DEFAULT.with_at_most(MAX_VALUES, len);
+    (Chunks::new(size.bytes(), len).count() <= MAX_VALUES).then_some(size)
+}
 
 /// The root hash of a BLAKE3 tree: the BLAKE3 digest of the whole input.
 pub type RootHash = [u8; VALUE_LEN];

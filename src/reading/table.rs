@@ -1,49 +1,92 @@
 //! Chunk tables: for each chunk of a file, the digest its bytes must have.
 //!
-//! Guarantees: a [`ChunkTable`] is made only from what was signed: the signed digest itself, the
-//! signed shards, or chaining values that merge to a trusted root hash. Doesn't: prove the file's
-//! length where the manifest doesn't sign it; see [`ChunkTable::length_is_proved`].
+//! Guarantees, held by the compiler: a [`ChunkTable`] is of signed content, and its length is
+//! proved. Its fields are private to this file, and so are those of all types on the way to it.
+//! Each way takes the [`SignedContent`] that was asked for, and a proof about that content:
+//!
+//! | from | proof | constructor |
+//! |---|---|---|
+//! | signed shards | the signature itself | [`ChunkTable::of_shards`] |
+//! | a small file | its bytes hash to the signed digest | [`Candidate::whole`], [`Candidate::prove_length`] |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest, and its last chunk verifies | [`SelfProving`], [`Candidate::prove_length`] |
+//! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
+//! | a table of the store | the MAC of this host over exactly this content | [`Bound`] |
+//!
+//! What a store keeps is made here too ([`ChunkTable::to_bind`]), from a table and so from a proof;
+//! the identity in it is the signed content's own. Doesn't: read files.
 
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::full_pass::Hashed;
+use super::subtree::{self, RootHash, VALUE_LEN};
+use super::table_file::{TableFileError, TableHeader};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
-use crate::manifest::ShardDigests;
+use crate::manifest::SignedContent;
 
-use super::subtree::{self, RootHash};
+/// Largest shard that is a chunk as it is: 4 MiB, about 2 ms of SHA-256. Larger ones would make
+/// every small read wait for the whole of them.
+pub const MAX_DIRECT_SHARD: u64 = 4 << 20;
 
-/// Largest number of bytes that chaining values may take: 1 GiB. Tables that are
-/// made here are smaller. Keeps a hostile table file from filling memory.
-pub const MAX_VALUES: u64 = 1 << 30;
+/// Largest file that is one chunk under its SHA-256 or BLAKE2b digest: 1 MiB, about half a
+/// millisecond of SHA-256. Such files need no table.
+pub const MAX_WHOLE: u64 = 1 << 20;
 
-/// The digests of a file's chunks, under a trusted root.
-#[derive(Debug, Clone)]
-pub struct ChunkTable {
+/// The largest file of this digest that is verified in one piece, without a table, in bytes.
+pub(super) const fn max_whole(algorithm: Algorithm) -> u64 {
+    match algorithm {
+        Algorithm::Blake3 => SubtreeSize::DEFAULT.bytes(),
+        Algorithm::Sha256 | Algorithm::Blake2b => MAX_WHOLE,
+    }
+}
+
+/// Whether the signed shards are chunks as they are.
+fn shards_are_chunks(content: &SignedContent) -> bool {
+    match content {
+        SignedContent::Whole(_) => false,
+        SignedContent::Shards(shards) => {
+            shards.shard_size().get().min(shards.len()) <= MAX_DIRECT_SHARD
+        }
+    }
+}
+
+/// Whether content of `len` bytes needs chaining values to be read lazily.
+fn needs_values(content: &SignedContent, len: u64) -> bool {
+    match content {
+        SignedContent::Whole(digest) => len > max_whole(digest.algorithm()),
+        SignedContent::Shards(_) => !shards_are_chunks(content),
+    }
+}
+
+/// The digests of a file's chunks: those that were signed, or chaining values under a root hash
+/// that was. Neither says where the file ends.
+#[derive(Clone)]
+pub(crate) struct ChunkDigests {
+    content: SignedContent,
     chunks: Chunks,
-    kind: Kind,
+    /// `None` where the signed digests are those of the chunks.
+    subtrees: Option<Subtrees>,
 }
 
-#[derive(Debug, Clone)]
-enum Kind {
-    /// The file is one chunk, and the signed digest its digest.
-    Whole(Digest),
-    /// The signed shards are the chunks.
-    Shards(ShardDigests),
-    /// BLAKE3 subtree chaining values, [`subtree::VALUE_LEN`] bytes each.
-    Subtrees {
-        values: Box<[u8]>,
-        /// The length comes from a source that we trust, not from a claim.
-        length_proved: bool,
-    },
+/// BLAKE3 subtree chaining values, [`VALUE_LEN`] bytes each, and what they merge to.
+#[derive(Clone)]
+struct Subtrees {
+    size: SubtreeSize,
+    root: RootHash,
+    values: Box<[u8]>,
 }
 
-/// A digest as chunk tables compare them: a chaining value or an ordinary digest.
+/// A digest as chunks are compared by: a chaining value or an ordinary digest.
 #[derive(Clone, Copy)]
-pub(crate) enum ChunkDigest {
+enum ChunkDigest {
     Ordinary(Digest),
-    ChainingValue([u8; subtree::VALUE_LEN]),
+    ChainingValue([u8; VALUE_LEN]),
 }
 
 impl ChunkDigest {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Ordinary(digest) => digest.as_bytes(),
             Self::ChainingValue(value) => value,
@@ -51,98 +94,377 @@ impl ChunkDigest {
     }
 }
 
-/// Where a file's claimed or known length comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
-    /// A binding of our own store, or a full pass that has just been made.
-    Proved(u64),
-    /// A table file beside the model, or the source's own size.
-    Claimed(u64),
+/// That some bytes, as long as the chunk, are the signed ones of that chunk.
+/// Only [`ChunkDigests::check`] makes one.
+pub(crate) struct ChunkProof {
+    index: u64,
+    digest: ChunkDigest,
+    len: u64,
 }
 
-impl Length {
-    const fn bytes(self) -> u64 {
-        match self {
-            Self::Proved(len) | Self::Claimed(len) => len,
-        }
+/// Bytes that aren't the signed ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// The digest that the table holds, in hexadecimal.
+    pub(crate) expected: String,
+    /// The digest of the bytes found, in hexadecimal.
+    pub(crate) found: String,
+}
+
+impl ChunkDigests {
+    /// How the file is cut.
+    pub(crate) const fn chunks(&self) -> &Chunks {
+        &self.chunks
     }
-}
 
-/// Why chaining values aren't a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TableError {
-    /// Too few or too many values for the length.
-    #[error("{found} bytes of chaining values where {expected} belong to a file of that length")]
-    Count {
-        /// Bytes that the length asks for.
-        expected: u64,
-        /// Bytes there are.
-        found: u64,
-    },
-    /// The values merge to another root hash.
-    #[error("the chaining values don't merge to the trusted root hash")]
-    Root,
-    /// One chunk or none: such a file's digest is its own table.
-    #[error("a file of one chunk has no chaining values")]
-    SingleChunk,
-}
-
-impl ChunkTable {
-    /// The table of a file that is verified in one piece, of `len` claimed bytes.
-    pub fn whole(digest: Digest, len: u64) -> Self {
-        Self {
-            chunks: Chunks::new(len.max(1), len),
-            kind: Kind::Whole(digest),
+    /// The algorithm that chunks are checked with.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match &self.subtrees {
+            Some(_) => Algorithm::Blake3,
+            None => self.content.algorithm(),
         }
     }
 
-    /// The signed shards as a table.
-    pub fn shards(shards: ShardDigests) -> Self {
-        Self {
-            chunks: Chunks::new(shards.shard_size().get(), shards.len()),
-            kind: Kind::Shards(shards),
+    /// Hashes `bytes` and compares them with what chunk `index` must be.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub(crate) fn check(&self, index: u64, bytes: &[u8]) -> Result<ChunkProof, Mismatch> {
+        let digest = self.digest(index, bytes);
+        let expected = self.expected(index);
+        if digest.as_bytes() == expected {
+            Ok(ChunkProof {
+                index,
+                digest,
+                len: bytes.len() as u64,
+            })
+        } else {
+            Err(Mismatch {
+                expected: hex::encode(expected),
+                found: hex::encode(digest.as_bytes()),
+            })
         }
     }
 
-    /// A table of chaining values, authenticated by merging all of them.
+    fn expected(&self, index: u64) -> &[u8] {
+        match (&self.subtrees, &self.content) {
+            (Some(subtrees), _) => {
+                let (values, _) = subtrees.values.as_chunks::<VALUE_LEN>();
+                &values[usize::try_from(index).expect("a chunk of a table in memory")]
+            }
+            (None, SignedContent::Whole(digest)) => {
+                assert_eq!(index, 0, "a whole file is one chunk");
+                digest.as_bytes()
+            }
+            (None, SignedContent::Shards(shards)) => {
+                shards.raw_digest(index).expect("a shard of this file")
+            }
+        }
+    }
+
+    fn digest(&self, index: u64, bytes: &[u8]) -> ChunkDigest {
+        match &self.subtrees {
+            Some(_) => ChunkDigest::ChainingValue(subtree::chaining_value(
+                self.chunks.range(index).start,
+                bytes,
+            )),
+            None => ChunkDigest::Ordinary(self.content.algorithm().hash(bytes)),
+        }
+    }
+
+    /// Whether `proof` is about the chunk that the file ends with.
+    fn ends_with(&self, proof: &ChunkProof) -> bool {
+        let last = self.chunks.count() - 1;
+        let range = self.chunks.range(last);
+        proof.index == last
+            && proof.len == range.end - range.start
+            && proof.digest.as_bytes() == self.expected(last)
+    }
+}
+
+/// The digests of a file's chunks, with a length that is only claimed.
+pub(crate) struct Candidate(ChunkDigests);
+
+impl Candidate {
+    /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
+    /// or wasn't signed in one piece.
+    pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
+        let SignedContent::Whole(digest) = content else {
+            return None;
+        };
+        (claimed <= max_whole(digest.algorithm())).then(|| {
+            Self(ChunkDigests {
+                content: content.clone(),
+                chunks: Chunks::new(claimed.max(1), claimed),
+                subtrees: None,
+            })
+        })
+    }
+
+    /// The digests; chunks may be verified by them.
+    pub(crate) fn digests(&self) -> &ChunkDigests {
+        &self.0
+    }
+
+    /// A table, if `last` is about the last chunk: its bytes end where the signer's did, or they
+    /// would hash to something else.
+    pub(crate) fn prove_length(self, last: &ChunkProof) -> Option<ChunkTable> {
+        self.0.ends_with(last).then_some(ChunkTable(self.0))
+    }
+}
+
+/// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
+pub(super) struct SelfProving {
+    content: SignedContent,
+    header: TableHeader,
+}
+
+impl SelfProving {
+    /// The signed digest that a table could prove itself against; `None` if `content` has none, so
+    /// that no table of it may come from anywhere but this host's store.
+    pub(super) fn root(content: &SignedContent) -> Option<&[u8]> {
+        match content {
+            SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
+                Some(digest.as_bytes())
+            }
+            SignedContent::Whole(_) | SignedContent::Shards(_) => None,
+        }
+    }
+
+    /// Compares a header with the content that was asked for.
     ///
     /// # Errors
-    /// [`TableError`] if they aren't those of a file of that length under `root`.
-    pub fn subtrees(
-        root: &RootHash,
-        size: SubtreeSize,
-        len: Length,
-        values: Box<[u8]>,
-    ) -> Result<Self, TableError> {
-        let chunks = Chunks::new(size.bytes(), len.bytes());
-        if chunks.count() < 2 {
-            return Err(TableError::SingleChunk);
-        }
-        let expected = chunks.count().saturating_mul(subtree::VALUE_LEN as u64);
-        let found = values.len() as u64;
-        if found != expected {
-            return Err(TableError::Count { expected, found });
-        }
-        if subtree::merge(&values).as_ref() != Some(root) {
-            return Err(TableError::Root);
+    /// [`TableFileError::OtherContent`].
+    pub(super) fn admit(
+        content: &SignedContent,
+        header: &TableHeader,
+    ) -> Result<Self, TableFileError> {
+        let root = Self::root(content).ok_or(TableFileError::OtherContent("hash"))?;
+        compare(content, header)?;
+        if header.root != *root {
+            return Err(TableFileError::OtherContent("root hash"));
         }
         Ok(Self {
-            chunks,
-            kind: Kind::Subtrees {
-                values,
-                length_proved: matches!(len, Length::Proved(_)),
-            },
+            content: content.clone(),
+            header: header.clone(),
         })
+    }
+
+    /// Merges the values, and compares the result with the signed digest.
+    ///
+    /// # Errors
+    /// [`TableFileError::Root`].
+    pub(super) fn merge(self, values: Box<[u8]>) -> Result<Candidate, TableFileError> {
+        ChunkDigests::under_root(self.content, &self.header, values).map(Candidate)
+    }
+}
+
+/// The key of this host for what it has proved itself.
+pub(super) struct HostKey(Zeroizing<[u8; 32]>);
+
+/// The context of the MAC key. Another meaning of what is signed with it needs another context:
+/// stores of version 1 hold bindings that a model's owner could have chosen.
+const MAC_CONTEXT: &str = "model-fs index store 2026-11-30 binding MAC, store version 2";
+
+impl HostKey {
+    /// The key that is derived from a secret of the store and what identifies the machine.
+    pub(super) fn derive(material: &[u8]) -> Self {
+        Self(Zeroizing::new(blake3::derive_key(MAC_CONTEXT, material)))
+    }
+
+    fn mac(&self, header: &TableHeader) -> blake3::Hash {
+        blake3::keyed_hash(&self.0, &header.authenticated())
+    }
+}
+
+/// The header of a table that this host has bound to signed content.
+pub(super) struct Bound {
+    content: SignedContent,
+    header: TableHeader,
+}
+
+impl Bound {
+    /// Compares a header with the content that was asked for, and checks its MAC.
+    ///
+    /// # Errors
+    /// [`TableFileError::Mac`] and [`TableFileError::OtherContent`].
+    pub(super) fn admit(
+        content: &SignedContent,
+        header: &TableHeader,
+        key: &HostKey,
+    ) -> Result<Self, TableFileError> {
+        // `blake3::Hash` compares in constant time.
+        if key.mac(header) != header.mac {
+            return Err(TableFileError::Mac);
+        }
+        compare(content, header)?;
+        if SelfProving::root(content).is_some_and(|root| header.root != *root) {
+            return Err(TableFileError::OtherContent("root hash"));
+        }
+        Ok(Self {
+            content: content.clone(),
+            header: header.clone(),
+        })
+    }
+
+    /// The length that was proved when the binding was made.
+    pub(super) fn len(&self) -> ProvedLength {
+        ProvedLength(self.header.len)
+    }
+
+    /// Merges the values, and compares the result with the bound root hash.
+    ///
+    /// # Errors
+    /// [`TableFileError::Root`].
+    pub(super) fn merge(self, values: Box<[u8]>) -> Result<ChunkTable, TableFileError> {
+        ChunkDigests::under_root(self.content, &self.header, values).map(ChunkTable)
+    }
+}
+
+/// What header and content have in common whoever wrote the header: identity, a signed length, and a
+/// length that a table is needed for. A small file is checked against its signed digest directly, and
+/// nothing takes the place of that.
+fn compare(content: &SignedContent, header: &TableHeader) -> Result<(), TableFileError> {
+    if header.identity != content.identity() {
+        return Err(TableFileError::OtherContent("identity"));
+    }
+    if content.len().is_some_and(|signed| signed != header.len)
+        || !needs_values(content, header.len)
+    {
+        return Err(TableFileError::OtherContent("length"));
+    }
+    Ok(())
+}
+
+impl ChunkDigests {
+    /// Chaining values that merge to the root hash of a header that was admitted.
+    fn under_root(
+        content: SignedContent,
+        header: &TableHeader,
+        values: Box<[u8]>,
+    ) -> Result<Self, TableFileError> {
+        let chunks = header.chunks();
+        let expected = chunks.count() * VALUE_LEN as u64;
+        if values.len() as u64 != expected || subtree::merge(&values) != Some(header.root) {
+            return Err(TableFileError::Root);
+        }
+        Ok(Self {
+            content,
+            chunks,
+            subtrees: Some(Subtrees {
+                size: header.size,
+                root: header.root,
+                values,
+            }),
+        })
+    }
+}
+
+/// The length of signed content in bytes, proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProvedLength(u64);
+
+impl ProvedLength {
+    /// The length that the signature itself says; `None` where it says none.
+    pub fn of_signed(content: &SignedContent) -> Option<Self> {
+        content.len().map(Self)
+    }
+
+    /// Bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// The digests of a file's chunks, all of them and its length proved.
+///
+/// Made by proof only; outside of this file nothing can make one:
+///
+/// ```compile_fail,E0423
+/// use model_fs::reading::ChunkTable;
+/// fn forge<T>(digests: T) -> ChunkTable {
+///     ChunkTable(digests)
+/// }
+/// ```
+///
+/// ```compile_fail,E0423
+/// use model_fs::reading::ProvedLength;
+/// fn forge() -> ProvedLength {
+///     ProvedLength(7)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ChunkTable(ChunkDigests);
+
+impl ChunkTable {
+    /// The signed shards as a table; `None` for shards that are too large to be chunks, and for
+    /// other content.
+    pub fn of_shards(content: &SignedContent) -> Option<Self> {
+        let SignedContent::Shards(shards) = content else {
+            return None;
+        };
+        shards_are_chunks(content).then(|| {
+            Self(ChunkDigests {
+                content: content.clone(),
+                chunks: Chunks::new(shards.shard_size().get(), shards.len()),
+                subtrees: None,
+            })
+        })
+    }
+
+    /// What a full pass proves: that a file with exactly these digests has this table and this
+    /// length. Gives the pass back if it found something else, or made no table where one is needed.
+    pub fn of_pass(content: &SignedContent, mut hashed: Hashed) -> Result<Self, Hashed> {
+        if !found(content, &hashed) {
+            return Err(hashed);
+        }
+        let len = hashed.len();
+        let (chunks, subtrees) = match content {
+            _ if needs_values(content, len) => {
+                let Some(table) = hashed.take_table() else {
+                    return Err(hashed);
+                };
+                let size = table.size();
+                let subtrees = Subtrees {
+                    size,
+                    root: *table.root(),
+                    values: table.into_values(),
+                };
+                (Chunks::new(size.bytes(), len), Some(subtrees))
+            }
+            SignedContent::Whole(_) => (Chunks::new(len.max(1), len), None),
+            SignedContent::Shards(shards) => (Chunks::new(shards.shard_size().get(), len), None),
+        };
+        Ok(Self(ChunkDigests {
+            content: content.clone(),
+            chunks,
+            subtrees,
+        }))
+    }
+
+    /// What it is the table of.
+    pub fn content(&self) -> &SignedContent {
+        &self.0.content
+    }
+
+    /// The digests of its chunks.
+    pub(crate) fn digests(&self) -> &ChunkDigests {
+        &self.0
     }
 
     /// How the file is cut.
     pub const fn chunks(&self) -> &Chunks {
-        &self.chunks
+        &self.0.chunks
     }
 
-    /// Bytes in the file: proved, or a claim that holds once the last chunk is verified.
+    /// Bytes in the file.
     pub const fn len(&self) -> u64 {
-        self.chunks.file_len()
+        self.0.chunks.file_len()
+    }
+
+    /// The same, as proof.
+    pub const fn proved_len(&self) -> ProvedLength {
+        ProvedLength(self.len())
     }
 
     /// Whether the file is empty.
@@ -150,61 +472,62 @@ impl ChunkTable {
         self.len() == 0
     }
 
-    /// Whether the length is beyond doubt. If not, verifying the last chunk proves it: its bytes
-    /// end where the signer's did, or they hash to something else.
-    pub const fn length_is_proved(&self) -> bool {
-        match &self.kind {
-            Kind::Whole(_) => false,
-            Kind::Shards(_) => true,
-            Kind::Subtrees { length_proved, .. } => *length_proved,
-        }
-    }
-
     /// The algorithm that chunks are checked with.
     pub fn algorithm(&self) -> Algorithm {
-        match &self.kind {
-            Kind::Whole(digest) => digest.algorithm(),
-            Kind::Shards(shards) => shards.algorithm(),
-            Kind::Subtrees { .. } => Algorithm::Blake3,
-        }
+        self.0.algorithm()
     }
 
-    /// Bytes of memory that the table takes.
+    /// Bytes of memory that the table takes, beside what it shares with the manifest.
     pub fn footprint(&self) -> usize {
-        match &self.kind {
-            // Shards are shared with the manifest.
-            Kind::Whole(_) | Kind::Shards(_) => 0,
-            Kind::Subtrees { values, .. } => values.len(),
-        }
+        self.0
+            .subtrees
+            .as_ref()
+            .map_or(0, |subtrees| subtrees.values.len())
     }
 
-    /// The digest that the bytes of chunk `index` must have.
-    ///
-    /// # Panics
-    /// If there is no such chunk.
-    pub(crate) fn expected(&self, index: u64) -> &[u8] {
-        match &self.kind {
-            Kind::Whole(digest) => {
-                assert_eq!(index, 0, "a whole file is one chunk");
-                digest.as_bytes()
-            }
-            Kind::Shards(shards) => shards.raw_digest(index).expect("a shard of this file"),
-            Kind::Subtrees { values, .. } => {
-                let (values, _) = values.as_chunks::<{ subtree::VALUE_LEN }>();
-                &values[usize::try_from(index).expect("a chunk of a table in memory")]
-            }
-        }
+    /// The header and the values for a store to keep, under this host's MAC; `None` for a table that
+    /// the manifest has anyway.
+    pub(super) fn to_bind(&self, key: &HostKey) -> Option<(TableHeader, &[u8])> {
+        let (mut header, values) = self.to_ship()?;
+        header.mac = *key.mac(&header).as_bytes();
+        Some((header, values))
     }
 
-    /// The digest that `bytes` have as chunk `index`.
-    pub(crate) fn digest(&self, index: u64, bytes: &[u8]) -> ChunkDigest {
-        match &self.kind {
-            Kind::Whole(digest) => ChunkDigest::Ordinary(digest.algorithm().hash(bytes)),
-            Kind::Shards(shards) => ChunkDigest::Ordinary(shards.algorithm().hash(bytes)),
-            Kind::Subtrees { .. } => ChunkDigest::ChainingValue(subtree::chaining_value(
-                self.chunks.range(index).start,
-                bytes,
-            )),
+    /// The same without a MAC, to travel with the model.
+    pub(super) fn to_ship(&self) -> Option<(TableHeader, &[u8])> {
+        let subtrees = self.0.subtrees.as_ref()?;
+        let header = TableHeader {
+            size: subtrees.size,
+            len: self.len(),
+            identity: self.0.content.identity(),
+            root: subtrees.root,
+            mac: [0; 32],
+        };
+        Some((header, &subtrees.values))
+    }
+}
+
+impl fmt::Debug for ChunkTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkTable")
+            .field("chunks", &self.0.chunks)
+            .field("algorithm", &self.algorithm())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a pass found exactly the digests that were signed, over exactly the signed length where
+/// there is one.
+fn found(content: &SignedContent, hashed: &Hashed) -> bool {
+    match content {
+        SignedContent::Whole(digest) => {
+            hashed.shard_size().is_none() && hashed.digests() == [*digest]
+        }
+        SignedContent::Shards(shards) => {
+            hashed.shard_size() == Some(shards.shard_size().get())
+                && hashed.len() == shards.len()
+                && hashed.digests().len() as u64 == shards.count()
+                && shards.iter().zip(hashed.digests()).all(|(a, b)| a == *b)
         }
     }
 }
@@ -212,74 +535,138 @@ impl ChunkTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::full_pass::hash_file;
+    use crate::reading::proof;
+    use crate::reading::testing::{Memory, random};
 
-    const SIZE: SubtreeSize = SubtreeSize::MIN;
+    const CHUNK: usize = 64 << 10;
 
-    fn values_of(bytes: &[u8]) -> Box<[u8]> {
-        let mut values = Vec::new();
-        subtree::chaining_values(SIZE, 0, bytes, &mut values);
-        values.into()
+    fn blake3(bytes: &[u8]) -> SignedContent {
+        SignedContent::Whole(Algorithm::Blake3.hash(bytes))
+    }
+
+    fn sha256(bytes: &[u8]) -> SignedContent {
+        SignedContent::Whole(Algorithm::Sha256.hash(bytes))
+    }
+
+    fn pass(content: &SignedContent, bytes: &[u8]) -> Result<ChunkTable, Hashed> {
+        let source = Memory::default();
+        source.put("file", bytes);
+        let hashed = hash_file(&*source.file("file"), &proof::plan_of(content), &()).unwrap();
+        ChunkTable::of_pass(content, hashed)
+    }
+
+    fn shipped(bytes: &[u8]) -> (TableHeader, Box<[u8]>) {
+        let table = pass(&blake3(bytes), bytes).unwrap();
+        let (header, values) = table.to_ship().unwrap();
+        (header, values.into())
     }
 
     #[test]
-    fn a_table_proves_itself_or_is_refused() {
-        let bytes = vec![3; 3 * 16384 + 5];
-        let root = *blake3::hash(&bytes).as_bytes();
-        let values = values_of(&bytes);
-        let len = Length::Claimed(bytes.len() as u64);
-        let table = ChunkTable::subtrees(&root, SIZE, len, values.clone()).unwrap();
-        assert!(!table.length_is_proved());
-        assert_eq!(table.chunks().count(), 4);
+    fn a_pass_proves_what_was_signed_and_nothing_else() {
+        let bytes = random(3 << 20, 1);
+        for content in [sha256(&bytes), blake3(&bytes)] {
+            assert_eq!(pass(&content, &bytes).unwrap().len(), 3 << 20);
+            for other in [&bytes[1..], &random(3 << 20, 2)[..], &[]] {
+                assert!(pass(&content, other).is_err());
+            }
+        }
+    }
 
+    #[test]
+    fn a_shipped_table_proves_itself_or_is_refused() {
+        let bytes = random(3 * CHUNK + 5, 3);
+        let content = blake3(&bytes);
+        let (header, values) = shipped(&bytes);
+        let admit = |header: &TableHeader| SelfProving::admit(&content, header);
+        assert!(admit(&header).unwrap().merge(values.clone()).is_ok());
         for flipped in 0..values.len() {
             let mut edited = values.clone();
             edited[flipped] ^= 1;
-            let edited = ChunkTable::subtrees(&root, SIZE, len, edited);
-            assert_eq!(edited.unwrap_err(), TableError::Root);
+            assert!(admit(&header).unwrap().merge(edited).is_err());
         }
-        let short = Length::Claimed(3 * 16384);
-        assert!(matches!(
-            ChunkTable::subtrees(&root, SIZE, short, values.clone()),
-            Err(TableError::Count { .. })
-        ));
-        let huge = Length::Claimed(u64::MAX);
-        assert!(matches!(
-            ChunkTable::subtrees(&root, SIZE, huge, values),
-            Err(TableError::Count { .. })
-        ));
+        let short = values[..values.len() - VALUE_LEN].into();
+        assert!(admit(&header).unwrap().merge(short).is_err());
+        // What was signed otherwise has no table but those of this host's store.
+        assert!(SelfProving::admit(&sha256(&bytes), &header).is_err());
     }
 
     /// The number of values fixes the number of chunks, not where the last one ends: a table with a
     /// wrong length merges, and only the last chunk tells.
     #[test]
     fn the_last_chunk_proves_the_length() {
-        let bytes = vec![9; 2 * 16384 + 100];
-        let root = *blake3::hash(&bytes).as_bytes();
+        let bytes = random(2 * CHUNK + 100, 4);
+        let content = blake3(&bytes);
+        let (mut header, values) = shipped(&bytes);
         for claimed in [bytes.len() - 1, bytes.len(), bytes.len() + 1] {
-            let len = Length::Claimed(claimed as u64);
-            let table = ChunkTable::subtrees(&root, SIZE, len, values_of(&bytes)).unwrap();
+            header.len = claimed as u64;
+            let admitted = SelfProving::admit(&content, &header).unwrap();
+            let candidate = admitted.merge(values.clone()).unwrap();
             let mut padded = bytes.clone();
             padded.resize(claimed, 0);
-            let last = &padded[2 * 16384..];
-            let holds = table.digest(2, last).as_bytes() == table.expected(2);
-            assert_eq!(holds, claimed == bytes.len(), "claimed {claimed}");
+            let proof = candidate.digests().check(2, &padded[2 * CHUNK..]);
+            let proved = proof.is_ok_and(|proof| candidate.prove_length(&proof).is_some());
+            assert_eq!(proved, claimed == bytes.len(), "claimed {claimed}");
+        }
+        // Another chunk proves nothing about the end.
+        header.len = bytes.len() as u64;
+        let admitted = SelfProving::admit(&content, &header).unwrap();
+        let candidate = admitted.merge(values).unwrap();
+        let proof = candidate.digests().check(0, &bytes[..CHUNK]);
+        assert!(candidate.prove_length(&proof.ok().unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_binding_is_for_exactly_the_content_that_was_asked_for() {
+        let bytes = random(3 << 20, 5);
+        let content = sha256(&bytes);
+        let table = pass(&content, &bytes).unwrap();
+        let key = HostKey::derive(b"secret");
+        let (header, values) = table.to_bind(&key).unwrap();
+        let bound = Bound::admit(&content, &header, &key).unwrap();
+        assert_eq!(bound.len(), table.proved_len());
+        assert!(bound.merge(values.into()).is_ok());
+        let others = [
+            sha256(b"another"),
+            blake3(&bytes),
+            SignedContent::Whole(Algorithm::Blake2b.hash(&bytes)),
+        ];
+        for other in others {
+            assert!(Bound::admit(&other, &header, &key).is_err());
+        }
+        let stranger = HostKey::derive(b"another secret");
+        assert!(Bound::admit(&content, &header, &stranger).is_err());
+        for byte in 0..96 {
+            let mut edited = header.encode();
+            edited[byte] ^= 1;
+            let admitted = TableHeader::decode(&edited)
+                .is_ok_and(|edited| Bound::admit(&content, &edited, &key).is_ok());
+            assert!(!admitted, "byte {byte}");
         }
     }
 
-    /// Values of larger subtrees merge to the same root. Passed off as values of smaller chunks,
-    /// they must not verify any bytes.
+    /// Whatever its MAC says: what is small is checked against the signed digest.
     #[test]
-    fn values_of_another_chunk_size_verify_nothing() {
-        let bytes = vec![1; 4 * 16384];
-        let root = *blake3::hash(&bytes).as_bytes();
-        let mut values = Vec::new();
-        let double = SubtreeSize::from_log2(15).unwrap();
-        subtree::chaining_values(double, 0, &bytes, &mut values);
-        let len = Length::Claimed(2 * 16384);
-        let table = ChunkTable::subtrees(&root, SIZE, len, values.into()).unwrap();
-        for (index, chunk) in bytes.chunks(16384).take(2).enumerate() {
-            let index = index as u64;
-            assert_ne!(table.digest(index, chunk).as_bytes(), table.expected(index));
-        }
+    fn no_binding_takes_the_place_of_a_direct_check() {
+        let (small, forged) = (sha256(b"{}"), random(3 << 20, 6));
+        let key = HostKey::derive(b"secret");
+        let table = pass(&sha256(&forged), &forged).unwrap();
+        let (mut header, _) = table.to_ship().unwrap();
+        header.identity = small.identity();
+        header.len = MAX_WHOLE;
+        header.mac = *key.mac(&header).as_bytes();
+        assert!(matches!(
+            Bound::admit(&small, &header, &key),
+            Err(TableFileError::OtherContent("length"))
+        ));
+        let signed = blake3(&forged);
+        header.identity = signed.identity();
+        header.len = 3 << 20;
+        header.root = [7; 32];
+        header.mac = *key.mac(&header).as_bytes();
+        assert!(matches!(
+            Bound::admit(&signed, &header, &key),
+            Err(TableFileError::OtherContent("root hash"))
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! Chunk tables as files.
+//! Chunk tables as files: the bytes, and nothing about trust.
 //!
 //! ```text
 //! offset  size
@@ -14,26 +14,28 @@
 //!    128  32·n  BLAKE3 chaining value of each chunk
 //! ```
 //!
-//! Guarantees: decoding takes no more memory than a table of the file's length needs, and never
-//! more than [`MAX_VALUES`]. Doesn't: trust anything. The chaining values prove themselves against
-//! a root hash; whether the root hash and the length in the header may be believed is up to the
-//! MAC, which [`IndexStore`](super::IndexStore) checks.
+//! Guarantees: no memory is taken for values before the header was admitted, and then exactly what
+//! it announces, at most [`MAX_VALUES`](super::subtree::MAX_VALUES) of them; a file that is shorter
+//! or longer than its header says is refused. Doesn't: trust anything. A [`TableHeader`] is what a
+//! file says; only [`ChunkTable`](super::ChunkTable) decides what of it may be believed.
 
-use std::io::{self, Read, Write};
+use std::io;
+use std::sync::Arc;
 
-use super::subtree::{RootHash, VALUE_LEN};
-use super::table::MAX_VALUES;
+use super::source::{Caching, SourceFile};
+use super::subtree::{self, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 
 const MAGIC: &[u8; 8] = b"MFSTABLE";
 const VERSION: u32 = 1;
 /// Bytes of the header that the MAC covers.
 const AUTHENTICATED: usize = 96;
-const HEADER: usize = 128;
+/// Bytes of a header.
+pub(super) const HEADER: usize = 128;
 
-/// What a table file says.
+/// What the header of a table file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableFile {
+pub(super) struct TableHeader {
     /// Chunk size.
     pub size: SubtreeSize,
     /// Length of the model file, in bytes.
@@ -42,12 +44,9 @@ pub struct TableFile {
     pub identity: [u8; 32],
     /// BLAKE3 root hash of the model file.
     pub root: RootHash,
-    /// Chaining values, [`VALUE_LEN`] bytes a chunk.
-    pub values: Box<[u8]>,
+    /// The MAC; zeros in a shipped table.
+    pub mac: [u8; 32],
 }
-
-/// A key for the MAC of bindings.
-pub(super) type MacKey = [u8; 32];
 
 /// Why a table file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -58,80 +57,126 @@ pub enum TableFileError {
     /// Not a table file, or of another version.
     #[error("it isn't a table file of version {VERSION}")]
     Format,
-    /// The length asks for more than [`MAX_VALUES`], or for fewer than two chunks.
-    #[error("it is for a file of {0} bytes, which no table can be for")]
-    Length(u64),
-    /// More bytes than the header announces.
-    #[error("it is longer than its header says")]
-    Trailing,
+    /// The header describes no table that model-fs writes for a file of that length.
+    #[error("no table for a file of {len} bytes has chunks of {size} bytes")]
+    Geometry {
+        /// Length of the model file, as the header says.
+        len: u64,
+        /// Chunk size, as the header says.
+        size: u64,
+    },
+    /// The file isn't as long as its header says.
+    #[error("it has {found} bytes where its header asks for {expected}")]
+    Length {
+        /// Bytes that the header asks for.
+        expected: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// The header names other content than was asked for: by identity, root hash or length.
+    #[error("it is for other content: its {0} differs")]
+    OtherContent(&'static str),
     /// The MAC isn't the one that this host would have written.
     #[error("it wasn't written by this host, or was edited since")]
     Mac,
+    /// The values merge to another root hash.
+    #[error("its chaining values don't merge to its root hash")]
+    Root,
 }
 
-impl TableFile {
-    /// Writes the file, with a MAC if a key is given.
-    pub(super) fn write(&self, out: &mut impl Write, key: Option<&MacKey>) -> io::Result<()> {
-        let mut header = [0; HEADER];
-        header[0..8].copy_from_slice(MAGIC);
-        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        header[12] = self.size.log2();
-        header[16..24].copy_from_slice(&self.len.to_le_bytes());
-        header[24..56].copy_from_slice(&self.identity);
-        header[56..88].copy_from_slice(&self.root);
-        if let Some(key) = key {
-            let mac = blake3::keyed_hash(key, &header[..AUTHENTICATED]);
-            header[AUTHENTICATED..].copy_from_slice(mac.as_bytes());
-        }
-        out.write_all(&header)?;
-        out.write_all(&self.values)
+impl TableHeader {
+    /// The bytes that a MAC is over.
+    pub(super) fn authenticated(&self) -> [u8; AUTHENTICATED] {
+        let mut bytes = [0; AUTHENTICATED];
+        bytes[0..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12] = self.size.log2();
+        bytes[16..24].copy_from_slice(&self.len.to_le_bytes());
+        bytes[24..56].copy_from_slice(&self.identity);
+        bytes[56..88].copy_from_slice(&self.root);
+        bytes
     }
 
-    /// Reads a file; with a key, only one whose MAC holds.
-    pub(super) fn read(
-        input: &mut impl Read,
-        key: Option<&MacKey>,
-    ) -> Result<Self, TableFileError> {
-        let mut header = [0; HEADER];
-        input.read_exact(&mut header)?;
-        if &header[0..8] != MAGIC
-            || header[8..12] != VERSION.to_le_bytes()
-            || header[13..16] != [0; 3]
-            || header[88..AUTHENTICATED] != [0; 8]
+    /// The header as it is written.
+    pub(super) fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..AUTHENTICATED].copy_from_slice(&self.authenticated());
+        bytes[AUTHENTICATED..].copy_from_slice(&self.mac);
+        bytes
+    }
+
+    /// Reads a header, whose chunk size must be the one that a file of its length has.
+    pub(super) fn decode(bytes: &[u8; HEADER]) -> Result<Self, TableFileError> {
+        if &bytes[0..8] != MAGIC
+            || bytes[8..12] != VERSION.to_le_bytes()
+            || bytes[13..16] != [0; 3]
+            || bytes[88..AUTHENTICATED] != [0; 8]
         {
             return Err(TableFileError::Format);
         }
-        let size = SubtreeSize::from_log2(header[12]).ok_or(TableFileError::Format)?;
-        if let Some(key) = key {
-            // `blake3::Hash` compares in constant time.
-            let found: [u8; 32] = array(&header[AUTHENTICATED..]);
-            if blake3::keyed_hash(key, &header[..AUTHENTICATED]) != found {
-                return Err(TableFileError::Mac);
-            }
-        }
-        let len = u64::from_le_bytes(array(&header[16..24]));
-        let count = Chunks::new(size.bytes(), len).count();
-        let bytes = count.saturating_mul(VALUE_LEN as u64);
-        let bytes = match usize::try_from(bytes) {
-            Ok(small) if count > 1 && bytes <= MAX_VALUES => small,
-            _ => return Err(TableFileError::Length(len)),
+        let header = Self {
+            size: SubtreeSize::from_log2(bytes[12]).ok_or(TableFileError::Format)?,
+            len: u64::from_le_bytes(array(&bytes[16..24])),
+            identity: array(&bytes[24..56]),
+            root: array(&bytes[56..88]),
+            mac: array(&bytes[AUTHENTICATED..]),
         };
-        // Grows with what is really there: a short file can't make us reserve a gigabyte.
-        let mut values = Vec::new();
-        input.take(bytes as u64 + 1).read_to_end(&mut values)?;
-        if values.len() < bytes {
+        if subtree::size_for(header.len) == Some(header.size) && header.chunks().count() > 1 {
+            Ok(header)
+        } else {
+            Err(TableFileError::Geometry {
+                len: header.len,
+                size: header.size.bytes(),
+            })
+        }
+    }
+
+    /// How the model file is cut.
+    pub(super) fn chunks(&self) -> Chunks {
+        Chunks::new(self.size.bytes(), self.len)
+    }
+}
+
+/// A table file that is being read: its header, and values that nothing was read of yet.
+pub(super) struct OpenTable {
+    file: Arc<dyn SourceFile>,
+    header: TableHeader,
+}
+
+impl OpenTable {
+    /// Reads the header, and compares the length of the file with what it announces.
+    pub(super) fn open(file: Arc<dyn SourceFile>) -> Result<Self, TableFileError> {
+        let mut bytes = [0; HEADER];
+        if file.read_at(&mut bytes, 0, Caching::Keep)? < HEADER {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        if values.len() > bytes {
-            return Err(TableFileError::Trailing);
+        let header = TableHeader::decode(&bytes)?;
+        let expected = HEADER as u64 + header.chunks().count() * VALUE_LEN as u64;
+        let found = file.len()?;
+        if found == expected {
+            Ok(Self { file, header })
+        } else {
+            Err(TableFileError::Length { expected, found })
         }
-        Ok(Self {
-            size,
-            len,
-            identity: array(&header[24..56]),
-            root: array(&header[56..88]),
-            values: values.into(),
-        })
+    }
+
+    /// What the header says.
+    pub(super) fn header(&self) -> &TableHeader {
+        &self.header
+    }
+
+    /// Reads the values.
+    pub(super) fn values(&self) -> Result<Box<[u8]>, TableFileError> {
+        let count = usize::try_from(self.header.chunks().count()).map_err(io::Error::other)?;
+        // Geometry was checked: at most MAX_VALUES of them.
+        let mut values = vec![0; count * VALUE_LEN].into_boxed_slice();
+        let read = self
+            .file
+            .read_at(&mut values, HEADER as u64, Caching::Keep)?;
+        if read < values.len() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(values)
     }
 }
 
@@ -145,83 +190,86 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::subtree::MAX_VALUES;
 
-    const KEY: MacKey = [42; 32];
+    const CHUNK: u64 = SubtreeSize::DEFAULT.bytes();
 
-    fn sample() -> TableFile {
-        TableFile {
-            size: SubtreeSize::MIN,
-            len: 3 * 16384 - 1,
-            identity: [1; 32],
-            root: [2; 32],
-            values: vec![3; 3 * VALUE_LEN].into(),
+    struct Bytes(Vec<u8>);
+
+    impl SourceFile for Bytes {
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64, _: Caching) -> io::Result<usize> {
+            let rest = &self.0[self.0.len().min(usize::try_from(offset).unwrap())..];
+            let read = rest.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
         }
     }
 
-    fn encoded(key: Option<&MacKey>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        sample().write(&mut bytes, key).unwrap();
+    fn sample() -> TableHeader {
+        TableHeader {
+            size: SubtreeSize::DEFAULT,
+            len: 3 * CHUNK - 1,
+            identity: [1; 32],
+            root: [2; 32],
+            mac: [3; 32],
+        }
+    }
+
+    fn encoded() -> Vec<u8> {
+        let mut bytes = sample().encode().to_vec();
+        bytes.extend_from_slice(&[4; 3 * VALUE_LEN]);
         bytes
+    }
+
+    fn open(bytes: &[u8]) -> Result<OpenTable, TableFileError> {
+        OpenTable::open(Arc::new(Bytes(bytes.to_vec())))
     }
 
     #[test]
     fn round_trip() {
-        for key in [None, Some(&KEY)] {
-            let bytes = encoded(key);
-            assert_eq!(TableFile::read(&mut &bytes[..], key).unwrap(), sample());
-        }
-    }
-
-    #[test]
-    fn every_edit_of_a_binding_is_noticed() {
-        let bytes = encoded(Some(&KEY));
-        for position in 0..HEADER {
-            for bit in 0..8 {
-                let mut edited = bytes.clone();
-                edited[position] ^= 1 << bit;
-                assert!(
-                    TableFile::read(&mut &edited[..], Some(&KEY)).is_err(),
-                    "byte {position}, bit {bit}"
-                );
-            }
-        }
-        assert!(matches!(
-            TableFile::read(&mut &bytes[..], Some(&[43; 32])),
-            Err(TableFileError::Mac)
-        ));
-        let shipped = encoded(None);
-        assert!(matches!(
-            TableFile::read(&mut &shipped[..], Some(&KEY)),
-            Err(TableFileError::Mac)
-        ));
+        let table = open(&encoded()).unwrap();
+        assert_eq!(*table.header(), sample());
+        assert_eq!(*table.values().unwrap(), [4; 3 * VALUE_LEN]);
     }
 
     #[test]
     fn truncated_and_extended_files_are_refused() {
-        let bytes = encoded(None);
+        let bytes = encoded();
         for len in 0..bytes.len() {
-            assert!(
-                TableFile::read(&mut &bytes[..len], None).is_err(),
-                "{len} bytes"
-            );
+            assert!(open(&bytes[..len]).is_err(), "{len} bytes");
         }
         let mut longer = bytes;
         longer.push(0);
         assert!(matches!(
-            TableFile::read(&mut &longer[..], None),
-            Err(TableFileError::Trailing)
+            open(&longer),
+            Err(TableFileError::Length {
+                expected: 224,
+                found: 225
+            })
         ));
     }
 
+    /// One chunk size belongs to each length, so that no header can ask for more than
+    /// [`MAX_VALUES`] values, or for chunks that would make each read hash megabytes.
     #[test]
-    fn hostile_lengths_are_refused_before_memory_is_taken() {
-        for len in [0, 1, 16384, MAX_VALUES / 32 * 16384 + 1, u64::MAX] {
-            let mut bytes = encoded(None);
+    fn hostile_geometry_is_refused_before_memory_is_taken() {
+        let refused = |len: u64, log2: u8| {
+            let mut bytes = encoded();
             bytes[16..24].copy_from_slice(&len.to_le_bytes());
-            assert!(matches!(
-                TableFile::read(&mut &bytes[..], None),
-                Err(TableFileError::Length(_))
-            ));
+            bytes[12] = log2;
+            matches!(open(&bytes), Err(TableFileError::Geometry { .. }))
+        };
+        let largest = MAX_VALUES * SubtreeSize::MAX.bytes();
+        for len in [0, 1, CHUNK, MAX_VALUES * CHUNK + 1, largest + 1, u64::MAX] {
+            assert!(refused(len, SubtreeSize::DEFAULT.log2()), "{len}");
+            assert!(refused(len.max(largest + 1), SubtreeSize::MAX.log2()));
+        }
+        for log2 in (14..=24).filter(|&log2| log2 != 16) {
+            assert!(refused(3 * CHUNK - 1, log2), "2^{log2}");
         }
     }
 }

@@ -6,10 +6,13 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::buffer::BufferPool;
 use super::signing::{SigningPlan, hash_model};
-use super::{Caching, Source, SourceError, SourceFile, TableFile, shipped};
+use super::table::Candidate;
+use super::verified::verify_length;
+use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes, shipped};
 use crate::digest::Algorithm;
-use crate::manifest::{Description, Manifest, Serialization, VerifiedManifest};
+use crate::manifest::{Description, Manifest, Serialization, SignedContent, VerifiedManifest};
 use crate::name::FileName;
 use crate::oms::key::PrivateKey;
 use crate::oms::sign::Compat;
@@ -108,6 +111,15 @@ pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
     out
 }
 
+/// Bytes that were verified: at most 1 MiB.
+pub(crate) fn verified(pool: &Arc<BufferPool>, bytes: &[u8]) -> VerifiedBytes {
+    let content = SignedContent::Whole(Algorithm::Sha256.hash(bytes));
+    let candidate = Candidate::whole(&content, bytes.len() as u64).unwrap();
+    let mut buffer = pool.take(bytes.len());
+    buffer.as_mut_slice().copy_from_slice(bytes);
+    verify_length(candidate, buffer).unwrap().1
+}
+
 /// Signs everything in `source`. Tables are shipped with it if asked for.
 pub(crate) fn sign(
     source: &Memory,
@@ -125,7 +137,7 @@ pub(crate) fn sign(
         .collect();
     names.sort();
     let tables = Mutex::new(Vec::new());
-    let keep = |table: &TableFile| {
+    let keep = |table: &ChunkTable| {
         tables.lock().unwrap().push(table.clone());
         Ok(())
     };

@@ -2,9 +2,10 @@
 
 mod push;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -50,7 +51,7 @@ fn read_all(file: &OpenFile) -> Result<Vec<u8>, ReadError> {
 /// Every way of signing, with a shard size on each side of what is read directly.
 fn methods() -> impl Iterator<Item = (Algorithm, Option<u64>)> {
     Algorithm::ALL.into_iter().flat_map(|algorithm| {
-        [None, Some(100_000), Some(proof::MAX_DIRECT_SHARD + 1)]
+        [None, Some(100_000), Some(table::MAX_DIRECT_SHARD + 1)]
             .into_iter()
             .map(move |shard_size| (algorithm, shard_size))
     })
@@ -135,7 +136,7 @@ fn a_table_shipped_with_a_sha256_model_is_not_believed() {
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let forged = random(3 * MIB, 4);
     let other = model(&forged);
-    let other_manifest = sign(&other, Algorithm::Sha256, None, true);
+    let other_manifest = sign(&other, Algorithm::Blake3, None, true);
     let identity = |manifest: &VerifiedManifest| manifest.manifest().files()[0].content.identity();
     let path = |identity| format!("{}/{}.table", shipped::DIRECTORY, hex::encode(identity));
     let mut table = other
@@ -151,6 +152,131 @@ fn a_table_shipped_with_a_sha256_model_is_not_believed() {
         reader(&manifest, &source, None).open(0),
         Err(ReadError::Violation(_))
     ));
+}
+
+/// Everything in a store, by path.
+fn entries(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut entries = BTreeMap::new();
+    let mut folders = vec![store.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                entries.insert(path.clone(), std::fs::read(path).unwrap());
+            }
+        }
+    }
+    entries
+}
+
+/// Who owns a toy, under a key that is trusted for toys, must not get to say anything about another
+/// model. Whatever the table says that is shipped with the toy, the store then holds what a proof
+/// of the toy put there, or nothing.
+#[test]
+fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
+    let bytes = random(MIB + 70_000, 20);
+    let toy = model(&bytes);
+    let toy_manifest = sign(&toy, Algorithm::Blake3, None, true);
+    let identity = |manifest: &VerifiedManifest| manifest.manifest().files()[0].content.identity();
+    let name = |identity| format!("{}/{}.table", shipped::DIRECTORY, hex::encode(identity));
+    let toy_table = name(identity(&toy_manifest));
+    let table = toy.file(&toy_table).bytes.lock().unwrap().clone();
+
+    // The production models hold the toy's bytes, as the adversary wants them served.
+    let genuine = random(MIB + 70_000, 21);
+    let production: Vec<_> = [
+        (genuine.clone(), Algorithm::Sha256, None),
+        (genuine.clone(), Algorithm::Blake2b, None),
+        (genuine.clone(), Algorithm::Blake3, None),
+        (genuine, Algorithm::Sha256, Some(5 * MIB as u64)),
+        (random(16, 22), Algorithm::Sha256, None),
+    ]
+    .into_iter()
+    .map(|(genuine, algorithm, shard_size)| {
+        let source = model(&genuine);
+        let manifest = sign(&source, algorithm, shard_size, false);
+        source.put(NAME, &bytes);
+        (source, manifest)
+    })
+    .collect();
+
+    let store = tempfile::tempdir().unwrap();
+    let store = store.path();
+    reader(&toy_manifest, &toy, Some(store)).open(0).unwrap();
+    let proved = entries(store);
+    let key = proved[&store.join("host.key")].clone();
+
+    let mut edits: Vec<Vec<u8>> = (0..table.len())
+        .map(|position| {
+            let mut edited = table.clone();
+            edited[position] ^= 1;
+            edited
+        })
+        .collect();
+    let mut with = |at: usize, value: &[u8]| {
+        let mut edited = table.clone();
+        edited[at..at + value.len()].copy_from_slice(value);
+        edits.push(edited);
+    };
+    for log2 in 0..=255_u8 {
+        with(12, &[log2]);
+    }
+    for len in (0..40)
+        .map(|chunks| chunks * 32_768 + 1)
+        .chain([0, u64::MAX])
+    {
+        with(16, &len.to_le_bytes());
+    }
+    for (_, manifest) in &production {
+        with(24, &identity(manifest));
+        let signed = &manifest.manifest().files()[0].content;
+        if let crate::manifest::SignedContent::Whole(digest) = signed {
+            with(56, &digest.as_bytes()[..32]);
+        }
+    }
+    for edited in &edits {
+        std::fs::remove_dir_all(store).unwrap();
+        std::fs::create_dir(store).unwrap();
+        std::fs::write(store.join("host.key"), &key).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(store.join("host.key"), private).unwrap();
+        toy.put(&toy_table, edited);
+        let file = reader(&toy_manifest, &toy, Some(store)).open(0).unwrap();
+        assert!(read_all(&file).unwrap() == bytes);
+        for (source, manifest) in &production {
+            source.put(&name(identity(manifest)), edited);
+            let opened = reader(manifest, source, Some(store)).open(0);
+            let read = opened.and_then(|file| file.read(0, 16));
+            assert!(matches!(read, Err(ReadError::Violation(_))), "{read:?}");
+        }
+        assert!(entries(store) == proved, "the store was changed");
+    }
+}
+
+/// A file is proved by what was signed about it, so two files of one signer can't pass for one
+/// another either.
+#[test]
+fn files_that_change_places_are_not_believed() {
+    for (algorithm, shard_size) in methods() {
+        let source = Arc::new(Memory::default());
+        let (one, other) = (random(2 * MIB, 23), random(2 * MIB, 24));
+        source.put("a", &one);
+        source.put("b", &other);
+        let manifest = sign(&source, algorithm, shard_size, true);
+        let store = tempfile::tempdir().unwrap();
+        let first = reader(&manifest, &source, Some(store.path()));
+        first.open(0).unwrap();
+        first.open(1).unwrap();
+        source.put("a", &other);
+        source.put("b", &one);
+        let again = reader(&manifest, &source, Some(store.path()));
+        for index in 0..2 {
+            let read = again.open(index).and_then(|file| file.read(0, 100));
+            assert!(matches!(read, Err(ReadError::Violation(_))));
+        }
+    }
 }
 
 #[test]
@@ -194,7 +320,7 @@ fn verifying_again_makes_no_table_and_replaces_a_damaged_one() {
     let store = IndexStore::open(dir.path()).unwrap();
     let identity = manifest.manifest().files()[0].content.identity();
     let name = hex::encode(identity);
-    let path = dir.path().join(format!("v1/{}/{name}.table", &name[..2]));
+    let path = dir.path().join(format!("v2/{}/{name}.table", &name[..2]));
     let check = || check::check_content(manifest.manifest(), &*source, Some(&store), &());
     let written = || std::fs::metadata(&path).unwrap().ino();
     assert!(check().is_empty());

@@ -1,19 +1,29 @@
 //! Verified bytes, and the only places that make them.
 //!
-//! Guarantees: a [`VerifiedBytes`] holds bytes that hashed to a digest under a trusted root, in a
-//! private buffer that nothing can write to any more. It is made by [`Filling`] (and
-//! [`verify_chunks`], which uses it), which hashes exactly the buffer that it then hands out, and by [`VerifiedBytes::of_signature`], from a
-//! manifest that only a checked signature can make. Doesn't: say which file they are from; the
-//! table that verified them does.
+//! Guarantees, held by the compiler: a [`VerifiedBytes`] holds bytes that hashed to a digest under a
+//! trusted root, in a private buffer that nothing can write to any more. Its fields are private to
+//! this file. It is made by [`ChunkVerifier`], which hashes exactly the buffer that it then hands
+//! out, by [`verify_length`], which does so with the last chunk of a file, and by
+//! [`VerifiedBytes::of_signature`], from a manifest that only a checked signature can make. Doesn't:
+//! say which file they are from; the table that verified them does.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::{Buffer, BufferPool};
-use super::table::ChunkTable;
+use super::table::{Candidate, ChunkDigests, ChunkTable, Mismatch};
 use crate::manifest::VerifiedManifest;
 
 /// Bytes that are the signed ones. Cheap to clone and to slice.
+///
+/// Nothing outside of this file can make one of bytes that weren't checked:
+///
+/// ```compile_fail,E0451
+/// use model_fs::reading::VerifiedBytes;
+/// fn forge<S>(storage: S) -> VerifiedBytes {
+///     VerifiedBytes { storage, range: 0..1 }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct VerifiedBytes {
     storage: Storage,
@@ -30,20 +40,11 @@ enum Storage {
     Empty,
 }
 
-/// A chunk whose bytes aren't the signed ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mismatch {
-    /// The digest that the table holds, in hexadecimal.
-    pub(crate) expected: String,
-    /// The digest of the bytes found, in hexadecimal.
-    pub(crate) found: String,
-}
-
 /// A private buffer that is filled and verified chunk by chunk, so that each is hashed while it is
 /// still in the core's cache. What was verified can't be written to any more: only the place of the
 /// chunk that comes next is ever given out.
-pub(crate) struct Filling<'a> {
-    table: &'a ChunkTable,
+pub(crate) struct ChunkVerifier<'a> {
+    digests: &'a ChunkDigests,
     buffer: Buffer,
     /// Chunks that the buffer has room for, and offset in the file of its first byte.
     indices: Range<u64>,
@@ -52,18 +53,18 @@ pub(crate) struct Filling<'a> {
     verdicts: Vec<Option<Mismatch>>,
 }
 
-impl<'a> Filling<'a> {
-    /// Starts with the first of the chunks `indices` of `table`'s file.
+impl<'a> ChunkVerifier<'a> {
+    /// Starts with the first of the chunks `indices` of the file with these digests.
     ///
     /// # Panics
     /// If the buffer isn't exactly as long as those chunks.
-    pub(crate) fn new(table: &'a ChunkTable, indices: Range<u64>, buffer: Buffer) -> Self {
-        let chunks = table.chunks();
+    pub(crate) fn new(digests: &'a ChunkDigests, indices: Range<u64>, buffer: Buffer) -> Self {
+        let chunks = digests.chunks();
         let first = chunks.range(indices.start).start;
         let last = chunks.range(indices.end - 1).end;
         assert_eq!(buffer.as_slice().len() as u64, last - first);
         Self {
-            table,
+            digests,
             buffer,
             indices,
             first,
@@ -74,7 +75,7 @@ impl<'a> Filling<'a> {
     /// The chunk that comes next, and where in the buffer it belongs.
     fn next(&self) -> Option<(u64, Range<usize>)> {
         let index = self.indices.start + self.verdicts.len() as u64;
-        let range = self.table.chunks().range(index);
+        let range = self.digests.chunks().range(index);
         (index < self.indices.end).then(|| {
             (
                 index,
@@ -96,22 +97,16 @@ impl<'a> Filling<'a> {
         let Some((index, range)) = self.next() else {
             return false;
         };
-        let found = self
-            .table
-            .digest(index, &self.buffer.as_slice()[range.clone()]);
-        let expected = self.table.expected(index);
-        let good = found.as_bytes() == expected;
-        self.verdicts.push((!good).then(|| Mismatch {
-            expected: hex::encode(expected),
-            found: hex::encode(found.as_bytes()),
-        }));
+        let checked = self.digests.check(index, &self.buffer.as_slice()[range]);
+        let good = checked.is_ok();
+        self.verdicts.push(checked.err());
         good
     }
 
     /// The chunks verified so far, in order.
     pub(crate) fn finish(self) -> Vec<Result<VerifiedBytes, Mismatch>> {
         let buffer = Arc::new(self.buffer);
-        let chunks = self.table.chunks();
+        let chunks = self.digests.chunks();
         self.indices
             .zip(self.verdicts)
             .map(|(index, mismatch)| {
@@ -128,22 +123,38 @@ impl<'a> Filling<'a> {
     }
 }
 
-/// Hashes each chunk in `buffer`, which holds the bytes of the chunks `indices` of `table`'s file
-/// and nothing else, and hands out those that are the signed ones. The results are in the order of
+/// Hashes each chunk in `buffer`, which holds the bytes of the chunks `indices` of the file with these
+/// digests and nothing else, and hands out those that are the signed ones. The results are in the order of
 /// `indices`.
 ///
 /// # Panics
 /// If the buffer isn't exactly as long as those chunks.
 pub(crate) fn verify_chunks(
-    table: &ChunkTable,
+    digests: &ChunkDigests,
     indices: Range<u64>,
     buffer: Buffer,
 ) -> Vec<Result<VerifiedBytes, Mismatch>> {
-    let mut filling = Filling::new(table, indices, buffer);
-    while filling.place().is_some() {
-        filling.verify();
+    let mut verifier = ChunkVerifier::new(digests, indices, buffer);
+    while verifier.place().is_some() {
+        verifier.verify();
     }
-    filling.finish()
+    verifier.finish()
+}
+
+/// Proves a claimed length: `buffer` holds the bytes of the last chunk and nothing else. Hands them
+/// out with the table.
+pub(crate) fn verify_length(
+    candidate: Candidate,
+    buffer: Buffer,
+) -> Result<(ChunkTable, VerifiedBytes), Mismatch> {
+    let last = candidate.digests().chunks().count() - 1;
+    let range = 0..buffer.as_slice().len();
+    let proof = candidate.digests().check(last, buffer.as_slice())?;
+    let table = candidate
+        .prove_length(&proof)
+        .expect("a buffer as long as the last chunk");
+    let storage = Storage::Buffer(Arc::new(buffer));
+    Ok((table, VerifiedBytes { storage, range }))
 }
 
 /// An offset inside a buffer; buffers are far smaller than the address space.
@@ -225,8 +236,8 @@ impl VerifiedBytes {
         Self::copy_of(std::slice::from_ref(&self), pool)
     }
 
-    /// Joins consecutive parts. Parts that lie side by side in one buffer, as those of one read
-    /// from the source do, aren't copied.
+    /// Joins consecutive parts, all of them. Parts that lie side by side in one buffer, as those of
+    /// one read from the source do, aren't copied.
     pub(crate) fn join(parts: &[Self], pool: &Arc<BufferPool>) -> Self {
         let Some((first, rest)) = parts.split_first() else {
             return Self::end_of_file();
@@ -283,24 +294,22 @@ impl std::fmt::Debug for VerifiedBytes {
 mod tests {
     use super::*;
     use crate::digest::Algorithm;
-
-    fn verified(pool: &Arc<BufferPool>, bytes: &[u8]) -> VerifiedBytes {
-        let table = ChunkTable::whole(Algorithm::Blake3.hash(bytes), bytes.len() as u64);
-        let mut buffer = pool.take(bytes.len());
-        buffer.as_mut_slice().copy_from_slice(bytes);
-        verify_chunks(&table, 0..1, buffer).pop().unwrap().unwrap()
-    }
+    use crate::manifest::SignedContent;
+    use crate::reading::testing::verified;
 
     #[test]
     fn a_changed_byte_is_a_mismatch() {
         let pool = BufferPool::new(0);
-        let table = ChunkTable::whole(Algorithm::Sha256.hash(b"signed"), 6);
-        let mut buffer = pool.take(6);
-        buffer.as_mut_slice().copy_from_slice(b"sigmed");
-        let mismatch = verify_chunks(&table, 0..1, buffer)
-            .pop()
-            .unwrap()
-            .unwrap_err();
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(b"signed"));
+        let candidate = || Candidate::whole(&content, 6).unwrap();
+        let buffer = || {
+            let mut buffer = pool.take(6);
+            buffer.as_mut_slice().copy_from_slice(b"sigmed");
+            buffer
+        };
+        let verified = verify_chunks(candidate().digests(), 0..1, buffer());
+        let mismatch = verify_length(candidate(), buffer()).unwrap_err();
+        assert_eq!(verified[0].as_ref().unwrap_err(), &mismatch);
         assert_eq!(
             mismatch.expected,
             Algorithm::Sha256.hash(b"signed").to_hex()

@@ -19,7 +19,7 @@ use model_fs::oms::sigstore::signing::SigstoreSigner;
 use model_fs::reading::check;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::signing::{SigningPlan, hash_model};
-use model_fs::reading::{Found, IndexStore, Links, Scan, TableFile, shipped};
+use model_fs::reading::{ChunkTable, Found, IndexStore, Links, Scan, shipped};
 
 use super::progress::Bar;
 use super::signed_model::{open_store, read_pem, total_bytes};
@@ -276,7 +276,7 @@ struct Tables<'a> {
 }
 
 impl Tables<'_> {
-    fn keep(&self, table: &TableFile) -> std::io::Result<()> {
+    fn keep(&self, table: &ChunkTable) -> std::io::Result<()> {
         if let Some(store) = &self.store
             && let Err(error) = store.save(table)
         {
