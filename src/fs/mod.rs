@@ -6,9 +6,11 @@
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
 mod errno;
+mod status;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod xattr;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -17,10 +19,10 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 pub use self::errno::{FsError, errno};
 pub use self::tree::{Node, ROOT, Tree};
-use crate::manifest::SignedContent;
+pub use self::xattr::STATUS_ATTRIBUTE;
 use crate::name::FileName;
 use crate::pool::Pool;
-use crate::reading::{OpenFile, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
+use crate::reading::{OpenFile, Reader, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
@@ -85,25 +87,6 @@ pub struct FileSystem {
     next_handle: AtomicU64,
     mount_facts: OnceLock<serde_json::Value>,
 }
-
-/// Extended attributes, all of them read-only (`xattr(7)`, user namespace).
-mod attribute {
-    /// Of a file: its signed digest. Of the root: the root digest.
-    pub(super) const DIGEST: &str = "user.model-fs.digest";
-    /// Of the root: who signed.
-    pub(super) const SIGNER: &str = "user.model-fs.signer";
-    /// Of a file: `proved` once its length and chunk table are, else `unproved`.
-    pub(super) const STATE: &str = "user.model-fs.state";
-    /// Of the root, unlisted: what the daemon did and met, as JSON.
-    pub(super) const STATUS: &str = super::STATUS_ATTRIBUTE;
-}
-
-/// The extended attribute of the mount's root that holds its status, as JSON. It isn't listed:
-/// copying tools would take it along.
-pub const STATUS_ATTRIBUTE: &str = "user.model-fs.status";
-
-/// Most violations in a status: an attribute holds 64 KiB (`XATTR_SIZE_MAX`).
-const MAX_STATUS_VIOLATIONS: usize = 32;
 
 impl FileSystem {
     /// The file system of what `reader` reads. `scan` gives the sizes that the source claims.
@@ -334,51 +317,6 @@ impl FileSystem {
             .remove(&handle);
     }
 
-    /// The value of an extended attribute.
-    ///
-    /// # Errors
-    /// [`FsError::NoAttribute`], [`FsError::NotFound`].
-    pub fn attribute(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
-        let manifest = self.reader.manifest();
-        let name = name.to_str().ok_or(FsError::NoAttribute)?;
-        let value = match (node, name) {
-            (Node::Directory(_), attribute::DIGEST) if ino == ROOT => {
-                manifest.manifest().root_digest().to_string()
-            }
-            (Node::Directory(_), attribute::SIGNER) if ino == ROOT => manifest.signer().to_string(),
-            (Node::Directory(_), attribute::STATUS) if ino == ROOT => self.status().to_string(),
-            (Node::File(index), attribute::DIGEST) => {
-                match &manifest.manifest().files()[index].content {
-                    SignedContent::Whole(digest) => digest.to_string(),
-                    SignedContent::Shards(_) => return Err(FsError::NoAttribute),
-                }
-            }
-            (Node::File(index), attribute::STATE) => match self.reader.proved_len(index) {
-                Some(_) => "proved".to_owned(),
-                None => "unproved".to_owned(),
-            },
-            _ => return Err(FsError::NoAttribute),
-        };
-        Ok(value.into_bytes())
-    }
-
-    /// The names of an inode's extended attributes.
-    ///
-    /// # Errors
-    /// [`FsError::NotFound`].
-    pub fn attribute_names(&self, ino: u64) -> Result<&'static [&'static str], FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
-        Ok(match node {
-            Node::Directory(_) if ino == ROOT => &[attribute::DIGEST, attribute::SIGNER],
-            Node::File(index) => match self.reader.manifest().manifest().files()[index].content {
-                SignedContent::Whole(_) => &[attribute::DIGEST, attribute::STATE],
-                SignedContent::Shards(_) => &[attribute::STATE],
-            },
-            Node::Directory(_) | Node::Signature => &[],
-        })
-    }
-
     /// Totals of the model.
     pub fn totals(&self) -> Totals {
         let files = 0..self.claimed.len();
@@ -388,53 +326,6 @@ impl FileSystem {
                 .sum(),
             inodes: self.tree.len() as u64,
         }
-    }
-
-    /// What the mount did and met, as JSON.
-    fn status(&self) -> serde_json::Value {
-        let manifest = self.reader.manifest();
-        let ReaderStats {
-            source_bytes,
-            verified_bytes,
-            prefetched_bytes,
-            pushed_bytes,
-            delivered_bytes,
-            cache_hits,
-            cached_bytes,
-            full_passes,
-            full_pass_bytes,
-            proved_files,
-            violations,
-            ..
-        } = self.reader.stats();
-        let totals = self.totals();
-        let recent: Vec<_> = self
-            .reader
-            .violations()
-            .recent()
-            .iter()
-            .take(MAX_STATUS_VIOLATIONS)
-            .map(Violation::to_string)
-            .collect();
-        serde_json::json!({
-            "mount": self.mount_facts.get(),
-            "signer": manifest.signer().to_string(),
-            "root_digest": manifest.manifest().root_digest().to_string(),
-            "files": self.claimed.len(),
-            "bytes": totals.bytes,
-            "proved_files": proved_files,
-            "source_bytes": source_bytes,
-            "verified_bytes": verified_bytes,
-            "prefetched_bytes": prefetched_bytes,
-            "pushed_bytes": pushed_bytes,
-            "delivered_bytes": delivered_bytes,
-            "cache_hits": cache_hits,
-            "cached_bytes": cached_bytes,
-            "full_passes": full_passes,
-            "full_pass_bytes": full_pass_bytes,
-            "violations": violations,
-            "recent_violations": recent,
-        })
     }
 }
 
