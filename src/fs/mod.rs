@@ -6,9 +6,11 @@
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
 mod errno;
+mod lockdown;
 mod status;
 #[cfg(test)]
 mod tests;
+mod time;
 mod tree;
 mod xattr;
 
@@ -16,18 +18,23 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use self::lockdown::Lockdown;
+use self::time::Times;
 
 pub use self::errno::{FsError, errno};
+pub use self::status::{Audience, MountFacts};
 pub use self::tree::{Node, ROOT, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;
-use crate::name::FileName;
+use crate::name::{FileName, MAX_COMPONENT};
 use crate::pool::Pool;
 use crate::reading::{OpenFile, Reader, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
 
-/// Attributes of an inode. Times and owners aren't signed, so whoever shows them uses constants.
+/// Attributes of an inode. Modes and owners aren't signed, so the kernel is told constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     /// Inode number.
@@ -40,6 +47,8 @@ pub struct Attributes {
     pub links: u32,
     /// Whether `size` is proved. If not it is the source's claim, and may still change.
     pub proved: bool,
+    /// When it was last changed, made of what was signed.
+    pub time: SystemTime,
 }
 
 /// Totals for `statfs`.
@@ -85,7 +94,9 @@ pub struct FileSystem {
     workers: Pool,
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
-    mount_facts: OnceLock<serde_json::Value>,
+    mount_facts: OnceLock<MountFacts>,
+    times: Times,
+    lockdown: Arc<Lockdown>,
 }
 
 impl FileSystem {
@@ -108,10 +119,13 @@ impl FileSystem {
             on_violation,
             signature,
         } = options;
-        let lock = Arc::downgrade(&reader);
+        let lockdown = Lockdown::new(lockdown);
+        let (lock, stopped) = (Arc::clone(&lockdown), Arc::downgrade(&reader));
         reader.violations().watch(move |violation| {
-            if lockdown && let Some(reader) = lock.upgrade() {
-                reader.stop();
+            if lock.is_wanted() && lock.begin() {
+                if let Some(reader) = stopped.upgrade() {
+                    reader.stop();
+                }
                 tracing::error!("lockdown: nothing is read from this mount any more");
             }
             if let Some(hook) = &on_violation {
@@ -120,6 +134,8 @@ impl FileSystem {
         });
         Ok(Self {
             tree: Tree::new(manifest, signature.as_ref()),
+            times: Times::new(manifest),
+            lockdown,
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
             told: told.collect(),
@@ -146,22 +162,50 @@ impl FileSystem {
         self.reader.push_into(Box::new(move |index, offset, bytes| {
             let ino = fs.upgrade().and_then(|fs| {
                 let file = &fs.reader.manifest().manifest().files()[index];
-                fs.tree.find(&file.name)
+                fs.tree.find(&file.name).zip(fs.lockdown.owe(index))
             });
-            ino.is_some_and(|ino| store(ino, offset, bytes))
+            ino.is_some_and(|(ino, _owed)| store(ino, offset, bytes))
         }));
     }
 
     /// Adds what only whoever mounts knows to the status, under `mount`. Only the first call counts.
-    pub fn set_mount_facts(&self, facts: serde_json::Value) {
+    pub fn set_mount_facts(&self, facts: MountFacts) {
         let _ = self.mount_facts.set(facts);
+    }
+
+    /// Has a thread call `drop_pages` with each file's inode once a violation has ended all reading, if
+    /// that is what violations do: what the kernel has cached isn't to be read any more either. Then
+    /// nothing of ours is owed about that file, so `drop_pages` may wait for answers to the kernel.
+    /// Only the first call counts.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn on_lockdown(
+        self: &Arc<Self>,
+        drop_pages: impl Fn(u64) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Some(started) = self
+            .lockdown
+            .take_start()
+            .filter(|_| self.lockdown.is_wanted())
+        else {
+            return Ok(());
+        };
+        let fs = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("lockdown".to_owned())
+            .spawn(move || lockdown::drop_when_met(&fs, &started, drop_pages))?;
+        Ok(())
     }
 
     /// The inode of `name` in `parent`.
     ///
     /// # Errors
-    /// [`FsError::NotFound`], [`FsError::NotADirectory`].
+    /// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NameTooLong`].
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Attributes, FsError> {
+        if name.len() > MAX_COMPONENT {
+            return Err(FsError::NameTooLong);
+        }
         self.directory(parent)?;
         let ino = self.tree.lookup(parent, name).ok_or(FsError::NotFound)?;
         let attributes = self.attributes(ino)?;
@@ -194,7 +238,19 @@ impl FileSystem {
             size,
             links,
             proved,
+            time: self.time(node),
         })
+    }
+
+    fn time(&self, node: Node<'_>) -> SystemTime {
+        match node {
+            Node::Directory(_) => self.times.of_directory(),
+            Node::Signature => self.times.of_signature(self.signature.as_slice()),
+            Node::File(index) => {
+                let file = &self.reader.manifest().manifest().files()[index];
+                self.times.of_file(index, &file.content)
+            }
+        }
     }
 
     /// The entry of a directory at `position`, `.` and `..` first; `None` beyond the last.
@@ -251,6 +307,7 @@ impl FileSystem {
         then: impl FnOnce(Result<u64, FsError>) + Send + 'static,
     ) {
         let index = match self.tree.node(ino) {
+            _ if self.lockdown.is_met() => return then(Err(FsError::LockedDown)),
             None => return then(Err(FsError::NotFound)),
             Some(Node::Directory(_)) => return then(Err(FsError::IsADirectory)),
             Some(Node::Signature) => return then(Ok(self.keep(Opened::Signature))),
@@ -295,6 +352,7 @@ impl FileSystem {
             .get(&handle)
             .cloned();
         match opened {
+            _ if self.lockdown.is_met() => then(Err(FsError::LockedDown)),
             None => then(Err(FsError::BadHandle)),
             Some(Opened::Signature) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -302,9 +360,15 @@ impl FileSystem {
             }
             Some(Opened::Model(file)) => match file.read_now(offset, len) {
                 Some(bytes) => then(Ok(bytes)),
-                None => self
-                    .workers
-                    .run(move || then(file.read(offset, len).map_err(FsError::from))),
+                None => {
+                    let Some(owed) = self.lockdown.owe(file.index()) else {
+                        return then(Err(FsError::LockedDown));
+                    };
+                    self.workers.run(move || {
+                        then(file.read(offset, len).map_err(FsError::from));
+                        drop(owed);
+                    });
+                }
             },
         }
     }
@@ -323,7 +387,8 @@ impl FileSystem {
         Totals {
             bytes: files
                 .map(|index| self.reader.proved_len(index).unwrap_or(self.claimed[index]))
-                .sum(),
+                // Claims may be as large as the adversary likes.
+                .fold(0, u64::saturating_add),
             inodes: self.tree.len() as u64,
         }
     }

@@ -23,6 +23,7 @@
 //! | `reader` | opening and reading files |
 //! | `prefetch`, `push` | verifying ahead of sequential readers, and into the kernel's page cache |
 //! | `violation`, `violation_log` | what is wrong, and telling it |
+//! | `source_errors` | what can't be had, and telling it |
 //! | `check`, `signing` | whole models: verifying and signing them |
 
 mod buffer;
@@ -38,6 +39,7 @@ mod push;
 mod reader;
 pub mod signing;
 mod source;
+mod source_errors;
 pub mod subtree;
 mod table;
 mod table_file;
@@ -51,6 +53,7 @@ pub use reader::{OpenFile, Reader, ReaderOptions, ReaderStats, Retain};
 pub use source::{
     Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,
 };
+pub use source_errors::{SourceErrors, SourceFailure};
 pub use table::{ChunkTable, Length, MAX_VALUES, TableError};
 pub use table_file::{TableFile, TableFileError};
 pub use verified::VerifiedBytes;

@@ -22,6 +22,7 @@ use super::prefetch::{Activity, Met, Prefetcher, Streams};
 use super::proof::{self, Proved};
 use super::push::{self, Arrival, PageSink};
 use super::source::{Caching, Source, SourceError, SourceFile};
+use super::source_errors::{SourceErrors, SourceFailure};
 use super::table::ChunkTable;
 use super::verified::{Filling, VerifiedBytes, verify_chunks};
 use super::violation::{ReadError, Violation, ViolationKind};
@@ -72,7 +73,7 @@ impl Default for ReaderOptions {
 }
 
 /// What a reader has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ReaderStats {
     /// Bytes read from the source to serve reads and to open files.
@@ -95,8 +96,12 @@ pub struct ReaderStats {
     pub full_pass_bytes: u64,
     /// Files whose chunk table is proved.
     pub proved_files: u64,
-    /// Reads and opens that ended in a violation.
+    /// Places whose content isn't what was signed: each bad chunk once.
     pub violations: u64,
+    /// Further reads and opens that met one of these places.
+    pub violation_retries: u64,
+    /// Reads and opens that the source gave no content for.
+    pub source_errors: u64,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +154,7 @@ pub struct Reader {
     passes: Mutex<PassQueue>,
     counters: Counters,
     log: ViolationLog,
+    source_errors: SourceErrors,
     stopped: AtomicBool,
 }
 
@@ -190,6 +196,7 @@ impl Reader {
             passes: Mutex::default(),
             counters: Counters::default(),
             log: ViolationLog::default(),
+            source_errors: SourceErrors::default(),
             stopped: AtomicBool::new(false),
         })
     }
@@ -206,6 +213,11 @@ impl Reader {
     /// The violations met so far.
     pub fn violations(&self) -> &ViolationLog {
         &self.log
+    }
+
+    /// What the source didn't give so far.
+    pub fn source_errors(&self) -> &SourceErrors {
+        &self.source_errors
     }
 
     /// From now on, has what is verified ahead of a single sequential reader put into `sink`. Applies
@@ -234,6 +246,8 @@ impl Reader {
             full_pass_bytes: get(&self.counters.full_pass_bytes),
             proved_files: get(&self.counters.proved_files),
             violations: self.log.count(),
+            violation_retries: self.log.retries(),
+            source_errors: self.source_errors.count(),
         }
     }
 
@@ -477,7 +491,8 @@ impl Reader {
                 file: file.name.clone(),
                 range: 0..table.len(),
                 error,
-            })?;
+            })
+            .inspect_err(|error| self.report_source(error))?;
         let mut open = lock(state);
         // Somebody may have been faster.
         if let Some(open) = open.upgrade() {
@@ -568,6 +583,16 @@ impl Reader {
         }
     }
 
+    fn report_source(&self, error: &ReadError) {
+        if let ReadError::Source { file, range, error } = error {
+            self.source_errors.record(SourceFailure {
+                file: file.clone(),
+                range: range.clone(),
+                error: error.clone(),
+            });
+        }
+    }
+
     fn abandoned(&self, index: usize) -> ReadError {
         ReadError::Abandoned {
             file: self.manifest.manifest().files()[index].name.clone(),
@@ -652,7 +677,10 @@ impl Settle {
                 Proof::Proved(Arc::clone(table))
             }
             // The next open tries again: the right bytes may have come back.
-            Err(_) => Proof::Unproved,
+            Err(error) => {
+                self.reader.report_source(error);
+                Proof::Unproved
+            }
         };
         let before = std::mem::replace(&mut *lock(&state.proof), next);
         if let Proof::Underway(waiters) = before {
@@ -1130,6 +1158,7 @@ impl OpenFile {
         }
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
             reader.report(error);
+            reader.report_source(error);
         }
         results
     }
