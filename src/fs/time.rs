@@ -10,9 +10,10 @@
 //! their order, as make does, learns nothing from these.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::manifest::{Manifest, SignedContent};
+use crate::manifest::{Manifest, Serialization, SignedContent};
 
 /// The earliest time, in seconds since 1970: 1980-01-02, which is 1980 in every time zone.
 const FIRST: u64 = 315_619_200;
@@ -34,9 +35,9 @@ const SIGNATURE_CONTEXT: &str = "model-fs 2026-11-30 time of a signature file v1
 pub(super) struct Times {
     /// Of all directories.
     directories: Stamp,
-    /// Of files that are signed in shards, by index in the manifest; their identity is a hash over what
-    /// may be megabytes. Empty where files are signed as a whole.
-    sharded: Box<[Stamp]>,
+    /// Of files that are signed in shards, by index in the manifest, once they are known; their identity
+    /// is a hash over what may be megabytes. Empty where files are signed as a whole.
+    sharded: Box<[OnceStamp]>,
     signature: OnceLock<Stamp>,
 }
 
@@ -58,36 +59,56 @@ impl Stamp {
     }
 }
 
+/// A stamp and one, in half the memory of a [`OnceLock`]; zero while nobody has asked.
+#[derive(Debug, Default)]
+struct OnceStamp(AtomicU64);
+
+impl OnceStamp {
+    /// The stamp, which `make` always makes the same.
+    fn get_or_init(&self, make: impl FnOnce() -> Stamp) -> Stamp {
+        match self.0.load(Ordering::Relaxed).checked_sub(1) {
+            Some(known) => Stamp(known),
+            None => {
+                let made = make();
+                self.0.store(made.0 + 1, Ordering::Relaxed);
+                made
+            }
+        }
+    }
+}
+
 impl Times {
     /// Hashes all names and digests once: some 100 MB where there are a million.
     pub(super) fn new(manifest: &Manifest) -> Self {
-        let mut sharded = Vec::new();
-        // Small pieces are hashed slowly one by one.
-        let mut pieces = Vec::with_capacity(PIECES);
-        let mut hasher = blake3::Hasher::new_derive_key(MODEL_CONTEXT);
+        let mut pieces = Pieces::new(MODEL_CONTEXT);
+        pieces.add(manifest.hash().name().as_bytes());
         for file in manifest.files() {
             let name = file.name.as_str().as_bytes();
-            pieces.extend_from_slice(&(name.len() as u64).to_le_bytes());
-            pieces.extend_from_slice(name);
+            pieces.add(&(name.len() as u64).to_le_bytes());
+            pieces.add(name);
+            // All digests of a model are of one algorithm, and as long.
             match &file.content {
-                // All digests of a model are of one algorithm, and as long.
-                SignedContent::Whole(digest) => pieces.extend_from_slice(digest.as_bytes()),
-                SignedContent::Shards(_) => {
-                    let identity = file.content.identity();
-                    sharded.push(Stamp::of(identity));
-                    pieces.extend_from_slice(&identity);
+                SignedContent::Whole(digest) => {
+                    pieces.add(&[0]);
+                    pieces.add(digest.as_bytes());
+                }
+                SignedContent::Shards(shards) => {
+                    pieces.add(&[1]);
+                    pieces.add(&shards.shard_size().get().to_le_bytes());
+                    pieces.add(&shards.len().to_le_bytes());
+                    for digest in shards.iter() {
+                        pieces.add(digest.as_bytes());
+                    }
                 }
             }
-            if pieces.len() >= PIECES {
-                hasher.update(&pieces);
-                pieces.clear();
-            }
         }
-        hasher.update(manifest.hash().name().as_bytes());
-        hasher.update(&pieces);
+        let sharded = match manifest.serialization() {
+            Serialization::Files => 0,
+            Serialization::Shards { .. } => manifest.files().len(),
+        };
         Self {
-            directories: Stamp::of(hasher.finalize().into()),
-            sharded: sharded.into_boxed_slice(),
+            directories: Stamp::of(pieces.hash()),
+            sharded: (0..sharded).map(|_| OnceStamp::default()).collect(),
             signature: OnceLock::new(),
         }
     }
@@ -99,10 +120,12 @@ impl Times {
 
     /// Of file `index` of the manifest, about which `content` was signed.
     pub(super) fn of_file(&self, index: usize, content: &SignedContent) -> SystemTime {
-        match self.sharded.get(index) {
-            Some(stamp) => stamp.time(),
-            None => Stamp::of(content.identity()).time(),
-        }
+        let make = || Stamp::of(content.identity());
+        let stamp = match self.sharded.get(index) {
+            Some(kept) => kept.get_or_init(make),
+            None => make(),
+        };
+        stamp.time()
     }
 
     /// Of the signature file.
@@ -112,8 +135,36 @@ impl Times {
     }
 }
 
-/// Bytes to hash at once.
-const PIECES: usize = 1 << 16;
+/// Many small pieces to hash, which is slow one by one.
+struct Pieces {
+    hasher: blake3::Hasher,
+    waiting: Vec<u8>,
+}
+
+impl Pieces {
+    /// Bytes to hash at once.
+    const ROOM: usize = 1 << 16;
+
+    fn new(context: &str) -> Self {
+        Self {
+            hasher: blake3::Hasher::new_derive_key(context),
+            waiting: Vec::with_capacity(Self::ROOM),
+        }
+    }
+
+    fn add(&mut self, piece: &[u8]) {
+        if self.waiting.len() + piece.len() > Self::ROOM {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
+        self.waiting.extend_from_slice(piece);
+    }
+
+    fn hash(mut self) -> [u8; 32] {
+        self.hasher.update(&self.waiting);
+        self.hasher.finalize().into()
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -137,8 +188,13 @@ mod tests {
         let manifest = manifest.manifest();
         let times = Times::new(manifest);
         let files = manifest.files().iter().enumerate();
-        let files = files.map(|(index, file)| times.of_file(index, &file.content));
-        (times.of_directory(), files.collect())
+        let all = || {
+            let files = files.clone();
+            let times = files.map(|(index, file)| times.of_file(index, &file.content));
+            times.collect::<Vec<_>>()
+        };
+        assert_eq!(all(), all(), "asked again");
+        (times.of_directory(), all())
     }
 
     #[test]

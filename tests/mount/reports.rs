@@ -6,6 +6,13 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use model_fs::digest::Algorithm;
+use model_fs::manifest::{
+    Description, Manifest, ManifestFile, Serialization, ShardDigests, SignedContent,
+};
+use model_fs::name::FileName;
+use model_fs::oms::key::PrivateKey;
+use model_fs::oms::sign::Compat;
 use serde_json::Value;
 
 use crate::mounted::flip;
@@ -127,6 +134,38 @@ fn inspect_shows_what_is_claimed_and_that_nothing_was_verified() {
         let ignored = report["ignore_paths"].as_array().expect("a list");
         assert!(ignored.contains(&"cache".into()), "{report:#}");
     }
+}
+
+#[test]
+fn signed_sizes_dont_wrap_when_they_are_summed() {
+    let host = Host::anywhere();
+    let model = Model::new([("file", 1)]);
+    let size = std::num::NonZeroU64::new(1 << 63).expect("not zero");
+    let files = ["a", "b", "c"].map(|name| {
+        let digest = Algorithm::Sha256.hash(name.as_bytes());
+        let shard = ShardDigests::new(Algorithm::Sha256, size, size.get(), digest.as_bytes());
+        ManifestFile {
+            name: FileName::new(name).expect("a name"),
+            content: SignedContent::Shards(shard.expect("one shard")),
+        }
+    });
+    let description = Description {
+        subject_name: "large".to_owned(),
+        hash: Algorithm::Sha256,
+        serialization: Serialization::Shards { size },
+        allow_symlinks: false,
+        ignore_paths: Vec::new(),
+    };
+    let manifest = Manifest::new(description, files.to_vec()).expect("a manifest");
+    let key = fs::read(private_key()).expect("read a key");
+    let key = PrivateKey::from_pem(&key, None).expect("a key");
+    let signature = manifest.sign(&key, Compat::Specification).expect("sign");
+    fs::write(model.file("model.sig"), signature).expect("write");
+    let mut inspect = host.command("inspect");
+    inspect.arg(model.path()).arg("--json");
+    let json = host.run(&mut inspect).expect("inspect").stdout;
+    let report: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(report["bytes"], u64::MAX);
 }
 
 /// The events of a log file of JSON lines.
