@@ -1,11 +1,13 @@
 //! From what went wrong to what a program is told.
 //!
 //! Guarantees: [`errno`] is the only place where errors become errno values, and has no wildcard:
-//! a new error has to be thought of here. Integrity failures are EIO, whatever their cause.
+//! a new error has to be thought of here. Integrity failures are EIO, whatever their cause, and
+//! nothing else is told of a source that fails, but for what this machine is short of.
 
 use rustix::io::Errno;
 
-use crate::reading::ReadError;
+use crate::name::MAX_COMPONENT;
+use crate::reading::{ReadError, SourceError};
 
 /// Why an operation on the file system failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -13,6 +15,9 @@ pub enum FsError {
     /// No such name, or no such inode.
     #[error("no such file or directory")]
     NotFound,
+    /// No name is that long.
+    #[error("the name is longer than {MAX_COMPONENT} bytes")]
+    NameTooLong,
     /// A directory was needed.
     #[error("not a directory")]
     NotADirectory,
@@ -35,6 +40,9 @@ pub enum FsError {
     /// that by itself, once, where an open ends so.
     #[error("the file's length has become known; look it up again")]
     Stale,
+    /// A violation was met, after which nothing is to be read any more.
+    #[error("locked down after a violation")]
+    LockedDown,
     /// The content can't be proved, or can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -44,6 +52,7 @@ pub enum FsError {
 pub fn errno(error: &FsError) -> Errno {
     match error {
         FsError::NotFound => Errno::NOENT,
+        FsError::NameTooLong => Errno::NAMETOOLONG,
         FsError::NotADirectory => Errno::NOTDIR,
         FsError::IsADirectory => Errno::ISDIR,
         FsError::ReadOnly => Errno::ROFS,
@@ -51,11 +60,24 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::NoAttribute => Errno::NODATA,
         FsError::Denied => Errno::ACCESS,
         FsError::Stale => Errno::STALE,
-        FsError::Read(
-            ReadError::Violation(_)
-            | ReadError::Source { .. }
-            | ReadError::Stopped { .. }
-            | ReadError::Abandoned { .. },
+        FsError::Read(ReadError::Source { error, .. }) => source_errno(error),
+        FsError::LockedDown
+        | FsError::Read(
+            ReadError::Violation(_) | ReadError::Stopped { .. } | ReadError::Abandoned { .. },
         ) => Errno::IO,
+    }
+}
+
+/// What is short on this machine is told as it is (`open(2)`): it says nothing about the source, and
+/// passes. All else is EIO: the source's errno values mean something to those who look into it, and
+/// little to those who read a mount.
+fn source_errno(error: &SourceError) -> Errno {
+    match error {
+        SourceError::Missing | SourceError::NotAFile(_) => Errno::IO,
+        SourceError::Io(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(short @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => short,
+            // Errno values can't be listed.
+            Some(_) | None => Errno::IO,
+        },
     }
 }

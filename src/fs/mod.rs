@@ -6,26 +6,35 @@
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
 mod errno;
+mod lockdown;
+mod status;
 #[cfg(test)]
 mod tests;
+mod time;
 mod tree;
+mod xattr;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use self::lockdown::Lockdown;
+use self::time::Times;
 
 pub use self::errno::{FsError, errno};
+pub use self::status::{Audience, MountFacts};
 pub use self::tree::{Node, ROOT, Tree};
-use crate::manifest::SignedContent;
-use crate::name::FileName;
+pub use self::xattr::STATUS_ATTRIBUTE;
+use crate::name::{FileName, MAX_COMPONENT};
 use crate::pool::Pool;
-use crate::reading::{OpenFile, ProvedLength, Reader, ReaderStats, Scan, VerifiedBytes, Violation};
+use crate::reading::{OpenFile, ProvedLength, Reader, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
 
-/// Attributes of an inode. Times and owners aren't signed, so whoever shows them uses constants.
+/// Attributes of an inode. Modes and owners aren't signed, so the kernel is told constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes {
     /// Inode number.
@@ -38,6 +47,8 @@ pub struct Attributes {
     pub links: u32,
     /// Whether `size` is proved. If not it is the source's claim, and may still change.
     pub proved: bool,
+    /// When it was last changed, made of what was signed.
+    pub time: SystemTime,
 }
 
 /// Totals for `statfs`.
@@ -83,27 +94,10 @@ pub struct FileSystem {
     workers: Pool,
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
-    mount_facts: OnceLock<serde_json::Value>,
+    mount_facts: OnceLock<MountFacts>,
+    times: Times,
+    lockdown: Arc<Lockdown>,
 }
-
-/// Extended attributes, all of them read-only (`xattr(7)`, user namespace).
-mod attribute {
-    /// Of a file: its signed digest. Of the root: the root digest.
-    pub(super) const DIGEST: &str = "user.model-fs.digest";
-    /// Of the root: who signed.
-    pub(super) const SIGNER: &str = "user.model-fs.signer";
-    /// Of a file: `proved` once its length and chunk table are, else `unproved`.
-    pub(super) const STATE: &str = "user.model-fs.state";
-    /// Of the root, unlisted: what the daemon did and met, as JSON.
-    pub(super) const STATUS: &str = super::STATUS_ATTRIBUTE;
-}
-
-/// The extended attribute of the mount's root that holds its status, as JSON. It isn't listed:
-/// copying tools would take it along.
-pub const STATUS_ATTRIBUTE: &str = "user.model-fs.status";
-
-/// Most violations in a status: an attribute holds 64 KiB (`XATTR_SIZE_MAX`).
-const MAX_STATUS_VIOLATIONS: usize = 32;
 
 impl FileSystem {
     /// The file system of what `reader` reads. `scan` gives the sizes that the source claims.
@@ -125,10 +119,13 @@ impl FileSystem {
             on_violation,
             signature,
         } = options;
-        let lock = Arc::downgrade(&reader);
+        let lockdown = Lockdown::new(lockdown);
+        let (lock, stopped) = (Arc::clone(&lockdown), Arc::downgrade(&reader));
         reader.violations().watch(move |violation| {
-            if lockdown && let Some(reader) = lock.upgrade() {
-                reader.stop();
+            if lock.is_wanted() && lock.begin() {
+                if let Some(reader) = stopped.upgrade() {
+                    reader.stop();
+                }
                 tracing::error!("lockdown: nothing is read from this mount any more");
             }
             if let Some(hook) = &on_violation {
@@ -137,6 +134,8 @@ impl FileSystem {
         });
         Ok(Self {
             tree: Tree::new(manifest, signature.as_ref()),
+            times: Times::new(manifest),
+            lockdown,
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
             told: told.collect(),
@@ -163,22 +162,50 @@ impl FileSystem {
         self.reader.push_into(Box::new(move |index, offset, bytes| {
             let ino = fs.upgrade().and_then(|fs| {
                 let file = &fs.reader.manifest().manifest().files()[index];
-                fs.tree.find(&file.name)
+                fs.tree.find(&file.name).zip(fs.lockdown.owe(index))
             });
-            ino.is_some_and(|ino| store(ino, offset, bytes))
+            ino.is_some_and(|(ino, _owed)| store(ino, offset, bytes))
         }));
     }
 
     /// Adds what only whoever mounts knows to the status, under `mount`. Only the first call counts.
-    pub fn set_mount_facts(&self, facts: serde_json::Value) {
+    pub fn set_mount_facts(&self, facts: MountFacts) {
         let _ = self.mount_facts.set(facts);
+    }
+
+    /// Has a thread call `drop_pages` with each file's inode once a violation has ended all reading, if
+    /// that is what violations do: what the kernel has cached isn't to be read any more either. Then
+    /// nothing of ours is owed about that file, so `drop_pages` may wait for answers to the kernel.
+    /// Only the first call counts.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn on_lockdown(
+        self: &Arc<Self>,
+        drop_pages: impl Fn(u64) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Some(started) = self
+            .lockdown
+            .take_start()
+            .filter(|_| self.lockdown.is_wanted())
+        else {
+            return Ok(());
+        };
+        let fs = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("lockdown".to_owned())
+            .spawn(move || lockdown::drop_when_met(&fs, &started, drop_pages))?;
+        Ok(())
     }
 
     /// The inode of `name` in `parent`.
     ///
     /// # Errors
-    /// [`FsError::NotFound`], [`FsError::NotADirectory`].
+    /// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NameTooLong`].
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Attributes, FsError> {
+        if name.len() > MAX_COMPONENT {
+            return Err(FsError::NameTooLong);
+        }
         self.directory(parent)?;
         let ino = self.tree.lookup(parent, name).ok_or(FsError::NotFound)?;
         let attributes = self.attributes(ino)?;
@@ -211,7 +238,19 @@ impl FileSystem {
             size,
             links,
             proved,
+            time: self.time(node),
         })
+    }
+
+    fn time(&self, node: Node<'_>) -> SystemTime {
+        match node {
+            Node::Directory(_) => self.times.of_directory(),
+            Node::Signature => self.times.of_signature(self.signature.as_slice()),
+            Node::File(index) => {
+                let file = &self.reader.manifest().manifest().files()[index];
+                self.times.of_file(index, &file.content)
+            }
+        }
     }
 
     /// The entry of a directory at `position`, `.` and `..` first; `None` beyond the last.
@@ -268,6 +307,7 @@ impl FileSystem {
         then: impl FnOnce(Result<u64, FsError>) + Send + 'static,
     ) {
         let index = match self.tree.node(ino) {
+            _ if self.lockdown.is_met() => return then(Err(FsError::LockedDown)),
             None => return then(Err(FsError::NotFound)),
             Some(Node::Directory(_)) => return then(Err(FsError::IsADirectory)),
             Some(Node::Signature) => return then(Ok(self.keep(Opened::Signature))),
@@ -312,6 +352,7 @@ impl FileSystem {
             .get(&handle)
             .cloned();
         match opened {
+            _ if self.lockdown.is_met() => then(Err(FsError::LockedDown)),
             None => then(Err(FsError::BadHandle)),
             Some(Opened::Signature) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -319,9 +360,15 @@ impl FileSystem {
             }
             Some(Opened::Model(file)) => match file.read_now(offset, len) {
                 Some(bytes) => then(Ok(bytes)),
-                None => self
-                    .workers
-                    .run(move || then(file.read(offset, len).map_err(FsError::from))),
+                None => {
+                    let Some(owed) = self.lockdown.owe(file.index()) else {
+                        return then(Err(FsError::LockedDown));
+                    };
+                    self.workers.run(move || {
+                        then(file.read(offset, len).map_err(FsError::from));
+                        drop(owed);
+                    });
+                }
             },
         }
     }
@@ -334,51 +381,6 @@ impl FileSystem {
             .remove(&handle);
     }
 
-    /// The value of an extended attribute.
-    ///
-    /// # Errors
-    /// [`FsError::NoAttribute`], [`FsError::NotFound`].
-    pub fn attribute(&self, ino: u64, name: &OsStr) -> Result<Vec<u8>, FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
-        let manifest = self.reader.manifest();
-        let name = name.to_str().ok_or(FsError::NoAttribute)?;
-        let value = match (node, name) {
-            (Node::Directory(_), attribute::DIGEST) if ino == ROOT => {
-                manifest.manifest().root_digest().to_string()
-            }
-            (Node::Directory(_), attribute::SIGNER) if ino == ROOT => manifest.signer().to_string(),
-            (Node::Directory(_), attribute::STATUS) if ino == ROOT => self.status().to_string(),
-            (Node::File(index), attribute::DIGEST) => {
-                match &manifest.manifest().files()[index].content {
-                    SignedContent::Whole(digest) => digest.to_string(),
-                    SignedContent::Shards(_) => return Err(FsError::NoAttribute),
-                }
-            }
-            (Node::File(index), attribute::STATE) => match self.reader.proved_len(index) {
-                Some(_) => "proved".to_owned(),
-                None => "unproved".to_owned(),
-            },
-            _ => return Err(FsError::NoAttribute),
-        };
-        Ok(value.into_bytes())
-    }
-
-    /// The names of an inode's extended attributes.
-    ///
-    /// # Errors
-    /// [`FsError::NotFound`].
-    pub fn attribute_names(&self, ino: u64) -> Result<&'static [&'static str], FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
-        Ok(match node {
-            Node::Directory(_) if ino == ROOT => &[attribute::DIGEST, attribute::SIGNER],
-            Node::File(index) => match self.reader.manifest().manifest().files()[index].content {
-                SignedContent::Whole(_) => &[attribute::DIGEST, attribute::STATE],
-                SignedContent::Shards(_) => &[attribute::STATE],
-            },
-            Node::Directory(_) | Node::Signature => &[],
-        })
-    }
-
     /// Totals of the model.
     pub fn totals(&self) -> Totals {
         let files = 0..self.claimed.len();
@@ -388,56 +390,10 @@ impl FileSystem {
                     let proved = self.reader.proved_len(index);
                     proved.map_or(self.claimed[index], ProvedLength::bytes)
                 })
+                // Claims may be as large as the adversary likes.
                 .fold(0, u64::saturating_add),
             inodes: self.tree.len() as u64,
         }
-    }
-
-    /// What the mount did and met, as JSON.
-    fn status(&self) -> serde_json::Value {
-        let manifest = self.reader.manifest();
-        let ReaderStats {
-            source_bytes,
-            verified_bytes,
-            prefetched_bytes,
-            pushed_bytes,
-            delivered_bytes,
-            cache_hits,
-            cached_bytes,
-            full_passes,
-            full_pass_bytes,
-            proved_files,
-            violations,
-            ..
-        } = self.reader.stats();
-        let totals = self.totals();
-        let recent: Vec<_> = self
-            .reader
-            .violations()
-            .recent()
-            .iter()
-            .take(MAX_STATUS_VIOLATIONS)
-            .map(Violation::to_string)
-            .collect();
-        serde_json::json!({
-            "mount": self.mount_facts.get(),
-            "signer": manifest.signer().to_string(),
-            "root_digest": manifest.manifest().root_digest().to_string(),
-            "files": self.claimed.len(),
-            "bytes": totals.bytes,
-            "proved_files": proved_files,
-            "source_bytes": source_bytes,
-            "verified_bytes": verified_bytes,
-            "prefetched_bytes": prefetched_bytes,
-            "pushed_bytes": pushed_bytes,
-            "delivered_bytes": delivered_bytes,
-            "cache_hits": cache_hits,
-            "cached_bytes": cached_bytes,
-            "full_passes": full_passes,
-            "full_pass_bytes": full_pass_bytes,
-            "violations": violations,
-            "recent_violations": recent,
-        })
     }
 }
 

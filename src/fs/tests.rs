@@ -105,6 +105,13 @@ fn errors_have_their_errno() {
     let (sub, large) = (it.ino(ROOT, "sub"), it.ino(ROOT, "large"));
     assert!(is(it.fs.lookup(ROOT, OsStr::new("nothing")), Errno::NOENT));
     assert!(is(it.fs.lookup(large, OsStr::new("x")), Errno::NOTDIR));
+    let name = "x".repeat(MAX_COMPONENT);
+    assert!(is(it.fs.lookup(ROOT, OsStr::new(&name)), Errno::NOENT));
+    let long = name + "x";
+    assert!(is(
+        it.fs.lookup(ROOT, OsStr::new(&long)),
+        Errno::NAMETOOLONG
+    ));
     assert!(is(it.fs.attributes(99), Errno::NOENT));
     assert!(is(it.fs.entry(large, 0), Errno::NOTDIR));
     assert!(is(it.open(sub), Errno::ISDIR));
@@ -113,7 +120,8 @@ fn errors_have_their_errno() {
     assert!(is(it.fs.access(large, false, true), Errno::ACCESS));
     assert!(it.fs.access(sub, false, true).is_ok());
     assert!(is(
-        it.fs.attribute(large, OsStr::new("user.other")),
+        it.fs
+            .attribute(large, OsStr::new("user.other"), Audience::Owner),
         Errno::NODATA
     ));
     it.source.edit("large", |bytes| bytes[0] ^= 1);
@@ -167,22 +175,223 @@ fn lockdown_ends_all_reading_and_the_hook_is_told() {
     }
 }
 
+impl Fixture {
+    fn status(&self, audience: Audience) -> serde_json::Value {
+        let name = OsStr::new(STATUS_ATTRIBUTE);
+        let status = self.fs.attribute(ROOT, name, audience).unwrap();
+        assert!(status.len() <= 64 << 10, "an attribute holds no more");
+        serde_json::from_slice(&status).unwrap()
+    }
+}
+
 #[test]
-fn the_status_is_json_of_bounded_size() {
+fn the_status_is_json_and_counts_each_bad_place_once() {
     let it = fixture(false, None);
     let handle = it.open(it.ino(ROOT, "large")).unwrap();
     it.source.edit("large", |bytes| bytes.fill(0));
-    for offset in 0..100 {
-        assert!(it.read(handle, offset * 50_000, 1).is_err());
+    // 64 KiB are a chunk.
+    for offset in 0..80 {
+        for part in 0..3 {
+            assert!(it.read(handle, offset * (64 << 10) + part, 1).is_err());
+        }
     }
-    let status = it.fs.attribute(ROOT, OsStr::new(STATUS_ATTRIBUTE)).unwrap();
-    assert!(status.len() < 64 * 1024);
-    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
-    assert_eq!(status["violations"], 100);
-    assert!(
-        !it.fs
-            .attribute_names(ROOT)
+    let status = it.status(Audience::Owner);
+    assert_eq!(status["violations"], 80);
+    assert_eq!(status["violation_retries"], 160);
+    assert_eq!(status["recent_violations"].as_array().unwrap().len(), 32);
+    assert_eq!(status["source_errors"], 0);
+}
+
+#[test]
+fn only_the_owner_learns_names_paths_and_digests() {
+    let it = fixture(true, None);
+    it.fs.set_mount_facts(MountFacts::new(
+        std::path::Path::new("/place/of/mount"),
+        std::path::Path::new("/place/of/model"),
+    ));
+    let handle = it.open(it.ino(ROOT, "large")).unwrap();
+    it.source.remove("sub/small");
+    assert!(is(it.open(it.ino(it.ino(ROOT, "sub"), "small")), Errno::IO));
+    it.source.edit("large", |bytes| bytes[0] ^= 1);
+    assert!(is(it.read(handle, 0, 1), Errno::IO));
+
+    let (full, public) = (it.status(Audience::Owner), it.status(Audience::Others));
+    let recent = |of: &str| full[of][0].as_str().unwrap().to_owned();
+    assert!(recent("recent_violations").contains("large"), "{full}");
+    assert!(recent("recent_source_errors").contains("missing"), "{full}");
+    assert_eq!(full["mount"]["source"], "/place/of/model");
+    assert!(full["source_bytes"].is_u64() && full["bytes"].is_u64());
+
+    let names: Vec<_> = public.as_object().unwrap().keys().collect();
+    let told = [
+        "files",
+        "locked_down",
+        "root_digest",
+        "signer",
+        "source_errors",
+        "violation_retries",
+        "violations",
+    ];
+    assert_eq!(names, told);
+    for name in told {
+        assert_eq!(public[name], full[name], "{name}");
+    }
+    assert_eq!(public["violations"], 1);
+    assert_eq!(public["source_errors"], 1);
+    assert_eq!(public["locked_down"], true);
+}
+
+#[test]
+fn attributes_are_answered_and_not_listed() {
+    let it = fixture(false, None);
+    let large = it.ino(ROOT, "large");
+    for ino in [ROOT, large, it.ino(ROOT, "model.sig")] {
+        assert!(it.fs.attribute_names(ino).unwrap().is_empty());
+    }
+    assert!(is(it.fs.attribute_names(99), Errno::NOENT));
+    let get = |ino, name: &str| {
+        let value = it.fs.attribute(ino, OsStr::new(name), Audience::Others);
+        String::from_utf8(value.unwrap()).unwrap()
+    };
+    assert!(get(large, "user.model-fs.digest").starts_with("sha256:"));
+    assert_eq!(get(large, "user.model-fs.state"), "unproved");
+    assert!(!get(ROOT, "user.model-fs.signer").is_empty());
+}
+
+#[test]
+fn what_the_source_doesnt_give_is_counted_and_told() {
+    let it = fixture(false, None);
+    let (sub, large) = (it.ino(ROOT, "sub"), it.ino(ROOT, "large"));
+    let small = it.ino(sub, "small");
+    let handle = it.open(large).unwrap();
+    let count = || {
+        it.status(Audience::Owner)["source_errors"]
+            .as_u64()
             .unwrap()
-            .contains(&STATUS_ATTRIBUTE)
+    };
+    it.source.remove("sub/small");
+    assert!(is(it.open(small), Errno::IO));
+    assert_eq!(count(), 1);
+    assert!(is(it.open(small), Errno::IO));
+    assert_eq!(count(), 2);
+    let file = it.source.file("large");
+    file.failing.store(true, Ordering::SeqCst);
+    assert!(is(it.read(handle, 0, 1), Errno::IO));
+    assert_eq!(count(), 3);
+    let status = it.status(Audience::Owner);
+    assert_eq!(status["violations"], 0, "nobody says that content is wrong");
+    let recent = status["recent_source_errors"].as_array().unwrap();
+    assert_eq!(recent.len(), 2, "each file and kind once: {status}");
+    assert!(
+        recent[0]
+            .as_str()
+            .unwrap()
+            .contains("\"large\" bytes 0 to 65536"),
+        "{status}"
+    );
+    assert!(recent[1].as_str().unwrap().contains("missing"), "{status}");
+}
+
+/// A source with nothing to open files with.
+struct Short(Errno);
+
+impl Source for Short {
+    fn open(
+        &self,
+        _: &FileName,
+    ) -> Result<Arc<dyn crate::reading::SourceFile>, crate::reading::SourceError> {
+        Err(self.0.into())
+    }
+}
+
+#[test]
+fn what_this_machine_is_short_of_is_told_as_it_is() {
+    let full = fixture(false, None);
+    for (source, told) in [
+        (Errno::MFILE, Errno::MFILE),
+        (Errno::NFILE, Errno::NFILE),
+        (Errno::NOMEM, Errno::NOMEM),
+        (Errno::IO, Errno::IO),
+        (Errno::ACCESS, Errno::IO),
+        (Errno::STALE, Errno::IO),
+        (Errno::NOENT, Errno::IO),
+    ] {
+        let manifest = Arc::new(full.fs.reader().manifest().clone());
+        let options = ReaderOptions::default();
+        let reader = Reader::new(manifest, Arc::new(Short(source)), None, options);
+        let options = FsOptions {
+            workers: 1,
+            lockdown: true,
+            on_violation: None,
+            signature: None,
+        };
+        let it = Fixture {
+            source: Arc::clone(&full.source),
+            bundle: Vec::new(),
+            fs: Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap()),
+        };
+        assert!(is(it.open(it.ino(ROOT, "large")), told), "{source}");
+        let status = it.status(Audience::Owner);
+        assert_eq!(status["violations"], 0);
+        assert_eq!(status["source_errors"], 1);
+        assert_eq!(status["locked_down"], false);
+    }
+}
+
+#[test]
+fn claimed_lengths_dont_wrap_when_they_are_summed() {
+    let it = fixture(false, None);
+    let mut scan = Scan::default();
+    for name in ["large", "sub/small"] {
+        let claimed = crate::reading::Found::File { len: u64::MAX - 1 };
+        scan.entries.insert(FileName::new(name).unwrap(), claimed);
+    }
+    let options = FsOptions {
+        workers: 1,
+        lockdown: false,
+        on_violation: None,
+        signature: None,
+    };
+    let fs = FileSystem::new(Arc::clone(it.fs.reader()), &scan, options).unwrap();
+    assert_eq!(fs.totals().bytes, u64::MAX);
+}
+
+#[test]
+fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
+    let it = fixture(true, None);
+    let (large, signature) = (it.ino(ROOT, "large"), it.ino(ROOT, "model.sig"));
+    let small = it.ino(it.ino(ROOT, "sub"), "small");
+    let (sender, dropped) = channel();
+    it.fs
+        .on_lockdown(move |ino| sender.send(ino).unwrap())
+        .unwrap();
+    let handle = it.open(large).unwrap();
+    let signed = it.open(signature).unwrap();
+    assert!(!it.read(signed, 0, 10).unwrap().is_empty());
+    // As if a read of it were being waited for.
+    let Some(Node::File(index)) = it.fs.tree.node(small) else {
+        panic!("it is a file");
+    };
+    let owed = it.fs.lockdown.owe(index);
+    assert!(dropped.try_recv().is_err(), "nothing is wrong yet");
+    it.source.edit("large", |bytes| bytes[MIB] ^= 1);
+    assert!(is(it.read(handle, MIB as u64, 1), Errno::IO));
+    assert!(is(it.read(signed, 0, 10), Errno::IO));
+    assert!(is(it.read(handle, 0, 10), Errno::IO));
+    for ino in [large, small, signature] {
+        assert!(is(it.open(ino), Errno::IO));
+    }
+    let mut pages: Vec<u64> = dropped.iter().take(2).collect();
+    pages.sort_unstable();
+    let mut files = vec![large, signature];
+    files.sort_unstable();
+    assert_eq!(pages, files, "each file that nothing is owed about");
+    assert!(dropped.try_recv().is_err(), "and no other");
+    drop(owed);
+    assert_eq!(dropped.recv(), Ok(small), "then that one");
+    assert!(dropped.recv().is_err(), "and no directory");
+    assert!(
+        it.fs.lookup(ROOT, OsStr::new("large")).is_ok(),
+        "names stay"
     );
 }

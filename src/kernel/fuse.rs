@@ -17,7 +17,7 @@ use fuser::{
 
 use super::schedule;
 use super::stuck::{Attempt, StuckReaders};
-use crate::fs::{Attributes, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
+use crate::fs::{Attributes, Audience, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
 use crate::name::MAX_COMPONENT;
 
 /// How long the kernel may believe what is proved. The tree is frozen and proved lengths don't
@@ -48,6 +48,15 @@ impl FuseAdaptor {
         }
     }
 
+    /// Who a user is.
+    fn audience(&self, uid: u32) -> Audience {
+        if uid == self.uid || uid == 0 {
+            Audience::Owner
+        } else {
+            Audience::Others
+        }
+    }
+
     fn attributes(&self, attributes: Attributes) -> FileAttr {
         let Attributes {
             ino,
@@ -55,9 +64,8 @@ impl FuseAdaptor {
             size,
             links,
             proved: _,
+            time,
         } = attributes;
-        // Neither times nor owners are signed.
-        let time = SystemTime::UNIX_EPOCH;
         FileAttr {
             ino: INodeNo(ino),
             size,
@@ -68,7 +76,8 @@ impl FuseAdaptor {
             ctime: time,
             crtime: time,
             kind: kind(is_directory),
-            perm: if is_directory { 0o555 } else { 0o444 },
+            // Copies take modes along, and whoever copies wants to be able to change and remove them.
+            perm: if is_directory { 0o755 } else { 0o644 },
             nlink: links,
             uid: self.uid,
             gid: self.gid,
@@ -315,8 +324,8 @@ impl Filesystem for FuseAdaptor {
         }
     }
 
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        match self.fs.attribute(ino.0, name) {
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        match self.fs.attribute(ino.0, name, self.audience(req.uid())) {
             Ok(value) => answer_attribute(&value, size, reply),
             Err(error) => reply.error(code(&error)),
         }

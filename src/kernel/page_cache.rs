@@ -41,6 +41,16 @@ impl PageCache {
             }
         }
     }
+
+    /// Takes all pages of the file `ino` away, also from those who have them mapped; what is pinned, as in
+    /// a pipe, stays. Waits for answers to requests for these pages, so it may not be called by a
+    /// thread that owes one.
+    pub fn drop_pages(&self, ino: u64) {
+        // Zero bytes stand for all of them.
+        if let Err(error) = self.0.inval_inode(INodeNo(ino), 0, 0) {
+            tracing::warn!(%error, ino, "the kernel didn't drop its pages of a file");
+        }
+    }
 }
 
 /// Whether so much page cache can be charged to this process. `bytes` is asked for only where there is

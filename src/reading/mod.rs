@@ -24,6 +24,7 @@
 //! | `reader`, `stats` | reading files, and what was done |
 //! | `prefetch`, `push` | verifying ahead of sequential readers, and into the kernel's page cache |
 //! | `violation`, `violation_log` | what is wrong, and telling it |
+//! | `source_errors`, `reports` | what can't be had, and telling it |
 //! | `check`, `signing` | whole models: verifying and signing them |
 
 mod buffer;
@@ -39,9 +40,11 @@ mod prefetch;
 mod proof;
 mod push;
 mod reader;
+mod reports;
 pub mod shipped;
 pub mod signing;
 mod source;
+mod source_errors;
 mod stats;
 pub mod subtree;
 pub mod table;
@@ -56,6 +59,7 @@ pub use reader::{OpenFile, Reader, ReaderOptions, Retain};
 pub use source::{
     Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,
 };
+pub use source_errors::{SourceErrors, SourceFailure};
 pub use stats::ReaderStats;
 pub use table::{ChunkTable, ProvedLength};
 pub use table_file::TableFileError;

@@ -18,12 +18,12 @@ use super::cache::{ChunkCache, Key};
 use super::full_pass::{self, Observer};
 use super::index_store::IndexStore;
 use super::passes::{Passes, Progress, with_own_threads};
+use super::reports::Reports;
 use super::source::{Caching, Source, SourceError, SourceFile};
 use super::stats::Counters;
 use super::table::{Candidate, ChunkTable, Mismatch, ProvedLength};
 use super::verified::verify_length;
 use super::violation::{ReadError, Violation, ViolationKind};
-use super::violation_log::ViolationLog;
 use super::{proof, shipped};
 use crate::manifest::{ManifestFile, VerifiedManifest};
 use crate::sync::lock;
@@ -91,7 +91,7 @@ pub(super) struct Shared {
     pub(super) pool: Arc<BufferPool>,
     pub(super) cache: Arc<ChunkCache>,
     pub(super) counters: Arc<Counters>,
-    pub(super) log: Arc<ViolationLog>,
+    pub(super) reports: Arc<Reports>,
 }
 
 impl Opening {
@@ -190,7 +190,10 @@ impl Opening {
             }
             let mut waiters = self.take_waiters(index, None);
             match found {
-                Err(error) => return tell_all(waiters, &error),
+                Err(error) => {
+                    self.shared.reports.report(&error);
+                    return tell_all(waiters, &error);
+                }
                 Ok(AtHand::Length(len)) => {
                     let _ = self.file(index).len.set(len);
                     let tables = tell_lengths(&mut waiters, Some(len));
@@ -243,7 +246,6 @@ impl Opening {
         if let Some(candidate) = Candidate::whole(&file.content, claimed) {
             return self
                 .prove_length(index, candidate, &*source)
-                .inspect_err(|error| self.report(error))
                 .map(AtHand::Table);
         }
         if let Some(candidate) = shipped::load(&*self.source, &file.content, claimed)
@@ -347,7 +349,10 @@ impl Opening {
                     this.keep(&table);
                     this.settle(index, table);
                 }
-                Err(error) => tell_all(this.take_waiters(index, Some(pass)), &error),
+                Err(error) => {
+                    this.shared.reports.report(&error);
+                    tell_all(this.take_waiters(index, Some(pass)), &error);
+                }
             }
         });
     }
@@ -380,9 +385,7 @@ impl Opening {
         if let Some(signed) = file.content.len().filter(|&signed| claimed < signed)
             && let Some(violation) = proof::length_violation(file, signed, claimed)
         {
-            let error = ReadError::from(violation);
-            self.report(&error);
-            return Err(error);
+            return Err(violation.into());
         }
         tracing::info!(file = %file.name, bytes = claimed, "full pass: no chunk table is proved yet");
         let plan = proof::plan_of(&file.content);
@@ -397,14 +400,11 @@ impl Opening {
             })?;
         self.shared.counters.full_passes.add(1);
         proof::prove(file, hashed).map_err(|violations| {
-            let errors: Vec<_> = violations.into_iter().map(ReadError::from).collect();
-            for error in &errors {
-                self.report(error);
-            }
-            errors
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| self.abandoned(index))
+            let mut errors = violations.into_iter().map(ReadError::from);
+            let first = errors.next().unwrap_or_else(|| self.abandoned(index));
+            // The first is reported as all errors are.
+            errors.for_each(|error| self.shared.reports.report(&error));
+            first
         })
     }
 
@@ -472,12 +472,6 @@ impl Opening {
             then(Err(self.stopped(index)));
         }
         wanted
-    }
-
-    fn report(&self, error: &ReadError) {
-        if let ReadError::Violation(violation) = error {
-            self.shared.log.record(violation);
-        }
     }
 
     fn source_error(&self, index: usize, end: u64, error: SourceError) -> ReadError {

@@ -19,7 +19,9 @@ use super::index_store::IndexStore;
 use super::opening::{Opening, Shared};
 use super::prefetch::{Activity, Met, Prefetcher, Streams};
 use super::push::{self, Arrival, PageSink};
+use super::reports::Reports;
 use super::source::{Caching, Source, SourceError, SourceFile};
+use super::source_errors::SourceErrors;
 use super::stats::{Counters, ReaderStats};
 use super::table::{ChunkTable, ProvedLength};
 use super::verified::{ChunkVerifier, VerifiedBytes, verify_chunks};
@@ -87,7 +89,7 @@ pub struct Reader {
     activity: Arc<Activity>,
     page_sink: OnceLock<PageSink>,
     counters: Arc<Counters>,
-    log: Arc<ViolationLog>,
+    reports: Arc<Reports>,
     stopped: AtomicBool,
 }
 
@@ -102,7 +104,7 @@ impl Reader {
     ) -> Arc<Self> {
         let pool = BufferPool::new(IDLE_BUFFERS);
         let cache = Arc::new(ChunkCache::new(options.cache_bytes, options.retain));
-        let (counters, log) = (Arc::<Counters>::default(), Arc::<ViolationLog>::default());
+        let (counters, reports) = (Arc::<Counters>::default(), Arc::<Reports>::default());
         let opening = Opening::new(
             Arc::clone(&manifest),
             Arc::clone(&source),
@@ -112,7 +114,7 @@ impl Reader {
                 pool: Arc::clone(&pool),
                 cache: Arc::clone(&cache),
                 counters: Arc::clone(&counters),
-                log: Arc::clone(&log),
+                reports: Arc::clone(&reports),
             },
         );
         let files = manifest.manifest().files().iter();
@@ -130,7 +132,7 @@ impl Reader {
             activity: Arc::new(Activity::new(cores)),
             page_sink: OnceLock::new(),
             counters,
-            log,
+            reports,
             stopped: AtomicBool::new(false),
         })
     }
@@ -142,7 +144,12 @@ impl Reader {
 
     /// The violations met so far.
     pub fn violations(&self) -> &ViolationLog {
-        &self.log
+        &self.reports.violations
+    }
+
+    /// What the source didn't give so far.
+    pub fn source_errors(&self) -> &SourceErrors {
+        &self.reports.source_errors
     }
 
     /// From now on, has what is verified ahead of a single sequential reader put into `sink`. Applies
@@ -159,8 +166,7 @@ impl Reader {
 
     /// What was done so far.
     pub fn stats(&self) -> ReaderStats {
-        self.counters
-            .look(self.cache.bytes() as u64, self.log.count())
+        self.counters.look(self.cache.bytes() as u64, &self.reports)
     }
 
     /// The proved length of a file, if it is known already. Looks at nothing.
@@ -253,7 +259,8 @@ impl Reader {
                 file: file.name.clone(),
                 range: 0..table.len(),
                 error,
-            })?;
+            })
+            .inspect_err(|error| self.reports.report(error))?;
         let mut open = lock(state);
         // Another thread may have been faster.
         if let Some(open) = open.upgrade() {
@@ -327,12 +334,6 @@ impl Reader {
             results.push(Err(violation(chunk, kind)));
         }
         results
-    }
-
-    fn report(&self, error: &ReadError) {
-        if let ReadError::Violation(violation) = error {
-            self.log.record(violation);
-        }
     }
 
     fn abandoned(&self, index: usize) -> ReadError {
@@ -822,7 +823,7 @@ impl OpenFile {
             }
         }
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
-            reader.report(error);
+            reader.reports.report(error);
         }
         results
     }

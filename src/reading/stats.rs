@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::reports::Reports;
+
 /// What a reader has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ReaderStats {
     /// Bytes read from the source to serve reads and to open files.
@@ -28,8 +30,12 @@ pub struct ReaderStats {
     pub proved_files: u64,
     /// Tables that were proved and couldn't be kept for the next reader.
     pub unkept_tables: u64,
-    /// Reads and opens that ended in a violation.
+    /// Places whose content isn't what was signed: each bad chunk once.
     pub violations: u64,
+    /// Further reads and opens that met one of these places.
+    pub violation_retries: u64,
+    /// Reads and opens that the source gave no content for.
+    pub source_errors: u64,
 }
 
 /// The counters behind [`ReaderStats`]. None of them decides anything.
@@ -63,7 +69,7 @@ impl Counter {
 
 impl Counters {
     /// All of them, with what others count.
-    pub(super) fn look(&self, cached_bytes: u64, violations: u64) -> ReaderStats {
+    pub(super) fn look(&self, cached_bytes: u64, reports: &Reports) -> ReaderStats {
         ReaderStats {
             source_bytes: self.source_bytes.get(),
             verified_bytes: self.verified_bytes.get(),
@@ -76,7 +82,9 @@ impl Counters {
             full_pass_bytes: self.full_pass_bytes.get(),
             proved_files: self.proved_files.get(),
             unkept_tables: self.unkept_tables.get(),
-            violations,
+            violations: reports.violations.count(),
+            violation_retries: reports.violations.retries(),
+            source_errors: reports.source_errors.count(),
         }
     }
 }

@@ -5,6 +5,8 @@ map.py compare private|shared FILE GOLDEN [FILE GOLDEN]...
     5 if a file can't be opened or has another length
 map.py touch private|shared FILE OFFSET
     prints the value of one byte
+map.py hold private|shared FILE
+    touches the first byte, says so, and does it again for each line that it is given
 map.py write FILE
     changes a private mapping, which must not change the file
 """
@@ -54,6 +56,13 @@ def main():
         mode, path, offset = rest
         with open(path, "rb", buffering=0) as file, mapping(mode, file) as mapped:
             print(mapped[int(offset)])
+        return 0
+    if verb == "hold":
+        mode, path = rest
+        with open(path, "rb", buffering=0) as file, mapping(mode, file) as mapped:
+            print(mapped[0], flush=True)
+            for _ in sys.stdin:
+                print(mapped[0], flush=True)
         return 0
     if verb == "write":
         with open(rest[0], "rb", buffering=0) as file:

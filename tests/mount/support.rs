@@ -502,8 +502,8 @@ pub(crate) fn tool<S: AsRef<OsStr>>(
     finish(command.env("LC_ALL", "C").args(arguments), LIMIT)
 }
 
-/// `map.py`, which reads through memory mappings.
-pub(crate) fn map<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Finished {
+/// Python, without what its user has set up.
+pub(crate) fn python() -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     // What is called so may be a slow script that looks for the right version.
     let python = PYTHON.get_or_init(|| {
@@ -511,8 +511,18 @@ pub(crate) fn map<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Fi
         found.expect("run python3").stdout.trim().into()
     });
     let mut command = Command::new(python);
+    command.args(["-I", "-S"]);
     command
-        .args(["-I", "-S"])
-        .arg(repository("tests/mount/map.py"));
-    finish(command.args(arguments), LIMIT)
+}
+
+/// The command that runs `map.py`.
+pub(crate) fn map_command() -> Command {
+    let mut command = python();
+    command.arg(repository("tests/mount/map.py"));
+    command
+}
+
+/// `map.py`, which reads through memory mappings.
+pub(crate) fn map<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Finished {
+    finish(map_command().args(arguments), LIMIT)
 }

@@ -1,6 +1,6 @@
 //! What a mount shows, and that nothing changes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,7 +10,12 @@ use rustix::fs::{Access, AtFlags, CWD, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use sha2::Digest as _;
 
-use crate::support::{BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, read_range};
+use crate::mounted::{MODEL_FS, scratch};
+use crate::process::finish;
+use crate::support::{
+    BLAKE3, CHUNK, Host, LIMIT, Mode, Model, Mount, SHA256, assert_same, python, read_range, tool,
+};
+use crate::unprivileged::OrdinaryUser;
 
 fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> Option<Errno> {
     match result {
@@ -145,10 +150,11 @@ fn attributes_say_what_was_signed_and_by_whom() {
         attribute(&large, "user.model-fs.state").expect("state"),
         "proved"
     );
-    assert_eq!(names(&large), "user.model-fs.digest\0user.model-fs.state\0");
-
+    // Whoever copies would take along what is listed.
     let root = mount.path();
-    assert_eq!(names(root), "user.model-fs.digest\0user.model-fs.signer\0");
+    for path in [root, &large, &mount.file("small"), &mount.file("model.sig")] {
+        assert_eq!(names(path), "", "{}", path.display());
+    }
     assert!(
         !attribute(root, "user.model-fs.signer")
             .expect("signer")
@@ -159,7 +165,6 @@ fn attributes_say_what_was_signed_and_by_whom() {
         attribute(root, "user.model-fs.digest").expect("digest"),
         status["root_digest"].as_str().expect("a root digest")
     );
-    assert_eq!(names(&mount.file("model.sig")), "");
     for path in [root, &large, &mount.file("model.sig")] {
         for name in [
             "user.other",
@@ -198,21 +203,28 @@ fn stat_tells_sizes_and_constants() {
     );
     let mut inodes = BTreeSet::new();
     for (path, mode, size, links) in [
-        ("", 0o040_555, 0, 3),
-        ("dir", 0o040_555, 0, 3),
-        ("dir/sub", 0o040_555, 0, 2),
-        ("file", 0o100_444, CHUNK + 1, 1),
-        ("dir/sub/file", 0o100_444, 10, 1),
-        ("dir/b", 0o100_444, 0, 1),
+        ("", 0o040_755, 0, 3),
+        ("dir", 0o040_755, 0, 3),
+        ("dir/sub", 0o040_755, 0, 2),
+        ("file", 0o100_644, CHUNK + 1, 1),
+        ("dir/sub/file", 0o100_644, 10, 1),
+        ("dir/b", 0o100_644, 0, 1),
     ] {
         let found = fs::symlink_metadata(mount.file(path)).expect("stat");
         assert_eq!(found.mode(), mode, "{path}");
         assert_eq!((found.size(), found.nlink()), (size, links), "{path}");
         assert_eq!((found.uid(), found.gid()), (uid, gid), "{path}");
-        assert_eq!(
-            (found.mtime(), found.atime(), found.ctime()),
-            (0, 0, 0),
-            "{path}"
+        let time = (found.mtime(), found.mtime_nsec());
+        for other in [
+            (found.atime(), found.atime_nsec()),
+            (found.ctime(), found.ctime_nsec()),
+        ] {
+            assert_eq!(other, time, "{path}");
+        }
+        // From 1980 to 2024.
+        assert!(
+            (315_532_800..1_704_067_200).contains(&time.0),
+            "{path}: {time:?}"
         );
         assert_eq!(found.blocks(), size.div_ceil(512), "{path}");
         assert!(inodes.insert(found.ino()), "{path}");
@@ -236,12 +248,206 @@ fn stat_tells_sizes_and_constants() {
         ("dir", Access::WRITE_OK, Err(Errno::ROFS)),
         ("nothing", Access::EXISTS, Err(Errno::NOENT)),
         ("file/x", Access::EXISTS, Err(Errno::NOTDIR)),
+        (&"x".repeat(255), Access::EXISTS, Err(Errno::NOENT)),
+        (&"x".repeat(256), Access::EXISTS, Err(Errno::NAMETOOLONG)),
+        (&"x".repeat(1000), Access::EXISTS, Err(Errno::NAMETOOLONG)),
     ] {
         assert_eq!(
             rustix::fs::access(mount.file(path), access),
             answer,
             "{path} {access:?}"
         );
+    }
+    mount.unmount();
+}
+
+/// The modification times of all of a mount, in whole seconds, which is what most programs compare.
+fn seconds(mount: &Path) -> BTreeMap<String, i64> {
+    let mut paths = walk(mount);
+    paths.insert(String::new());
+    paths.insert("sub".to_owned());
+    paths
+        .into_iter()
+        .map(|path| {
+            let found = fs::symlink_metadata(mount.join(&path)).expect("stat");
+            (path, found.mtime())
+        })
+        .collect()
+}
+
+#[test]
+fn times_change_with_what_was_signed_and_with_nothing_else() {
+    let Some(host) = Host::new() else { return };
+    let sharded: &[&str] = &["--hash", "sha256", "--shard-size", "100000"];
+    for options in [BLAKE3, SHA256, sharded] {
+        let mut model = Model::new([("same", 300_000), ("sub/changed", 3 << 20)]);
+        let times_of = |model: &Model| {
+            let mount = host.mount(&model.path(), &[]);
+            let times = seconds(mount.path());
+            mount.unmount();
+            times
+        };
+        model.sign(options);
+        let first = times_of(&model);
+        assert_eq!(times_of(&model), first, "another mount");
+        // What the source says of its times doesn't matter, nor who signs when.
+        fs::File::options()
+            .write(true)
+            .open(model.file("same"))
+            .and_then(|file| file.set_modified(std::time::SystemTime::UNIX_EPOCH))
+            .expect("change a time");
+        let signature = "model.sig";
+        fs::remove_file(model.file(signature)).expect("remove");
+        model.sign(options);
+        let mut again = times_of(&model);
+        assert_ne!(again[signature], first[signature], "another signature");
+        again.insert(signature.to_owned(), first[signature]);
+        assert_eq!(again, first, "signed again");
+
+        let mut bytes = model.bytes("sub/changed").to_vec();
+        bytes[2_000_000] ^= 1;
+        model.add("sub/changed", bytes);
+        fs::remove_file(model.file(signature)).expect("remove");
+        model.sign(options);
+        let changed = times_of(&model);
+        for path in ["", "sub", "sub/changed", signature] {
+            assert_ne!(changed[path], first[path], "{path}");
+        }
+        assert_eq!(changed["same"], first["same"]);
+    }
+}
+
+#[test]
+fn python_runs_the_version_that_is_mounted_and_not_the_one_that_it_has_cached() {
+    let Some(host) = Host::new() else { return };
+    let place = scratch();
+    let cache = host.home().join("pycache");
+    for version in ["1", "2"] {
+        let mut model = Model::new([("config.json", 10)]);
+        let module = format!("VERSION = {version}\n");
+        model.add("modeling.py", module.into_bytes());
+        model.sign(BLAKE3);
+        // The same place each time.
+        let mountpoint = tempfile::Builder::new()
+            .prefix("mnt")
+            .rand_bytes(0)
+            .tempdir_in(place.path())
+            .expect("make a mountpoint");
+        let mut command = host.on_model("mount", &model.path(), &[]);
+        command.arg("--foreground").arg("--").arg(mountpoint.path());
+        let mount = Mount::of(command, mountpoint);
+        let script = "import sys; sys.pycache_prefix, path = sys.argv[1:]; sys.path.insert(0, path); \
+                      import modeling; print(modeling.VERSION)";
+        for _ in 0..2 {
+            let mut python = python();
+            python.arg("-c").arg(script).arg(&cache).arg(mount.path());
+            let finished = finish(&mut python, LIMIT).expect("import a module");
+            assert_eq!(finished.stdout.trim(), version, "{finished}");
+        }
+        mount.unmount();
+        assert!(!walk(&cache).is_empty(), "Python cached nothing");
+    }
+}
+
+/// A mount that an ordinary user may look into, and that user. Where the tests don't run as root, it
+/// is the user who runs them.
+fn mounted_for_all(host: &Host, model: &Model) -> (OrdinaryUser, Mount) {
+    let user = OrdinaryUser::new();
+    let mountpoint = tempfile::TempDir::new_in(user.home()).expect("make a mountpoint");
+    let mut command = host.on_model("mount", &model.path(), &[]);
+    if rustix::process::geteuid().is_root() {
+        command.arg("--allow-other");
+    }
+    command.arg("--foreground").arg("--").arg(mountpoint.path());
+    (user, Mount::of(command, mountpoint))
+}
+
+#[test]
+fn copies_belong_to_whoever_made_them_and_can_be_changed_and_removed() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 100_000), ("sub/dir/module.py", 10)]);
+    model.sign(BLAKE3);
+    let (user, mount) = mounted_for_all(&host, &model);
+    let mnt = mount.path().to_str().expect("UTF-8");
+    let run = |program: &str, arguments: &[&str]| {
+        finish(user.command(program).args(arguments), LIMIT).expect(program);
+    };
+    for options in [&["-r"][..], &["-a"], &["-r", "--preserve=mode,xattr"]] {
+        run("cp", &[options, &[mnt, "copy"]].concat());
+        let copy = user.home().join("copy");
+        for path in ["", "weights", "sub/dir/module.py", "model.sig"] {
+            let path = copy.join(path);
+            let mut names = [0; 4096];
+            // A file system may have none.
+            let listed = rustix::fs::listxattr(&path, &mut names[..]).unwrap_or(0);
+            let names = String::from_utf8_lossy(&names[..listed]);
+            assert!(!names.contains("model-fs"), "{}: {names}", path.display());
+        }
+        run("sh", &["-c", "echo changed > copy/sub/dir/module.py"]);
+        run("sh", &["-c", "echo new > copy/sub/new"]);
+        run("rm", &["-r", "copy"]);
+    }
+    let denied = finish(user.command("test").arg("-w").arg(mount.path()), LIMIT);
+    assert_eq!(denied.code(), Some(1), "{denied}");
+    mount.unmount();
+}
+
+#[test]
+fn rsync_copies_with_extended_attributes_where_there_is_rsync() {
+    let Some(host) = Host::new() else { return };
+    if tool("which", ["rsync"]).code() != Some(0) {
+        eprintln!("left out, because there is no rsync");
+        return;
+    }
+    let mut model = Model::new([("weights", 100_000)]);
+    model.add("module.py", b"VERSION = 1".to_vec());
+    model.sign(BLAKE3);
+    let copy = model.beside("copy");
+    for version in [&b"VERSION = 1"[..], b"VERSION = 2"] {
+        model.add("module.py", version.to_vec());
+        let _ = fs::remove_file(model.file("model.sig"));
+        model.sign(BLAKE3);
+        let mount = host.mount(&model.path(), &[]);
+        let from = format!("{}/", mount.path().display());
+        let to = copy.to_str().expect("UTF-8");
+        tool("rsync", ["-aX", &from, to]).expect("rsync");
+        mount.unmount();
+        assert_eq!(fs::read(copy.join("module.py")).expect("read"), version);
+    }
+}
+
+#[test]
+fn only_the_owner_and_root_see_the_full_status() {
+    let Some(host) = Host::new() else { return };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root can be somebody else, too");
+        return;
+    }
+    let model = Model::new([("secret-name", 3 << 20)]);
+    model.sign(BLAKE3);
+    let (user, mount) = mounted_for_all(&host, &model);
+    crate::mounted::flip(&model.file("secret-name"), 5);
+    let read = read_range(&mount.file("secret-name"), Mode::Direct, 0, 1);
+    crate::support::assert_eio(read, "a changed byte");
+    let full = mount.status().to_string();
+    let found = "found ";
+    assert!(
+        full.contains("secret-name") && full.contains(found),
+        "{full}"
+    );
+
+    let mut status = user.command_as_nobody(Path::new(MODEL_FS));
+    status.args(["status", "--json"]).arg(mount.path());
+    let finished = finish(&mut status, LIMIT).expect("status");
+    let public: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
+    assert_eq!(public["violations"], 1);
+    assert_eq!(public["root_digest"], mount.status()["root_digest"]);
+    for secret in ["secret-name", found, "recent", "_bytes"] {
+        assert!(!finished.stdout.contains(secret), "{secret}: {finished}");
+    }
+    for path in [mount.path(), &model.path()] {
+        let path = path.to_str().expect("UTF-8");
+        assert!(!finished.stdout.contains(path), "{path}: {finished}");
     }
     mount.unmount();
 }

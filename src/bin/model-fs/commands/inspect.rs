@@ -120,7 +120,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
             "refused"
         },
         manifest.files().len(),
-        sizes.values().sum::<u64>(),
+        sizes.values().copied().fold(0, u64::saturating_add),
         sizes.len(),
     );
     for entry in log_entries(claims) {
@@ -173,7 +173,7 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
         "allow_symlinks": manifest.allow_symlinks(),
         "ignore_paths": manifest.ignore_paths().iter().map(FileName::as_str).collect::<Vec<_>>(),
         "file_count": manifest.files().len(),
-        "bytes": sizes.values().sum::<u64>(),
+        "bytes": sizes.values().copied().fold(0, u64::saturating_add),
         "files": files,
     })
 }

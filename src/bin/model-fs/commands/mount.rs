@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use model_fs::fs::{FileSystem, FsOptions, ViolationHook};
+use model_fs::fs::{FileSystem, FsOptions, MountFacts, ViolationHook};
 use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown, page_cache};
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
 
@@ -83,13 +83,14 @@ pub(crate) fn run(
         tracing::info!(command, "an administrator may raise read-ahead");
     }
     let not_pushed = push_pages(&fs, &session);
-    fs.set_mount_facts(serde_json::json!({
-        "mountpoint": session.mountpoint(),
-        "source": model.location.root(),
-        "not_tuned": session.tuning().shortfall(),
-        "tuning_command": session.tuning().command(),
-        "not_pushed": not_pushed,
-    }));
+    let pages = session.page_cache();
+    fs.on_lockdown(move |ino| pages.drop_pages(ino))?;
+    fs.set_mount_facts(MountFacts {
+        not_tuned: session.tuning().shortfall(),
+        tuning_command: session.tuning().command(),
+        not_pushed,
+        ..MountFacts::new(session.mountpoint(), model.location.root())
+    });
     tracing::info!(
         model = %model.location.root().display(),
         mountpoint = %session.mountpoint().display(),

@@ -136,13 +136,15 @@ impl SignedModel {
         let files = self.manifest.manifest().files().iter().enumerate();
         files
             .filter_map(|(index, file)| self.scan.len_of_signed(index, &file.name))
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 }
 
 /// Bytes of some files of a scan.
 pub(crate) fn total_bytes<'a>(scan: &Scan, names: impl Iterator<Item = &'a FileName>) -> u64 {
-    names.filter_map(|name| scan.len_of(name)).sum()
+    names
+        .filter_map(|name| scan.len_of(name))
+        .fold(0, u64::saturating_add)
 }
 
 /// What is wrong, and the exit code for it.
