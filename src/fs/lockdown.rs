@@ -110,13 +110,12 @@ pub(super) fn drop_when_met(
     while let Some(fs) = fs.upgrade() {
         let left = left.get_or_insert_with(|| (ROOT..).take(fs.tree.len()).collect());
         left.retain(|&ino| {
-            let is_file = match fs.tree.node(ino) {
+            match fs.tree.node(ino) {
                 Some(Node::File(index)) if fs.lockdown.is_owed(index) => return true,
-                Some(Node::File(_) | Node::Signature) => true,
-                Some(Node::Directory(_)) | None => false,
-            };
-            if is_file {
-                drop_pages(ino);
+                // The kernel has pages only of what is proved.
+                Some(Node::File(index)) => fs.inode(index).into_iter().for_each(&drop_pages),
+                Some(Node::Signature) => drop_pages(ino),
+                Some(Node::Directory(_)) | None => {}
             }
             false
         });

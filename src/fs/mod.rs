@@ -6,6 +6,7 @@
 //! `then`, which continues on another. Doesn't: speak to the kernel.
 
 mod errno;
+mod inodes;
 mod lockdown;
 mod status;
 #[cfg(test)]
@@ -16,10 +17,11 @@ mod xattr;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use self::inodes::ClaimedInodes;
 use self::lockdown::Lockdown;
 use self::time::Times;
 
@@ -29,7 +31,7 @@ pub use self::tree::{Node, ROOT, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;
 use crate::name::{FileName, MAX_COMPONENT};
 use crate::pool::Pool;
-use crate::reading::{OpenFile, ProvedLength, Reader, Scan, VerifiedBytes, Violation};
+use crate::reading::{OpenFile, ProvedLength, ReadError, Reader, Scan, VerifiedBytes, Violation};
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
@@ -49,6 +51,17 @@ pub struct Attributes {
     pub proved: bool,
     /// When it was last changed, made of what was signed.
     pub time: SystemTime,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Inode number, as of now.
+    pub ino: u64,
+    /// The name.
+    pub name: &'a str,
+    /// Whether it is a directory; otherwise it is a regular file.
+    pub is_directory: bool,
 }
 
 /// Totals for `statfs`.
@@ -87,10 +100,11 @@ pub struct FileSystem {
     reader: Arc<Reader>,
     tree: Tree,
     signature: VerifiedBytes,
-    /// Lengths claimed by the source when the tree was made, by index in the manifest.
+    /// Lengths claimed by the source when the tree was made, by index in the manifest: for totals
+    /// alone.
     claimed: Box<[u64]>,
-    /// Whether a lookup has given the proved length, by index in the manifest.
-    told: Box<[AtomicBool]>,
+    /// Files that are shown with the length that their source claims.
+    claims: ClaimedInodes,
     workers: Pool,
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
@@ -112,7 +126,6 @@ impl FileSystem {
             .enumerate()
             .map(|(index, file)| scan.len_of_signed(index, &file.name).unwrap_or(0))
             .collect();
-        let told = manifest.files().iter().map(|_| AtomicBool::new(false));
         let FsOptions {
             workers,
             lockdown,
@@ -138,7 +151,7 @@ impl FileSystem {
             lockdown,
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
-            told: told.collect(),
+            claims: ClaimedInodes::default(),
             workers: Pool::started("reader", workers)?,
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
@@ -160,10 +173,9 @@ impl FileSystem {
     ) {
         let fs = Arc::downgrade(self);
         self.reader.push_into(Box::new(move |index, offset, bytes| {
-            let ino = fs.upgrade().and_then(|fs| {
-                let file = &fs.reader.manifest().manifest().files()[index];
-                fs.tree.find(&file.name).zip(fs.lockdown.owe(index))
-            });
+            let ino = fs
+                .upgrade()
+                .and_then(|fs| fs.inode(index).zip(fs.lockdown.owe(index)));
             ino.is_some_and(|(ino, _owed)| store(ino, offset, bytes))
         }));
     }
@@ -198,48 +210,139 @@ impl FileSystem {
         Ok(())
     }
 
-    /// The inode of `name` in `parent`.
+    /// Hands `then` the inode of `name` in `parent`, at once where its length is known. Otherwise that
+    /// is proved if it can be without a full pass, on another thread; a file that takes one is
+    /// shown with the length that its source claims.
     ///
     /// # Errors
-    /// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NameTooLong`].
-    pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Attributes, FsError> {
+    /// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NameTooLong`], and
+    /// [`FsError::Read`] for a file that can't be what was signed, or can't be read.
+    pub fn lookup(
+        self: &Arc<Self>,
+        parent: u64,
+        name: &OsStr,
+        then: impl FnOnce(Result<Attributes, FsError>) + Send + 'static,
+    ) {
+        let ino = match self.find(parent, name) {
+            Ok(ino) => ino,
+            Err(error) => return then(Err(error)),
+        };
+        let index = match self.tree.node(ino) {
+            Some(Node::File(index)) => index,
+            Some(Node::Directory(_) | Node::Signature) | None => return then(self.stat(ino)),
+        };
+        if self.reader.proved_len(index).is_some() {
+            return then(self.shown(index));
+        }
+        let fs = Arc::clone(self);
+        self.workers.run(move || {
+            let reader = Arc::clone(&fs.reader);
+            reader.length_then(index, move |looked| then(fs.looked(index, looked)));
+        });
+    }
+
+    /// What is in the tree under that name.
+    fn find(&self, parent: u64, name: &OsStr) -> Result<u64, FsError> {
         if name.len() > MAX_COMPONENT {
             return Err(FsError::NameTooLong);
         }
-        self.directory(parent)?;
-        let ino = self.tree.lookup(parent, name).ok_or(FsError::NotFound)?;
-        let attributes = self.attributes(ino)?;
-        if let (Some(Node::File(index)), true) = (self.tree.node(ino), attributes.proved) {
-            self.told[index].store(true, Ordering::Relaxed);
+        self.require_directory(parent)?;
+        self.tree.lookup(parent, name).ok_or(FsError::NotFound)
+    }
+
+    /// Attributes of a file after a look at its length.
+    fn looked(
+        &self,
+        index: usize,
+        looked: Result<Option<ProvedLength>, ReadError>,
+    ) -> Result<Attributes, FsError> {
+        if looked?.is_none() {
+            let len = self.reader.claimed_len(index)?;
+            let proved = || self.reader.proved_len(index);
+            if let Some(ino) = self.claims.claim(index, len, proved) {
+                return Ok(self.attributes_of(ino, index, len, false));
+            }
         }
-        Ok(attributes)
+        self.shown(index)
+    }
+
+    /// Attributes of a file whose length is proved.
+    fn shown(&self, index: usize) -> Result<Attributes, FsError> {
+        let len = self.reader.proved_len(index).ok_or(FsError::Stale)?;
+        let ino = self.inode(index).ok_or(FsError::Stale)?;
+        Ok(self.attributes_of(ino, index, len.bytes(), true))
+    }
+
+    /// The inode of a file whose length is proved, which is then always the same.
+    pub(crate) fn inode(&self, index: usize) -> Option<u64> {
+        let len = self.reader.proved_len(index)?;
+        let file = &self.reader.manifest().manifest().files()[index];
+        let in_tree = self.tree.find(&file.name)?;
+        Some(self.claims.inode(index, len, in_tree))
+    }
+
+    fn attributes_of(&self, ino: u64, index: usize, size: u64, proved: bool) -> Attributes {
+        Attributes {
+            ino,
+            is_directory: false,
+            size,
+            links: 1,
+            proved,
+            time: self.time(Node::File(index)),
+        }
+    }
+
+    /// What `ino` is, also where it is a file that is shown with a claimed length.
+    fn node(&self, ino: u64) -> Option<Node<'_>> {
+        match self.claims.file(ino) {
+            Some((index, _)) => Some(Node::File(index)),
+            None => self.tree.node(ino),
+        }
+    }
+
+    /// The error for an inode that isn't there: it may have been, with another length.
+    fn missing(ino: u64) -> FsError {
+        if ClaimedInodes::is_one(ino) {
+            FsError::Stale
+        } else {
+            FsError::NotFound
+        }
     }
 
     /// Attributes of an inode.
     ///
     /// # Errors
-    /// [`FsError::NotFound`].
-    pub fn attributes(&self, ino: u64) -> Result<Attributes, FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
-        let (size, links, proved) = match node {
+    /// [`FsError::NotFound`]; [`FsError::Stale`] for one whose length turned out to be another.
+    pub fn stat(&self, ino: u64) -> Result<Attributes, FsError> {
+        let node = self.node(ino).ok_or_else(|| Self::missing(ino))?;
+        let (size, links) = match node {
             Node::Directory(children) => {
                 let links = 2 + self.tree.subdirectories(children);
-                (0, u32::try_from(links).unwrap_or(u32::MAX), true)
+                (0, u32::try_from(links).unwrap_or(u32::MAX))
             }
-            Node::Signature => (self.signature.len() as u64, 1, true),
-            Node::File(index) => match self.reader.proved_len(index) {
-                Some(len) => (len.bytes(), 1, true),
-                None => (self.claimed[index], 1, false),
-            },
+            Node::Signature => (self.signature.len() as u64, 1),
+            Node::File(index) => return self.stat_file(ino, index),
         };
         Ok(Attributes {
             ino,
             is_directory: matches!(node, Node::Directory(_)),
             size,
             links,
-            proved,
+            proved: true,
             time: self.time(node),
         })
+    }
+
+    fn stat_file(&self, ino: u64, index: usize) -> Result<Attributes, FsError> {
+        match (self.reader.proved_len(index), self.claims.file(ino)) {
+            (Some(len), _) if self.inode(index) == Some(ino) => {
+                Ok(self.attributes_of(ino, index, len.bytes(), true))
+            }
+            (None, Some((_, claimed))) => {
+                Ok(self.attributes_of(ino, index, claimed.len, false))
+            }
+            (Some(_), _) | (None, None) => Err(FsError::Stale),
+        }
     }
 
     fn time(&self, node: Node<'_>) -> SystemTime {
@@ -253,31 +356,39 @@ impl FileSystem {
         }
     }
 
-    /// The entry of a directory at `position`, `.` and `..` first; `None` beyond the last.
+    /// The entry of a directory at `position`, `.` and `..` first; `None` beyond the last. Says
+    /// nothing about what the entry is but its kind: a length has to be looked up.
     ///
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NotADirectory`].
-    pub fn entry(
-        &self,
-        directory: u64,
-        position: u64,
-    ) -> Result<Option<(&str, Attributes)>, FsError> {
-        self.directory(directory)?;
-        match self.tree.entry(directory, position) {
-            Some((ino, name)) => Ok(Some((name, self.attributes(ino)?))),
-            None => Ok(None),
-        }
+    pub fn entry(&self, directory: u64, position: u64) -> Result<Option<Entry<'_>>, FsError> {
+        self.require_directory(directory)?;
+        let Some((ino, name)) = self.tree.entry(directory, position) else {
+            return Ok(None);
+        };
+        let (ino, is_directory) = match self.tree.node(ino) {
+            Some(Node::Directory(_)) => (ino, true),
+            Some(Node::File(index)) => {
+                (self.claims.claimed(index).map_or(ino, |it| it.ino), false)
+            }
+            Some(Node::Signature) | None => (ino, false),
+        };
+        Ok(Some(Entry {
+            ino,
+            name,
+            is_directory,
+        }))
     }
 
     /// That `ino` is a directory.
     ///
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NotADirectory`].
-    pub fn directory(&self, ino: u64) -> Result<(), FsError> {
-        match self.tree.node(ino) {
+    pub fn require_directory(&self, ino: u64) -> Result<(), FsError> {
+        match self.node(ino) {
             Some(Node::Directory(_)) => Ok(()),
             Some(Node::File(_) | Node::Signature) => Err(FsError::NotADirectory),
-            None => Err(FsError::NotFound),
+            None => Err(Self::missing(ino)),
         }
     }
 
@@ -286,7 +397,7 @@ impl FileSystem {
     /// # Errors
     /// [`FsError::ReadOnly`] for writing, [`FsError::Denied`] for executing a file.
     pub fn access(&self, ino: u64, write: bool, execute: bool) -> Result<(), FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
+        let node = self.node(ino).ok_or_else(|| Self::missing(ino))?;
         match node {
             _ if write => Err(FsError::ReadOnly),
             Node::File(_) | Node::Signature if execute => Err(FsError::Denied),
@@ -295,20 +406,20 @@ impl FileSystem {
     }
 
     /// Opens a file for reading, and hands `then` its handle once its length is proved. That may
-    /// take a full pass; meanwhile everything else works.
+    /// take a full pass, which goes on as long as `wanted` says so; meanwhile everything else works.
     ///
-    /// Where the proved length isn't the claimed one, whoever opens may go by the claimed one still,
-    /// and would read beyond the end of the file: the kernel fills such pages with zeros, which
-    /// nobody signed. So a [lookup](Self::lookup) has to come first: until then it is
-    /// [`FsError::Stale`].
+    /// An inode that was shown with another length than the proved one is never opened: its error is
+    /// [`FsError::Stale`], upon which the kernel looks the name up again and finds another inode
+    /// (`open_last_lookups`, `LOOKUP_REVAL`).
     pub fn open(
         self: &Arc<Self>,
         ino: u64,
+        wanted: impl Fn() -> bool + Send + 'static,
         then: impl FnOnce(Result<u64, FsError>) + Send + 'static,
     ) {
-        let index = match self.tree.node(ino) {
+        let index = match self.node(ino) {
             _ if self.lockdown.is_met() => return then(Err(FsError::LockedDown)),
-            None => return then(Err(FsError::NotFound)),
+            None => return then(Err(Self::missing(ino))),
             Some(Node::Directory(_)) => return then(Err(FsError::IsADirectory)),
             Some(Node::Signature) => return then(Ok(self.keep(Opened::Signature))),
             Some(Node::File(index)) => index,
@@ -316,10 +427,9 @@ impl FileSystem {
         let fs = Arc::clone(self);
         self.workers.run(move || {
             let reader = Arc::clone(&fs.reader);
-            reader.open_then(index, move |opened| {
+            reader.open_while(index, wanted, move |opened| {
                 then(opened.map_err(FsError::from).and_then(|file| {
-                    let told = fs.told[index].load(Ordering::Relaxed);
-                    if file.len() != fs.claimed[index] && !told {
+                    if fs.inode(index) != Some(ino) {
                         return Err(FsError::Stale);
                     }
                     Ok(fs.keep(Opened::Model(file)))

@@ -37,7 +37,7 @@ impl FileSystem {
         name: &OsStr,
         audience: Audience,
     ) -> Result<Vec<u8>, FsError> {
-        let node = self.tree.node(ino).ok_or(FsError::NotFound)?;
+        let node = self.node(ino).ok_or_else(|| Self::missing(ino))?;
         let manifest = self.reader.manifest();
         let name = name.to_str().ok_or(FsError::NoAttribute)?;
         let value = match (node, name) {
@@ -66,9 +66,9 @@ impl FileSystem {
     /// # Errors
     /// [`FsError::NotFound`].
     pub fn attribute_names(&self, ino: u64) -> Result<&'static [&'static str], FsError> {
-        match self.tree.node(ino) {
+        match self.node(ino) {
             Some(_) => Ok(&[]),
-            None => Err(FsError::NotFound),
+            None => Err(Self::missing(ino)),
         }
     }
 }

@@ -1,0 +1,154 @@
+//! Inode numbers of files whose length is only claimed.
+//!
+//! Guarantees: whoever knows an inode by its number was only ever told one length of it. A file whose
+//! length can't be proved yet is shown under a number of its own for each length that its source
+//! claims; once the length is proved, the file is the inode that has that length, which is the one
+//! in the [tree](super::Tree) unless the last claim was true. Any other number is stale for ever: the
+//! kernel, which may have kept a false length for it, can't open it. Doesn't: ask for claims.
+//!
+//! That is why it is safe for the kernel to be slow: what it was told of an inode that is read needn't
+//! be corrected, in whatever order its answers arrive.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use crate::reading::ProvedLength;
+
+/// The first number that no tree has: manifests have far fewer files.
+const FIRST: u64 = 1 << 48;
+
+/// A file under the length that its source claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claimed {
+    pub(super) ino: u64,
+    /// Bytes.
+    pub(super) len: u64,
+}
+
+/// The numbers that were given out for claims, at most one for each file.
+#[derive(Debug, Default)]
+pub(super) struct ClaimedInodes(RwLock<Given>);
+
+#[derive(Debug, Default)]
+struct Given {
+    count: u64,
+    by_file: HashMap<usize, Claimed>,
+    files: HashMap<u64, usize>,
+}
+
+impl ClaimedInodes {
+    /// The inode of file `index` while its source claims `len` bytes; `None` if the length is known
+    /// by now, which `proved` tells. The number for any other claim becomes stale.
+    pub(super) fn claim(
+        &self,
+        index: usize,
+        len: u64,
+        proved: impl FnOnce() -> Option<ProvedLength>,
+    ) -> Option<u64> {
+        let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Asked under the lock: from the first answer of `inode` on, the number is what it is.
+        if proved().is_some() {
+            return None;
+        }
+        match given.by_file.get(&index) {
+            Some(claimed) if claimed.len == len => return Some(claimed.ino),
+            _ => given.withdraw(index),
+        }
+        let ino = FIRST + given.count;
+        given.count += 1;
+        given.by_file.insert(index, Claimed { ino, len });
+        given.files.insert(ino, index);
+        Some(ino)
+    }
+
+    /// The inode of file `index`, whose length is proved: the one that was claimed to have it, or
+    /// `in_tree`.
+    pub(super) fn inode(&self, index: usize, len: ProvedLength, in_tree: u64) -> u64 {
+        match self.claimed(index) {
+            None => in_tree,
+            Some(claimed) if claimed.len == len.bytes() => claimed.ino,
+            Some(_) => {
+                let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
+                match given.by_file.get(&index) {
+                    Some(claimed) if claimed.len == len.bytes() => return claimed.ino,
+                    _ => given.withdraw(index),
+                }
+                in_tree
+            }
+        }
+    }
+
+    /// What file `index` is claimed to be, if it is shown so.
+    pub(super) fn claimed(&self, index: usize) -> Option<Claimed> {
+        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        given.by_file.get(&index).copied()
+    }
+
+    /// The file that has this number, and the length that goes with it; `None` if none has, or no
+    /// longer.
+    pub(super) fn file(&self, ino: u64) -> Option<(usize, Claimed)> {
+        if ino < FIRST {
+            return None;
+        }
+        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let index = *given.files.get(&ino)?;
+        Some((index, *given.by_file.get(&index)?))
+    }
+
+    /// Whether a number could have been given out, and so may be stale.
+    pub(super) fn is_one(ino: u64) -> bool {
+        ino >= FIRST
+    }
+}
+
+impl Given {
+    fn withdraw(&mut self, index: usize) {
+        if let Some(claimed) = self.by_file.remove(&index) {
+            self.files.remove(&claimed.ino);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::manifest::{ShardDigests, SignedContent};
+
+    fn proved(len: u64) -> ProvedLength {
+        let size = std::num::NonZeroU64::new(len).unwrap();
+        let shards = ShardDigests::new(Algorithm::Sha256, size, len, vec![0; 32]).unwrap();
+        ProvedLength::of_signed(&SignedContent::Shards(shards)).unwrap()
+    }
+
+    #[test]
+    fn each_claim_has_a_number_of_its_own() {
+        let inodes = ClaimedInodes::default();
+        let claim = |index, len| inodes.claim(index, len, || None).unwrap();
+        let first = claim(3, 100);
+        assert_eq!(claim(3, 100), first);
+        assert_ne!(claim(4, 100), first);
+        let second = claim(3, 200);
+        assert_ne!(second, first);
+        assert_eq!(inodes.file(first), None, "stale for ever");
+        assert_ne!(claim(3, 100), first);
+        assert_eq!(inodes.file(7), None);
+    }
+
+    #[test]
+    fn a_proved_length_is_that_of_one_inode() {
+        let inodes = ClaimedInodes::default();
+        let claim = |index, len| inodes.claim(index, len, || None).unwrap();
+        let (honest, lying) = (claim(0, 100), claim(1, 200));
+        for _ in 0..2 {
+            assert_eq!(inodes.inode(0, proved(100), 10), honest);
+            assert_eq!(inodes.inode(1, proved(100), 11), 11);
+            assert_eq!(inodes.inode(2, proved(100), 12), 12);
+        }
+        assert!(inodes.file(honest).is_some());
+        assert_eq!(inodes.file(lying), None);
+        // No claim counts once the length is known.
+        assert_eq!(inodes.claim(1, 100, || Some(proved(100))), None);
+        assert_eq!(inodes.inode(1, proved(100), 11), 11);
+    }
+}
