@@ -15,8 +15,8 @@ use fuser::{
     ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::populate_loop::{Attempt, PopulateLoops};
 use super::schedule;
-use super::stuck::{Attempt, StuckReaders};
 use crate::fs::{Attributes, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
 use crate::name::MAX_COMPONENT;
 
@@ -32,7 +32,7 @@ const MAX_BACKGROUND: u16 = 64;
 #[derive(Debug)]
 pub struct FuseAdaptor {
     fs: Arc<FileSystem>,
-    stuck: Arc<StuckReaders>,
+    populate_loops: Arc<PopulateLoops>,
     uid: u32,
     gid: u32,
 }
@@ -42,7 +42,7 @@ impl FuseAdaptor {
     pub fn new(fs: Arc<FileSystem>) -> Self {
         Self {
             fs,
-            stuck: Arc::default(),
+            populate_loops: Arc::default(),
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
         }
@@ -167,12 +167,12 @@ impl Filesystem for FuseAdaptor {
             ino: ino.0,
             offset,
         };
-        let stuck = Arc::clone(&self.stuck);
+        let populate_loops = Arc::clone(&self.populate_loops);
         self.fs
             .read(fh.0, offset, size as usize, move |read| match read {
                 Ok(bytes) => reply.data(bytes.as_slice()),
                 Err(error) => {
-                    stuck.failed(attempt);
+                    populate_loops.failed(attempt);
                     reply.error(code(&error));
                 }
             });

@@ -11,10 +11,11 @@ mod fusermount;
 pub mod mountinfo;
 pub mod options;
 pub mod page_cache;
+mod populate_loop;
+mod proc_thread;
 pub mod schedule;
 pub mod session;
 pub mod shutdown;
-mod stuck;
 pub mod tuning;
 pub mod unmount;
 
