@@ -8,6 +8,8 @@
 mod attach;
 mod fuse;
 mod fusermount;
+#[allow(dead_code, reason = "asked by what waits long")]
+mod interrupt;
 pub mod mountinfo;
 pub mod options;
 pub mod page_cache;
