@@ -338,9 +338,7 @@ impl FileSystem {
             (Some(len), _) if self.inode(index) == Some(ino) => {
                 Ok(self.attributes_of(ino, index, len.bytes(), true))
             }
-            (None, Some((_, claimed))) => {
-                Ok(self.attributes_of(ino, index, claimed.len, false))
-            }
+            (None, Some((_, claimed))) => Ok(self.attributes_of(ino, index, claimed.len, false)),
             (Some(_), _) | (None, None) => Err(FsError::Stale),
         }
     }
@@ -368,9 +366,7 @@ impl FileSystem {
         };
         let (ino, is_directory) = match self.tree.node(ino) {
             Some(Node::Directory(_)) => (ino, true),
-            Some(Node::File(index)) => {
-                (self.claims.claimed(index).map_or(ino, |it| it.ino), false)
-            }
+            Some(Node::File(index)) => (self.claims.claimed(index).map_or(ino, |it| it.ino), false),
             Some(Node::Signature) | None => (ino, false),
         };
         Ok(Some(Entry {

@@ -47,14 +47,22 @@ fn fixture(lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
 }
 
 impl Fixture {
+    fn lookup(&self, parent: u64, name: &str) -> Result<Attributes, FsError> {
+        let (sender, receiver) = channel();
+        self.fs.lookup(parent, OsStr::new(name), move |found| {
+            sender.send(found).unwrap();
+        });
+        receiver.recv().unwrap()
+    }
+
     fn ino(&self, parent: u64, name: &str) -> u64 {
-        self.fs.lookup(parent, OsStr::new(name)).unwrap().ino
+        self.lookup(parent, name).unwrap().ino
     }
 
     fn open(&self, ino: u64) -> Result<u64, FsError> {
         let (sender, receiver) = channel();
         self.fs
-            .open(ino, move |opened| sender.send(opened).unwrap());
+            .open(ino, || true, move |opened| sender.send(opened).unwrap());
         receiver.recv().unwrap()
     }
 
@@ -78,11 +86,11 @@ fn serves_names_sizes_and_bytes() {
     let it = fixture(false, None);
     let large = it.ino(ROOT, "large");
     assert!(
-        !it.fs.attributes(large).unwrap().proved,
+        !it.fs.stat(large).unwrap().proved,
         "only claimed before an open"
     );
     let handle = it.open(large).unwrap();
-    let attributes = it.fs.attributes(large).unwrap();
+    let attributes = it.fs.stat(large).unwrap();
     assert!(attributes.proved && attributes.size == 5 * MIB as u64);
     assert_eq!(
         it.read(handle, 3 * MIB as u64 + 1, 5000).unwrap(),
@@ -103,16 +111,16 @@ fn serves_names_sizes_and_bytes() {
 fn errors_have_their_errno() {
     let it = fixture(false, None);
     let (sub, large) = (it.ino(ROOT, "sub"), it.ino(ROOT, "large"));
-    assert!(is(it.fs.lookup(ROOT, OsStr::new("nothing")), Errno::NOENT));
-    assert!(is(it.fs.lookup(large, OsStr::new("x")), Errno::NOTDIR));
+    assert!(is(it.lookup(ROOT, "nothing"), Errno::NOENT));
+    assert!(is(it.lookup(large, "x"), Errno::NOTDIR));
     let name = "x".repeat(MAX_COMPONENT);
-    assert!(is(it.fs.lookup(ROOT, OsStr::new(&name)), Errno::NOENT));
+    assert!(is(it.lookup(ROOT, &name), Errno::NOENT));
     let long = name + "x";
     assert!(is(
-        it.fs.lookup(ROOT, OsStr::new(&long)),
+        it.lookup(ROOT, &long),
         Errno::NAMETOOLONG
     ));
-    assert!(is(it.fs.attributes(99), Errno::NOENT));
+    assert!(is(it.fs.stat(99), Errno::NOENT));
     assert!(is(it.fs.entry(large, 0), Errno::NOTDIR));
     assert!(is(it.open(sub), Errno::ISDIR));
     assert!(is(it.open(99), Errno::NOENT));
@@ -149,12 +157,12 @@ fn a_file_of_another_length_than_claimed_has_to_be_looked_up_again() {
         ..it
     };
     let sub = it.ino(ROOT, "sub");
-    let claimed = it.fs.lookup(sub, OsStr::new("small")).unwrap();
+    let claimed = it.lookup(sub, "small").unwrap();
     assert!(!claimed.proved && claimed.size == 1_000_000);
     let small = claimed.ino;
     assert!(is(it.open(small), Errno::STALE));
     assert!(is(it.open(small), Errno::STALE), "nobody has looked yet");
-    let proved = it.fs.lookup(sub, OsStr::new("small")).unwrap();
+    let proved = it.lookup(sub, "small").unwrap();
     assert!(proved.proved && proved.size == 5);
     assert!(it.open(small).is_ok());
 }
@@ -391,7 +399,7 @@ fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     assert_eq!(dropped.recv(), Ok(small), "then that one");
     assert!(dropped.recv().is_err(), "and no directory");
     assert!(
-        it.fs.lookup(ROOT, OsStr::new("large")).is_ok(),
+        it.lookup(ROOT, "large").is_ok(),
         "names stay"
     );
 }

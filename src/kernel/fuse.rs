@@ -11,12 +11,13 @@ use std::time::{Duration, SystemTime};
 use fuser::{
     AccessFlags, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyLock,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::pending::{Pending, Watch};
+use super::populate_loop::{Attempt, PopulateLoops};
 use super::schedule;
-use super::stuck::{Attempt, StuckReaders};
 use crate::fs::{Attributes, Audience, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
 use crate::name::MAX_COMPONENT;
 
@@ -32,7 +33,14 @@ const MAX_BACKGROUND: u16 = 64;
 #[derive(Debug)]
 pub struct FuseAdaptor {
     fs: Arc<FileSystem>,
-    stuck: Arc<StuckReaders>,
+    populate_loops: Arc<PopulateLoops>,
+    watch: Watch,
+    owner: Owner,
+}
+
+/// Whom everything belongs to: the user who mounts.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
     uid: u32,
     gid: u32,
 }
@@ -42,22 +50,27 @@ impl FuseAdaptor {
     pub fn new(fs: Arc<FileSystem>) -> Self {
         Self {
             fs,
-            stuck: Arc::default(),
-            uid: rustix::process::getuid().as_raw(),
-            gid: rustix::process::getgid().as_raw(),
+            populate_loops: Arc::default(),
+            watch: Watch::default(),
+            owner: Owner {
+                uid: rustix::process::getuid().as_raw(),
+                gid: rustix::process::getgid().as_raw(),
+            },
         }
     }
 
     /// Who a user is.
     fn audience(&self, uid: u32) -> Audience {
-        if uid == self.uid || uid == 0 {
+        if uid == self.owner.uid || uid == 0 {
             Audience::Owner
         } else {
             Audience::Others
         }
     }
+}
 
-    fn attributes(&self, attributes: Attributes) -> FileAttr {
+impl Owner {
+    fn attributes(self, attributes: Attributes) -> FileAttr {
         let Attributes {
             ino,
             is_directory,
@@ -113,13 +126,9 @@ const GENERATION: Generation = Generation(0);
 
 impl Filesystem for FuseAdaptor {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        // Each is used where the kernel has it.
-        for wanted in [
-            InitFlags::FUSE_ASYNC_DIO,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-        ] {
+        // Each is used where the kernel has it. Not so READDIRPLUS: a listing would have to give the
+        // kernel lengths that aren't proved, or prove all of them.
+        for wanted in [InitFlags::FUSE_ASYNC_DIO, InitFlags::FUSE_PARALLEL_DIROPS] {
             if config.capabilities().contains(wanted) {
                 let _ = config.add_capabilities(wanted);
             }
@@ -128,35 +137,54 @@ impl Filesystem for FuseAdaptor {
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.fs.lookup(parent.0, name) {
-            Ok(attributes) => {
-                let attr = self.attributes(attributes);
-                reply.entry_with_ttls(&FOREVER, &ttl(&attributes), &attr, GENERATION);
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let pending = Pending::new(reply);
+        let (answered, owner) = (pending.clone(), self.owner);
+        self.fs.lookup(parent.0, name, move |found| {
+            let Some(reply) = answered.take() else {
+                return;
+            };
+            match found {
+                Ok(attributes) => {
+                    let (attr, ttl) = (owner.attributes(attributes), ttl(&attributes));
+                    // How long the attributes hold, then how long the name does.
+                    reply.entry_with_ttls(&ttl, &ttl, &attr, GENERATION);
+                }
+                Err(error) => reply.error(code(&error)),
             }
-            Err(error) => reply.error(code(&error)),
-        }
+        });
+        self.watch.look_after(req, &pending);
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        match self.fs.attributes(ino.0) {
-            Ok(attributes) => reply.attr(&ttl(&attributes), &self.attributes(attributes)),
+        match self.fs.stat(ino.0) {
+            Ok(attributes) => reply.attr(&ttl(&attributes), &self.owner.attributes(attributes)),
             Err(error) => reply.error(code(&error)),
         }
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
-        self.fs.open(ino.0, move |opened| match opened {
-            // What the kernel has cached was verified, and stays so.
-            Ok(handle) => reply.opened(
-                FileHandle(handle),
-                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-            ),
-            Err(error) => reply.error(code(&error)),
+        let pending = Pending::new(reply);
+        let (answered, asked) = (pending.clone(), pending.clone());
+        let fs = Arc::clone(&self.fs);
+        let wanted = move || asked.is_wanted();
+        self.fs.open(ino.0, wanted, move |opened| {
+            match (opened, answered.take()) {
+                // What the kernel has cached was verified, and stays so.
+                (Ok(handle), Some(reply)) => reply.opened(
+                    FileHandle(handle),
+                    FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+                ),
+                // The kernel won't release what it didn't get.
+                (Ok(handle), None) => fs.release(handle),
+                (Err(error), Some(reply)) => reply.error(code(&error)),
+                (Err(_), None) => {}
+            }
         });
+        self.watch.look_after(req, &pending);
     }
 
     fn read(
@@ -176,12 +204,12 @@ impl Filesystem for FuseAdaptor {
             ino: ino.0,
             offset,
         };
-        let stuck = Arc::clone(&self.stuck);
+        let populate_loops = Arc::clone(&self.populate_loops);
         self.fs
             .read(fh.0, offset, size as usize, move |read| match read {
                 Ok(bytes) => reply.data(bytes.as_slice()),
                 Err(error) => {
-                    stuck.failed(attempt);
+                    populate_loops.failed(attempt);
                     reply.error(code(&error));
                 }
             });
@@ -237,7 +265,7 @@ impl Filesystem for FuseAdaptor {
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.fs.directory(ino.0) {
+        match self.fs.require_directory(ino.0) {
             Ok(()) => reply.opened(
                 FileHandle(0),
                 FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
@@ -256,37 +284,9 @@ impl Filesystem for FuseAdaptor {
     ) {
         for position in offset.. {
             match self.fs.entry(ino.0, position) {
-                Ok(Some((name, found))) => {
-                    if reply.add(
-                        INodeNo(found.ino),
-                        position + 1,
-                        kind(found.is_directory),
-                        name,
-                    ) {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => return reply.error(code(&error)),
-            }
-        }
-        reply.ok();
-    }
-
-    fn readdirplus(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
-        for position in offset.. {
-            match self.fs.entry(ino.0, position) {
-                Ok(Some((name, found))) => {
-                    let (ino, ttl) = (INodeNo(found.ino), ttl(&found));
-                    let attr = self.attributes(found);
-                    if reply.add(ino, position + 1, name, &ttl, &attr, GENERATION) {
+                Ok(Some(entry)) => {
+                    let (ino, kind) = (INodeNo(entry.ino), kind(entry.is_directory));
+                    if reply.add(ino, position + 1, kind, entry.name) {
                         break;
                     }
                 }

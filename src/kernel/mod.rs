@@ -8,13 +8,17 @@
 mod attach;
 mod fuse;
 mod fusermount;
+#[allow(dead_code, reason = "asked by what waits long")]
+mod interrupt;
 pub mod mountinfo;
 pub mod options;
 pub mod page_cache;
+mod pending;
+mod populate_loop;
+mod proc_thread;
 pub mod schedule;
 pub mod session;
 pub mod shutdown;
-mod stuck;
 pub mod tuning;
 pub mod unmount;
 

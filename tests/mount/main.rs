@@ -23,6 +23,7 @@ mod index;
 mod lazy;
 mod links;
 mod passes;
+mod populate;
 mod pushed;
 mod reads;
 mod reports;

@@ -1,0 +1,213 @@
+//! Requests that take long, and those who no longer wait for them.
+//!
+//! The kernel keeps a thread whose request is being served until it is answered, whatever signal it
+//! gets. A full pass takes minutes, and a source that hangs longer; so requests that aren't answered
+//! soon are looked after by a thread here, which answers EINTR where the program behind one was
+//! interrupted or killed.
+//!
+//! Guarantees: each request is answered once, by whoever is first; a thread looks only while something
+//! is pending, ten times a second. Doesn't: end the work for an answer that nobody waits for; that
+//! asks [`Pending::is_wanted`].
+
+use std::cell::OnceCell;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use fuser::{Errno, ReplyEntry, ReplyOpen, Request};
+
+use super::interrupt::Requester;
+use crate::sync::lock;
+
+/// How often those who wait are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What can be answered with an error.
+pub(super) trait Answer: Send + 'static {
+    fn fail(self, error: Errno);
+}
+
+impl Answer for ReplyOpen {
+    fn fail(self, error: Errno) {
+        self.error(error);
+    }
+}
+
+impl Answer for ReplyEntry {
+    fn fail(self, error: Errno) {
+        self.error(error);
+    }
+}
+
+/// A request that isn't answered yet.
+pub(super) struct Pending<R>(Arc<Mutex<Option<R>>>);
+
+impl<R> Clone for Pending<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R: Answer> Pending<R> {
+    /// A request that `reply` answers.
+    pub(super) fn new(reply: R) -> Self {
+        Self(Arc::new(Mutex::new(Some(reply))))
+    }
+
+    /// What answers it, unless it was answered.
+    pub(super) fn take(&self) -> Option<R> {
+        lock(&self.0).take()
+    }
+
+    /// Whether somebody still waits for the answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        lock(&self.0).is_some()
+    }
+}
+
+/// A pending request of any kind, and who waits for it.
+trait Watched: Send {
+    fn is_pending(&self) -> bool;
+    /// Answers that it was interrupted, if it was.
+    fn let_go(&self);
+}
+
+struct Waiting<R> {
+    pending: Pending<R>,
+    thread: u32,
+    /// Found when the request is first looked at: most are answered before. The number can't mean
+    /// another thread by then, since this one is kept until it is answered.
+    requester: OnceCell<Requester>,
+}
+
+impl<R: Answer> Watched for Waiting<R> {
+    fn is_pending(&self) -> bool {
+        self.pending.is_wanted()
+    }
+
+    fn let_go(&self) {
+        let requester = self.requester.get_or_init(|| Requester::new(self.thread));
+        if requester.is_interrupted()
+            && let Some(reply) = self.pending.take()
+        {
+            tracing::debug!("a request was interrupted");
+            reply.fail(Errno::EINTR);
+        }
+    }
+}
+
+/// Looks after pending requests.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Box<dyn Watched>>,
+    started: bool,
+}
+
+impl Watch {
+    /// Looks after a request if it is still pending: it wasn't answered at once.
+    pub(super) fn look_after<R: Answer>(&self, request: &Request, pending: &Pending<R>) {
+        self.watch(request.pid(), pending);
+    }
+
+    fn watch<R: Answer>(&self, thread: u32, pending: &Pending<R>) {
+        if !pending.is_wanted() {
+            return;
+        }
+        let waiting = Box::new(Waiting {
+            pending: pending.clone(),
+            thread,
+            requester: OnceCell::new(),
+        });
+        let mut state = lock(&self.0.state);
+        state.waiting.push(waiting);
+        if !state.started {
+            let shared = Arc::clone(&self.0);
+            let spawned = thread::Builder::new()
+                .name("interrupts".to_owned())
+                .spawn(move || shared.attend());
+            // Without it, requests wait until they are answered.
+            state.started = spawned.is_ok();
+        }
+        drop(state);
+        self.0.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn attend(&self) {
+        loop {
+            let mut state = lock(&self.state);
+            while state.waiting.is_empty() {
+                state = self
+                    .filled
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
+            thread::sleep(TICK);
+            let mut waiting = std::mem::take(&mut lock(&self.state).waiting);
+            waiting.retain(|it| it.is_pending());
+            waiting.iter().for_each(|it| it.let_go());
+            lock(&self.state).waiting.append(&mut waiting);
+        }
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch")
+            .field("waiting", &lock(&self.0.state).waiting.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+
+    use super::*;
+
+    impl Answer for Sender<i32> {
+        fn fail(self, error: Errno) {
+            self.send(error.into()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_request_of_a_killed_process_is_let_go_and_others_are_not() {
+        let watch = Watch::default();
+        let mut child = Command::new("sleep")
+            .arg("1000")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (killed, of_killed) = channel();
+        let (alive, of_alive) = channel();
+        let (killed, alive) = (Pending::new(killed), Pending::new(alive));
+        watch.watch(child.id(), &killed);
+        watch.watch(std::process::id(), &alive);
+        assert_eq!(
+            of_killed.recv_timeout(TICK * 3),
+            Err(RecvTimeoutError::Timeout)
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let limit = Duration::from_secs(60);
+        assert_eq!(of_killed.recv_timeout(limit), Ok(libc::EINTR));
+        assert!(!killed.is_wanted());
+        assert!(alive.is_wanted());
+        assert!(of_alive.try_recv().is_err());
+        alive.take().unwrap().fail(Errno::EIO);
+        assert_eq!(of_alive.recv_timeout(limit), Ok(libc::EIO));
+    }
+}
