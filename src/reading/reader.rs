@@ -585,7 +585,7 @@ impl Reader {
 
     fn report_source(&self, error: &ReadError) {
         if let ReadError::Source { file, range, error } = error {
-            self.source_errors.record(SourceFailure {
+            self.source_errors.record(&SourceFailure {
                 file: file.clone(),
                 range: range.clone(),
                 error: error.clone(),
