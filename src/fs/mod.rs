@@ -464,18 +464,18 @@ impl FileSystem {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 then(Ok(self.signature.slice(start..start.saturating_add(len))));
             }
-            Some(Opened::Model(file)) => match file.read_now(offset, len) {
-                Some(bytes) => then(Ok(bytes)),
-                None => {
-                    let Some(owed) = self.lockdown.owe(file.index()) else {
-                        return then(Err(FsError::LockedDown));
-                    };
-                    self.workers.run(move || {
-                        then(file.read(offset, len).map_err(FsError::from));
-                        drop(owed);
-                    });
+            Some(Opened::Model(file)) => {
+                if let Some(bytes) = file.read_now(offset, len) {
+                    return then(Ok(bytes));
                 }
-            },
+                let Some(owed) = self.lockdown.owe(file.index()) else {
+                    return then(Err(FsError::LockedDown));
+                };
+                self.workers.run(move || {
+                    then(file.read(offset, len).map_err(FsError::from));
+                    drop(owed);
+                });
+            }
         }
     }
 

@@ -66,14 +66,12 @@ struct OnceStamp(AtomicU64);
 impl OnceStamp {
     /// The stamp, which `make` always makes the same.
     fn get_or_init(&self, make: impl FnOnce() -> Stamp) -> Stamp {
-        match self.0.load(Ordering::Relaxed).checked_sub(1) {
-            Some(known) => Stamp(known),
-            None => {
-                let made = make();
-                self.0.store(made.0 + 1, Ordering::Relaxed);
-                made
-            }
+        if let Some(known) = self.0.load(Ordering::Relaxed).checked_sub(1) {
+            return Stamp(known);
         }
+        let stamp = make();
+        self.0.store(stamp.0 + 1, Ordering::Relaxed);
+        stamp
     }
 }
 

@@ -16,7 +16,7 @@ impl Reports {
     pub(super) fn report(&self, error: &ReadError) {
         match error {
             ReadError::Violation(violation) => self.violations.record(violation),
-            ReadError::Source { file, range, error } => self.source_errors.record(SourceFailure {
+            ReadError::Source { file, range, error } => self.source_errors.record(&SourceFailure {
                 file: file.clone(),
                 range: range.clone(),
                 error: error.clone(),

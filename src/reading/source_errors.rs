@@ -125,9 +125,9 @@ impl SourceErrors {
         failures.collect()
     }
 
-    pub(super) fn record(&self, failure: SourceFailure) {
-        let event = self.lock().event(&failure, Instant::now());
-        let SourceFailure { file, range, error } = &failure;
+    pub(super) fn record(&self, failure: &SourceFailure) {
+        let event = self.lock().event(failure, Instant::now());
+        let SourceFailure { file, range, error } = failure;
         let (start, end) = (range.start, range.end);
         let error = Escaped::bounded(&error.to_string());
         match event {
