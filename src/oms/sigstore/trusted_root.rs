@@ -107,7 +107,7 @@ impl TrustedRoot {
             let config: RawConfig<'_> = strict::json(json).map_err(TrustedRootError::Json)?;
             config
                 .trusted_root
-                .ok_or(TrustedRootError::Missing("trustedRoot"))?
+                .ok_or_else(|| TrustedRootError::Json(Escaped::new("it has no trustedRoot")))?
         } else {
             whole
         };
@@ -370,10 +370,93 @@ mod tests {
         };
         assert!(config(SIGSTORE_PRODUCTION_TRUSTED_ROOT).is_ok());
         assert!(matches!(config("{}"), Err(TrustedRootError::Json(_))));
-        assert!(matches!(
-            config("null"),
-            Err(TrustedRootError::MediaType(_))
-        ));
+        assert!(matches!(config("null"), Err(TrustedRootError::Json(_))));
+        let error = TrustedRoot::from_json(
+            format!(r#"{{"mediaType":"{CLIENT_CONFIG_TYPE}","trusted_root":{{}}}}"#).as_bytes(),
+        );
+        assert!(error.unwrap_err().to_string().contains("`trusted_root`"));
+    }
+
+    /// Whoever takes a newer `sigstore-verify` changes both.
+    #[test]
+    fn the_date_is_that_of_the_embedded_root() {
+        let digest = crate::digest::Algorithm::Sha256
+            .hash(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
+            .to_hex();
+        assert_eq!(
+            (BUILT_IN_SINCE, &*digest),
+            (
+                "2026-10-23",
+                "6494e21ea73fa7ee769f85f57d5a3e6a08725eae1e38c755fc3517c9e6bc0b66"
+            )
+        );
+    }
+
+    #[test]
+    fn the_built_in_root_is_old_after_a_year() {
+        let at = |text: &str| SystemTime::from(text.parse::<Timestamp>().unwrap());
+        for young in [
+            "1970-01-01T00:00:00Z",
+            "2026-10-23T00:00:00Z",
+            "2027-10-23T23:59:59Z",
+        ] {
+            assert_eq!(staleness(at(young)), None, "{young}");
+        }
+        let said = staleness(at("2027-10-24T00:00:00Z")).unwrap();
+        assert!(said.contains("2026-10-23, 366 days old"), "{said}");
+        assert!(staleness(at("2036-01-01T00:00:00Z")).is_some());
+        assert!(TrustedRoot::public_good().is_built_in());
+        assert!(!edited(|_| {}).unwrap().is_built_in());
+    }
+
+    /// Each member of each object, spelt otherwise: none is lost silently.
+    #[test]
+    fn other_spellings_are_refused() {
+        fn objects(value: &serde_json::Value, at: &str, found: &mut Vec<(String, String)>) {
+            match value {
+                serde_json::Value::Object(members) => {
+                    for (name, value) in members {
+                        found.push((at.to_owned(), name.clone()));
+                        objects(value, &format!("{at}/{name}"), found);
+                    }
+                }
+                serde_json::Value::Array(items) => {
+                    for (index, value) in items.iter().enumerate() {
+                        objects(value, &format!("{at}/{index}"), found);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let root = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        let mut members = Vec::new();
+        objects(&root, "", &mut members);
+        assert!(members.len() > 50 && members.iter().any(|(_, name)| name == "validFor"));
+        for (at, name) in members {
+            let snake: String = name
+                .chars()
+                .flat_map(|c| {
+                    let upper = c.is_ascii_uppercase().then_some('_');
+                    upper.into_iter().chain([c.to_ascii_lowercase()])
+                })
+                .collect();
+            for other in [snake, name.to_uppercase(), format!("{name}s")] {
+                if other == name {
+                    continue;
+                }
+                let error = edited(|root| {
+                    let object = root.pointer_mut(&at).unwrap().as_object_mut().unwrap();
+                    let value = object[&name].clone();
+                    object.insert(other.clone(), value);
+                })
+                .unwrap_err()
+                .to_string();
+                assert!(
+                    error.contains(&format!("unknown field `{other}`")),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[test]
