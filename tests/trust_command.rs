@@ -263,7 +263,7 @@ fn every_certificate_of_a_chain_is_shown() {
     // Nor does a name of a file speak to the terminal.
     let named = home.write("a\u{1b}[2J\n.pem", "");
     let error = home.refused(1, &["add", "--certificate-chain", &named]);
-    assert!(error.contains("a\\u{1b}[2J\\n.pem"), "{error}");
+    assert!(error.contains("a\\u{1b}[2J\\u{a}.pem"), "{error}");
     let error = home.refused(1, &["add", "--public-key", &format!("{named}x")]);
     assert!(!error.contains('\u{1b}'), "{error}");
 }

@@ -11,6 +11,7 @@ use model_fs::manifest::VerifiedManifest;
 use model_fs::oms::bundle::{Bundle, BundleError, Material, Method};
 use model_fs::oms::claim::Claim;
 use model_fs::oms::sigstore::evidence::EvidenceError;
+use model_fs::oms::sigstore::trusted_root::TrustedRoot;
 use model_fs::oms::sigstore::{CertificateRule, EntryRule, SigstoreError};
 use model_fs::oms::trust::{Signer, Trust};
 use model_fs::oms::verify::{VerifyError, verify};
@@ -19,9 +20,9 @@ use serde_json::{Value, json};
 
 use crate::der::{Certificate, Extension, Key, name, octets, seq, tlv, utf8};
 use crate::instance::{
-    EXTENDED_KEY_USAGE, Entry, IDENTITY, ISSUER, ISSUER_V1_OID, ISSUER_V2_OID, Instance, KEY_USAGE,
-    Kind, LIFETIME, NOW, Parts, SAN, Signing, b64, body, checkpoint, email, root_of, sct,
-    statement, time, timestamp, trust, uri,
+    CODE_SIGNING, EXTENDED_KEY_USAGE, Entry, IDENTITY, ISSUER, ISSUER_V1_OID, ISSUER_V2_OID,
+    Instance, KEY_USAGE, Kind, LIFETIME, NOW, Parts, SAN, Signing, TIME_STAMPING, b64, body,
+    checkpoint, email, root_of, sct, statement, time, timestamp, trust, uri,
 };
 
 fn check(bundle: &[u8], trust: &Trust) -> Result<Signer, VerifyError> {
