@@ -73,7 +73,7 @@ impl Files {
             return Ok(&self.system);
         }
         self.user.as_deref().ok_or_else(|| {
-            Failure::from(anyhow::anyhow!("no place for the trust store"))
+            Failure::from(anyhow::anyhow!("HOME isn't set, so the trust store has no place"))
                 .with_hint("set HOME, or change the system's with --system".to_owned())
         })
     }
@@ -102,7 +102,7 @@ fn usage(text: String) -> Failure {
 /// Whom the command line wants trusted, by what name if it gives none, and what is to be said of them.
 fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failure> {
     match trust {
-        cli::Trust::Store => Err(usage("nobody to trust is given".to_owned()).with_hint(
+        cli::Trust::Store => Err(usage("whom to trust isn't said".to_owned()).with_hint(
             "give --public-key, --certificate-chain, or --identity and --identity-provider"
                 .to_owned(),
         )),
