@@ -3,7 +3,7 @@
 //! Guarantees: the names in a [`Manifest`] are relative paths that form a tree (none occurs twice,
 //! none is both a file and a directory), sorted by Unicode code point; each has one
 //! [`SignedContent`]; shards cover their file without gap or overlap. Only a signature check makes a
-//! [`VerifiedManifest`].
+//! [`VerifiedManifest`]; its file says how that is kept.
 //!
 //! Doesn't: look at any file. A plain [`Manifest`] has the right shape, and that is all: it may have
 //! been made here to be signed. What was read from a bundle without checking its signature is an
@@ -13,23 +13,24 @@ mod content;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unverified;
+mod verified;
 
-use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
 pub use self::content::{ShardDigests, SignedContent};
 pub use self::store::VerifyWithStoreError;
+pub use self::unverified::UnverifiedManifest;
+pub use self::verified::VerifiedManifest;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Escaped, FileName, NameError};
-use crate::oms::bundle::{Bundle, BundleError, Material};
+use crate::oms::bundle::BundleError;
 use crate::oms::sign::{self, Compat, SignError, Signing};
 pub use crate::oms::statement::Serialization;
 use crate::oms::statement::{
     Draft, Resource, Statement, StatementError, Text, is_decimal, root_digest_of,
 };
-use crate::oms::trust::{Signer, Trust};
-use crate::oms::verify::{VerifyError, verify_file};
+use crate::oms::verify::VerifyError;
 
 /// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
@@ -527,128 +528,6 @@ fn sharded_file(
         name,
         content: SignedContent::Shards(content),
     })
-}
-
-/// A manifest whose signature was verified against somebody trusted.
-///
-/// Only [`VerifiedManifest::verify`] makes one.
-#[derive(Clone)]
-pub struct VerifiedManifest {
-    // Private, and filled in by `verify` alone: the file system serves what one of these names.
-    manifest: Manifest,
-    signer: Signer,
-    bundle: Arc<[u8]>,
-}
-
-impl VerifiedManifest {
-    /// Verifies the bytes of a signature file, and then validates what was signed: a directory.
-    ///
-    /// # Errors
-    /// [`VerifyManifestError`] if the signature is malformed or not by somebody trusted, or if what
-    /// was signed isn't the manifest of a model.
-    pub fn verify(
-        bundle: impl Into<Arc<[u8]>>,
-        trust: &Trust,
-    ) -> Result<Self, VerifyManifestError> {
-        Self::verify_as(bundle.into(), trust, None)
-    }
-
-    /// The same for a model that is the file `name` and no directory. Python's `model_signing` calls
-    /// such a file `.`, whatever its name is; then it gets this one.
-    ///
-    /// # Errors
-    /// As [`VerifiedManifest::verify`] has them.
-    pub fn verify_single_file(
-        bundle: impl Into<Arc<[u8]>>,
-        trust: &Trust,
-        name: &FileName,
-    ) -> Result<Self, VerifyManifestError> {
-        Self::verify_as(bundle.into(), trust, Some(name))
-    }
-
-    fn verify_as(
-        bundle: Arc<[u8]>,
-        trust: &Trust,
-        single_file: Option<&FileName>,
-    ) -> Result<Self, VerifyManifestError> {
-        let verified = verify_file(bundle, trust)?;
-        let manifest = Manifest::from_statement(verified.parse()?, single_file)?;
-        Ok(Self {
-            manifest,
-            signer: verified.signer().clone(),
-            bundle: verified.into_bundle(),
-        })
-    }
-
-    /// What was signed.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// The same, without the files that are one of `ignored` or beneath one. What is left out is
-    /// neither checked nor served.
-    #[must_use]
-    pub fn without(mut self, ignored: &[FileName]) -> Self {
-        let is_ignored = |name: &FileName| ignored.iter().any(|ignored| name.is_within(ignored));
-        self.manifest.files.retain(|file| !is_ignored(&file.name));
-        self
-    }
-
-    /// Who signed it.
-    pub fn signer(&self) -> &Signer {
-        &self.signer
-    }
-
-    /// The exact bytes of the signature file that was verified.
-    pub fn bundle(&self) -> &Arc<[u8]> {
-        &self.bundle
-    }
-}
-
-impl fmt::Debug for VerifiedManifest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifiedManifest")
-            .field("manifest", &self.manifest)
-            .field("signer", &self.signer)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a signature file says, with no signature checked: for showing to people, and for nothing
-/// else.
-#[derive(Debug, Clone)]
-pub struct UnverifiedManifest {
-    manifest: Manifest,
-    material: Material,
-}
-
-impl UnverifiedManifest {
-    /// Reads the bytes of a signature file and believes them. A file that is called `.`, as Python's
-    /// `model_signing` calls the only one of a model that is no directory, goes by the model's name.
-    ///
-    /// # Errors
-    /// [`VerifyManifestError`] if the file is malformed or what it says isn't the manifest of a
-    /// model.
-    pub fn parse_without_verifying(
-        bundle: impl Into<Arc<[u8]>>,
-    ) -> Result<Self, VerifyManifestError> {
-        let bundle = Bundle::take(bundle.into())?;
-        let statement = Statement::parse_any(bundle.envelope().unverified_payload())?;
-        let model_name = FileName::new(statement.subject_name()).ok();
-        let manifest = Manifest::from_statement(statement, model_name.as_ref())?;
-        let (material, _) = bundle.into_parts();
-        Ok(Self { manifest, material })
-    }
-
-    /// What the file says the model is.
-    pub fn claimed_manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// What the file says about its signer, and so how it would have to be verified.
-    pub fn claimed_material(&self) -> &Material {
-        &self.material
-    }
 }
 
 /// Why a signature file gives no verified manifest.

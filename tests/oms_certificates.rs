@@ -13,6 +13,7 @@ use model_fs::oms::certificate::Anchors;
 use model_fs::oms::key::{PrivateKey, PublicKey, SigningFailed};
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
 use model_fs::oms::trust::{Signer, Trust};
+use x509_cert::ext::pkix::KeyUsages;
 
 use self::pki::{DAY, Key, Scheme, Spec, pem_file};
 
@@ -157,12 +158,39 @@ fn what_no_verifier_would_take_is_not_signed() {
             good.clone().but(|spec| spec.key_usage = None),
             "it is not for signing",
         ),
+        (
+            good.clone()
+                .but(|spec| spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1"))),
+            "its extended key usage does not include codeSigning",
+        ),
+        (
+            good.clone().but(|spec| {
+                spec.key_usage = Some(KeyUsages::KeyEncipherment.into());
+                spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.3"));
+            }),
+            "its key usage does not include digitalSignature",
+        ),
         (Spec::leaf("signer", &rsa, "signer", &key), "an RSA key"),
     ] {
         let error = from(&spec).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
     assert!(SigningCertificate::from_pem(b"", none).is_err());
+
+    // An issuer that is for servers only. One that issued nothing here is none of our business.
+    let issuer = Key::new(Scheme::P256(256));
+    let servers = Spec::authority("ca", &issuer, "root", &key)
+        .but(|spec| spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1")));
+    let chain = [pem(&servers.der())];
+    let signed_by_it = Spec::leaf("signer", &key, "ca", &issuer);
+    let error = SigningCertificate::from_pem(pem(&signed_by_it.der()).as_bytes(), &chain)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("\"CN=ca\": its extended key usage does not include codeSigning"),
+        "{error}"
+    );
+    assert!(SigningCertificate::from_pem(pem(&good.der()).as_bytes(), &chain).is_ok());
 
     // As many as a bundle may have, and one more.
     let chain = |count: usize| {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use model_fs::oms::certificate::{Anchors, Certificate, CertificateError};
 use model_fs::oms::chain::{MAX_PATH, Path, PathError};
 use x509_cert::Version;
+use x509_cert::der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
 
 use self::pki::{DAY, Key, Scheme, Spec, now, pem_file, seconds};
@@ -370,9 +371,23 @@ fn shapes() {
         shapes.push(changed("no key usage", Good, which, |spec| {
             spec.key_usage = None;
         }));
-        shapes.push(changed("extended key usage", Good, which, |spec| {
-            spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1"));
-        }));
+        for critical in [true, false] {
+            for (purpose, expect) in [
+                ("1.3.6.1.5.5.7.3.3", Good),
+                ("2.5.29.37.0", Good),
+                (
+                    "1.3.6.1.5.5.7.3.1",
+                    Stricter("an issuer that is for something else issues no signers"),
+                ),
+            ] {
+                shapes.push(changed(
+                    &format!("purpose {purpose}, critical {critical}"),
+                    expect,
+                    which,
+                    |spec| spec.extended_key_usage = Some((critical, purpose)),
+                ));
+            }
+        }
         let exact = u8::try_from(2 - which).unwrap();
         for limit in 0..4_u8 {
             let expect = if limit >= exact { Good } else { Bad };
@@ -439,13 +454,13 @@ fn shapes() {
         ),
         (
             "signature, and servers",
-            Good,
+            Stricter("a purpose that is stated limits, critical or not"),
             Some(KeyUsages::DigitalSignature),
             Some((false, "1.3.6.1.5.5.7.3.1")),
         ),
         (
             "signature, and critical: servers only",
-            Stricter("a critical purpose is not passed over"),
+            Stricter("a purpose that is stated limits, critical or not"),
             Some(KeyUsages::DigitalSignature),
             Some((true, "1.3.6.1.5.5.7.3.1")),
         ),
@@ -457,9 +472,21 @@ fn shapes() {
         ),
         (
             "encipherment, and code signing",
-            Good,
+            Stricter("a key usage that is stated limits"),
             Some(KeyUsages::KeyEncipherment),
             Some((false, "1.3.6.1.5.5.7.3.3")),
+        ),
+        (
+            "signature, and code signing",
+            Good,
+            Some(KeyUsages::DigitalSignature),
+            Some((false, "1.3.6.1.5.5.7.3.3")),
+        ),
+        (
+            "signature, and any purpose",
+            Good,
+            Some(KeyUsages::DigitalSignature),
+            Some((true, "2.5.29.37.0")),
         ),
     ] {
         shapes.push(changed(name, expect, 3, |spec| {
@@ -467,6 +494,16 @@ fn shapes() {
             spec.extended_key_usage = purpose;
         }));
     }
+
+    shapes.push(changed(
+        "empty key usage, and code signing",
+        Bad,
+        3,
+        |spec| {
+            spec.key_usage = Some(FlagSet::default());
+            spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.3"));
+        },
+    ));
 
     // The shape of the OMS conformance material: a leaf with CA:TRUE and its issuer's name.
     let two = line(1);
@@ -926,13 +963,11 @@ fn files_of_certificates() {
         error,
         "the certificate file has no CERTIFICATE block (found: PRIVATE KEY)"
     );
-    assert_eq!(
-        read(&text[..text.len() / 2])
-            .map_err(|_| ())
-            .unwrap_or_default()
-            .len(),
-        1
-    );
+    // Cut off in a block, wherever: not fewer certificates.
+    let begin = text.rfind("-----BEGIN").unwrap();
+    for end in begin + "-----BEGIN ".len()..text.trim_end().len() {
+        assert_eq!(read(&text[..end]), Err(CertificateError::Pem), "{end}");
+    }
     assert_eq!(
         read(&text.replace("MII", "M!I")),
         Err(CertificateError::Pem)

@@ -132,6 +132,7 @@ fn what_cannot_be_used_is_named() {
         public("secp256k1-pub.pem"),
         KeyError::UnsupportedCurve("1.3.132.0.10".into())
     );
+    // Explicit parameters, of the named curve: which one they are would have to be believed.
     assert_eq!(public("p256-pub-explicit.pem"), KeyError::UnnamedCurve);
 
     let private = |name| private(name).unwrap_err();
@@ -149,8 +150,46 @@ fn what_cannot_be_used_is_named() {
     // The password is right; what it opens is the trouble.
     assert_eq!(
         opened("secp256k1-sec1-aes256.pem", PASSWORD).unwrap_err(),
-        KeyError::UnknownSec1
+        KeyError::UnsupportedCurve("1.3.132.0.10".into())
     );
+    for name in ["p256-sec1-explicit.pem", "p256-pkcs8-explicit.pem"] {
+        assert_eq!(private(name), KeyError::UnnamedCurve, "{name}");
+    }
+    // What was weak is said, and what to do; the password may be wrong or right.
+    for (name, expected) in [
+        (
+            "p256-pkcs8-pbkdf2-sha1.pem",
+            KeyError::WeakEncryption("PBKDF2 with SHA-1"),
+        ),
+        ("p256-pkcs8-pbes1.pem", KeyError::WeakEncryption("PBES1")),
+        ("p256-pkcs8-pkcs12-3des.pem", KeyError::Encryption),
+    ] {
+        for password in [PASSWORD, "wrong"] {
+            let error = opened(name, password).unwrap_err();
+            assert_eq!(error, expected, "{name}");
+            let said = error.to_string();
+            assert!(said.contains("openssl pkcs8 -topk8"), "{said}");
+        }
+    }
+    assert!(
+        opened("p256-pkcs8-pbkdf2-sha1.pem", PASSWORD)
+            .unwrap_err()
+            .to_string()
+            .contains("PBKDF2 with SHA-1")
+    );
+    for (good, name) in [
+        ("p256-sec1.pem", "p256-pub.pem"),
+        ("p384-pub.pem", "p256-pub.pem"),
+    ] {
+        // The last block is cut off: which key was it?
+        let file = read(name);
+        let file = [&read(good)[..], &file[..file.len() - 10]].concat();
+        assert_eq!(PublicKey::from_pem(&file).unwrap_err(), KeyError::Pem);
+        assert_eq!(
+            PrivateKey::from_pem(&file, None).unwrap_err(),
+            KeyError::Pem
+        );
+    }
     assert_eq!(
         opened("secp256k1-sec1-aes256.pem", "wrong").unwrap_err(),
         KeyError::WrongPassword

@@ -234,3 +234,172 @@ fn from_signing_with_a_certificate_to_trusting_it() {
         "error: signed by \"acme\", who is not trusted for this model\n"
     );
 }
+
+#[test]
+fn every_certificate_of_a_chain_is_shown() {
+    let home = Home::new();
+    let (one, two) = (Key::new(Scheme::P256(256)), Key::new(Scheme::P256(256)));
+    let first = pem_file([&Spec::root("first", &one).der()[..]]);
+    let second = pem_file([&Spec::root("se\u{202e}cond", &two).der()[..]]);
+    let roots = format!("{first}{}{second}", "\n".repeat(200));
+    let roots = home.write("roots.pem", roots);
+    let added = home.done(&["add", "--name", "acme", "--certificate-chain", &roots]);
+    let lines: Vec<_> = added.lines().collect();
+    assert_eq!(lines.len(), 3, "{added}");
+    assert!(lines[1].starts_with("  certificate CN=first (SHA-256 "));
+    assert!(lines[2].starts_with("  certificate CN=se\\u{202e}cond (SHA-256 "));
+    for certificate in home.listed()[0]["certificates"].as_array().unwrap() {
+        assert!(added.contains(certificate["sha256"].as_str().unwrap()));
+    }
+    let pem = key("p256-pub.pem");
+    let added = home.done(&["add", "--name", "k", "--public-key", &pem]);
+    assert!(added.contains("  key ae62c229dc2686848e"), "{added}");
+
+    // The last block cut off: nobody is added, not the first alone.
+    let text = fs::read_to_string(&roots).unwrap();
+    let cut = home.write("cut.pem", &text[..text.len() - 20]);
+    let error = home.refused(1, &["add", "--name", "cut", "--certificate-chain", &cut]);
+    assert!(error.contains("damaged PEM block"), "{error}");
+    // Nor does a name of a file speak to the terminal.
+    let named = home.write("a\u{1b}[2J\n.pem", "");
+    let error = home.refused(1, &["add", "--certificate-chain", &named]);
+    assert!(error.contains("a\\u{1b}[2J\\u{a}.pem"), "{error}");
+    let error = home.refused(1, &["add", "--public-key", &format!("{named}x")]);
+    assert!(!error.contains('\u{1b}'), "{error}");
+}
+
+/// From looking at a model to trusting exactly it.
+#[test]
+fn pinned_by_what_was_signed() {
+    let home = Home::new();
+    let (public, private) = (key("p256-pub.pem"), key("p256-sec1.pem"));
+    let weights = home.write("model/notes.txt", "import os");
+    let model = Path::new(&weights).parent().unwrap().to_str().unwrap();
+    let sign = || {
+        let output = home.run("sign", &[model, "--private-key", &private]);
+        assert!(output.status.success(), "{output:?}");
+    };
+    sign();
+    let output = home.run("inspect", &[model, "--json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let payload = shown["payload_digest"].as_str().unwrap().to_owned();
+    let root = shown["root_digest"].as_str().unwrap().to_owned();
+    let output = home.run("inspect", &[model]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains(&format!("payload digest {payload} (all that is signed)\n")),
+        "{text}"
+    );
+    assert!(text.contains(&format!("root digest    {root} (contents alone)\n")));
+
+    let add = |more: &[&str]| {
+        let arguments = ["add", "--name", "k", "--public-key", &public];
+        home.done(&[&arguments[..], more].concat())
+    };
+    let added = add(&["--root-digest", &root]);
+    assert!(
+        added.contains("covers contents alone: neither names"),
+        "{added}"
+    );
+    let listed = home.done(&["list"]);
+    assert!(
+        listed.contains(&format!("only root    {root}\n")) && listed.contains("neither names"),
+        "{listed}"
+    );
+    home.done(&["remove", "k"]);
+    add(&["--payload-digest", &payload]);
+    assert_eq!(home.listed()[0]["models"]["payload_digests"][0], payload);
+    home.done(&["remove", "k"]);
+    let added = add(&["--payload-of", model]);
+    assert!(
+        added.contains(&format!("  only payload {payload}, of ")),
+        "{added}"
+    );
+    let listed = home.done(&["list"]);
+    assert!(
+        listed.contains(&format!("only payload {payload}\n")),
+        "{listed}"
+    );
+
+    let output = home.run("verify", &[model]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains(&format!("payload digest: {payload}\n")),
+        "{text}"
+    );
+    let output = home.run("verify", &[model, "--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["payload_digest"], *payload);
+
+    // The same content by another name, signed with the same key.
+    fs::rename(&weights, Path::new(model).join("modeling.py")).unwrap();
+    sign();
+    let output = home.run("inspect", &[model, "--json"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["root_digest"], *root);
+    let output = home.run("verify", &[model]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+
+    let error = home.refused(
+        2,
+        &["add", "--public-key", &public, "--payload-digest", "xy"],
+    );
+    assert!(error.contains("--payload-digest: "), "{error}");
+    let error = home.refused(
+        1,
+        &["add", "--public-key", &public, "--payload-of", "/none"],
+    );
+    assert!(error.contains("/none"), "{error}");
+    let garbage = home.write("garbage.sig", "[]");
+    home.refused(
+        3,
+        &["add", "--public-key", &public, "--payload-of", &garbage],
+    );
+}
+
+#[test]
+fn the_password_is_the_first_line() {
+    let home = Home::new();
+    let weights = home.write("model/w", "weights");
+    let model = Path::new(&weights).parent().unwrap().to_str().unwrap();
+    let private = key("p256-sec1-aes256.pem");
+    for (text, opens) in [
+        ("correct-horse", true),
+        ("correct-horse\n", true),
+        ("correct-horse\r\n", true),
+        ("correct-horse\nnote to self\n", true),
+        ("correct-horse\r\n\r\nnote", true),
+        ("\ncorrect-horse\n", false),
+        ("correct-horse \n", false),
+    ] {
+        let file = home.write("password", text);
+        let arguments = [model, "--private-key", &private, "--password-file", &file];
+        let output = home.run("sign", &arguments);
+        assert_eq!(output.status.success(), opens, "{text:?}: {output:?}");
+    }
+}
+
+/// By the program: what is distrusted takes a name that is there.
+#[test]
+fn distrust() {
+    let home = Home::new();
+    let pem = key("p256-pub.pem");
+    let error = home.refused(1, &["distrust", "k"]);
+    assert!(
+        error.contains("there is no signer \"k\"\nhint: "),
+        "{error}"
+    );
+    home.refused(2, &["distrust", "a b"]);
+    home.done(&["add", "--name", "k", "--public-key", &pem]);
+    let said = home.done(&["distrust", "k"]);
+    assert!(said.starts_with("distrusted k in "), "{said}");
+    assert!(home.listed().is_empty());
+    let text = fs::read_to_string(home.file()).unwrap();
+    assert!(
+        text.contains("distrusted = true") && !text.contains("PUBLIC"),
+        "{text}"
+    );
+    let all: Value = serde_json::from_str(&home.done(&["list", "--json"])).unwrap();
+    assert_eq!(all["distrusted"][0]["name"], "k");
+    home.done(&["remove", "k"]);
+}

@@ -4,19 +4,20 @@
 mod pki;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    Description, Manifest, ManifestFile, Serialization, SignedContent, VerifiedManifest,
-    VerifyWithStoreError,
+    Description, Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
+    VerifiedManifest, VerifyWithStoreError,
 };
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
+use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{
     FileRule, Identity, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule,
     TrustFile, TrustStore,
@@ -450,6 +451,7 @@ fn new(name: &str, identity: NewIdentity) -> NewSigner {
         identity,
         names: Vec::new(),
         paths: Vec::new(),
+        payload_digests: Vec::new(),
         root_digests: Vec::new(),
     }
 }
@@ -599,4 +601,279 @@ fn what_cannot_be_relied_on_is_not_changed() {
     fs::write(&path, "").unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
     assert!(TrustFile::open(&path).is_err());
+}
+
+fn digest_of_payload(bundle: &[u8]) -> String {
+    let trust = Trust::Key(private("p256-sec1.pem").public_key().clone());
+    VerifiedManifest::verify(bundle, &trust)
+        .unwrap()
+        .payload_digest()
+        .to_hex()
+}
+
+/// The same contents under another name: a root digest doesn't notice, the payload digest does.
+#[test]
+fn a_pin_by_payload_covers_names() {
+    let folder = Folder::new();
+    let sign = |file: &str| {
+        let files = vec![ManifestFile {
+            name: FileName::new(file).unwrap(),
+            content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+        }];
+        let description = Description {
+            subject_name: "llama".into(),
+            hash: Algorithm::Blake3,
+            serialization: Serialization::Files,
+            allow_symlinks: false,
+            ignore_paths: Vec::new(),
+        };
+        let manifest = Manifest::new(description, files).unwrap();
+        let key = private("p256-sec1.pem");
+        let bundle = manifest.sign(&key, Compat::Specification).unwrap();
+        (manifest.root_digest().to_hex(), bundle)
+    };
+    let (root, vetted) = sign("notes.txt");
+    let (same_root, renamed) = sign("modeling_llama.py");
+    assert_eq!(root, same_root);
+    let payload = digest_of_payload(&vetted);
+    assert_ne!(payload, digest_of_payload(&renamed));
+    // It is of the decoded bytes, so a bundle that spells them otherwise has the same.
+    let claims = UnverifiedManifest::parse_without_verifying(vetted.clone()).unwrap();
+    assert_eq!(claims.payload_digest().to_hex(), payload);
+
+    let entry = key_entry("k", &public("p256-pub.pem"));
+    for (models, of_the_vetted, of_the_renamed) in [
+        (format!("root-digests = [\"{root}\"]"), true, true),
+        (format!("payload-digests = [\"{payload}\"]"), true, false),
+        (
+            format!("payload-digests = [\"sha256:{payload}\"]"),
+            true,
+            false,
+        ),
+        (format!("payload-digests = [\"{root}\"]"), false, false),
+        (
+            format!("payload-digests = [\"{root}\", \"{payload}\"]"),
+            true,
+            false,
+        ),
+        (
+            format!("payload-digests = [\"{payload}\"]\nroot-digests = [\"{payload}\"]"),
+            false,
+            false,
+        ),
+        (
+            format!("payload-digests = [\"{payload}\"]\nroot-digests = [\"{root}\"]"),
+            true,
+            false,
+        ),
+    ] {
+        let store = folder
+            .load(&format!("{entry}\n[signers.k.models]\n{models}\n"))
+            .unwrap();
+        assert_eq!(
+            who(&store, vetted.clone()).is_ok(),
+            of_the_vetted,
+            "{models}"
+        );
+        assert_eq!(
+            who(&store, renamed.clone()).is_ok(),
+            of_the_renamed,
+            "{models}"
+        );
+    }
+    for (models, expected) in [
+        ("payload-digests = []", "models.payload-digests is empty"),
+        (
+            "payload-digests = [\"ab\"]",
+            "models.payload-digests: \"ab\" is not",
+        ),
+        (
+            "payload-digest = [\"ab\"]",
+            "unknown field `payload-digest`",
+        ),
+    ] {
+        let error = folder
+            .load(&format!("{entry}\n[signers.k.models]\n{models}\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_distrusted_name_hides_later_ones_and_says_nothing_else() {
+    let folder = Folder::new();
+    let user = folder.write("user.toml", "[signers.k]\ndistrusted = true\n");
+    let system = folder.write(
+        "system.toml",
+        key_entry("k", &public("p256-pub.pem")) + &key_entry("s", &public("p384-pub.pem")),
+    );
+    let store = TrustStore::load([&user, &system]).unwrap();
+    assert!(who(&store, signed("p256-sec1.pem")).is_err());
+    assert_eq!(who(&store, signed("p384-sec1.pem")).unwrap(), "s");
+    assert_eq!(store.distrusted()[0].name.as_str(), "k");
+    let [hidden] = store.hidden() else { panic!() };
+    assert_eq!(hidden.signer.name().as_str(), "k");
+    assert_eq!((hidden.signer.file(), &*hidden.by), (&*system, &*user));
+    // Who is trusted first isn't distrusted by a later file.
+    let store = TrustStore::load([&system, &user]).unwrap();
+    assert_eq!(who(&store, signed("p256-sec1.pem")).unwrap(), "k");
+
+    for (text, expected) in [
+        (
+            "distrusted = true\npublic-key = \"x\"",
+            "goes with nothing else",
+        ),
+        (
+            "distrusted = true\n[signers.k.models]\nnames = [\"x\"]",
+            "goes with nothing else",
+        ),
+        ("distrusted = false", "exactly one of"),
+        ("distrusted = \"yes\"", "invalid type"),
+    ] {
+        let error = folder.load(&format!("[signers.k]\n{text}\n")).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// A link in the middle of the way, at any depth: its directory and its owner count too.
+#[test]
+fn every_directory_and_link_on_the_way_counts() {
+    let folder = Folder::new();
+    let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    // trust.toml -> one/trust.toml -> two/link/trust.toml, where link -> ../three
+    for name in ["one", "two", "three", "three/sub"] {
+        fs::create_dir(folder.path(name)).unwrap();
+    }
+    folder.write(
+        "three/trust.toml",
+        "[signers.k]\npublic-key = \"sub/../key.pem\"\n",
+    );
+    folder.write("three/key.pem", public("p256-pub.pem"));
+    symlink("one/trust.toml", folder.path("trust.toml")).unwrap();
+    symlink("../two/./link/trust.toml", folder.path("one/trust.toml")).unwrap();
+    symlink(folder.path("three"), folder.path("two/link")).unwrap();
+    let load = || TrustStore::load([folder.path("trust.toml")]).map_err(|e| e.to_string());
+    assert_eq!(who(&load().unwrap(), signed("p256-sec1.pem")).unwrap(), "k");
+    for directory in ["one", "two", "three", "three/sub"] {
+        set(&folder.path(directory), 0o777);
+        let error = load().unwrap_err();
+        let named = format!(
+            "others can write in the directory \"{}",
+            folder.path(directory).display()
+        );
+        assert!(error.contains(&named), "{error}");
+        // Somebody else can't exchange what is ours in such a one.
+        set(&folder.path(directory), 0o1777);
+        load().unwrap();
+        set(&folder.path(directory), 0o755);
+    }
+    load().unwrap();
+    if rustix::process::geteuid().is_root() {
+        for link in ["trust.toml", "one/trust.toml", "two/link"] {
+            std::os::unix::fs::lchown(folder.path(link), Some(12345), None).unwrap();
+            let error = load().unwrap_err();
+            assert!(
+                error.contains(&format!("{link}\" on the way to it belongs to user 12345")),
+                "{error}"
+            );
+            std::os::unix::fs::lchown(folder.path(link), Some(0), None).unwrap();
+        }
+        chown(folder.path("two"), Some(12345), None).unwrap();
+        assert!(load().unwrap_err().contains("(user 12345, mode 755)"));
+        chown(folder.path("two"), Some(0), None).unwrap();
+        load().unwrap();
+    } else {
+        eprintln!("skipped: only root can give links away");
+    }
+}
+
+#[test]
+fn what_leads_nowhere_or_is_no_file() {
+    let folder = Folder::new();
+    let load = |name: &str| TrustStore::load([folder.path(name)]).map_err(|e| e.to_string());
+    symlink("loop", folder.path("loop")).unwrap();
+    assert!(load("loop").unwrap_err().contains("symbolic links"));
+    folder.write("l0", "");
+    for index in 1..=41 {
+        symlink(format!("l{}", index - 1), folder.path(&format!("l{index}"))).unwrap();
+    }
+    load("l40").unwrap();
+    assert!(load("l41").unwrap_err().contains("symbolic links"));
+    // What isn't there is empty, however the way there looks; what is there isn't.
+    symlink("gone", folder.path("dangling")).unwrap();
+    assert!(load("dangling").unwrap().is_empty());
+    fs::create_dir(folder.path("open")).unwrap();
+    fs::set_permissions(folder.path("open"), Permissions::from_mode(0o777)).unwrap();
+    assert!(load("open/trust.toml").unwrap().is_empty());
+    folder.write("open/trust.toml", "");
+    assert!(load("open/trust.toml").is_err());
+    assert!(
+        load("l0/trust.toml")
+            .unwrap_err()
+            .contains("Not a directory")
+    );
+    assert!(load("open").unwrap_err().contains("not a regular file"));
+    // Nobody waits for the other end of a pipe, and no device is opened.
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        folder.path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
+    assert!(load("pipe").unwrap_err().contains("not a regular file"));
+    let error = TrustStore::load(["/dev/tty"]).unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}
+
+/// One rule for reading and for changing: relative to where the file really lies.
+#[test]
+fn what_a_linked_file_names_is_beside_the_file() {
+    let folder = Folder::new();
+    let real = folder.write("real/trust.toml", "[signers.k]\npublic-key = \"key.pem\"\n");
+    folder.write("real/key.pem", public("p256-pub.pem"));
+    folder.write("link/key.pem", public("p384-pub.pem"));
+    let link = folder.path("link/trust.toml");
+    symlink(&real, &link).unwrap();
+    let store = TrustStore::load([&link]).unwrap();
+    assert_eq!(who(&store, signed("p256-sec1.pem")).unwrap(), "k");
+    assert!(who(&store, signed("p384-sec1.pem")).is_err());
+    assert_eq!(store.signers().next().unwrap().file(), link);
+    fs::remove_file(folder.path("link/key.pem")).unwrap();
+    let mut file = TrustFile::open(&link).unwrap();
+    file.add(&new("other", NewIdentity::Key(data("p521-pub.pem"))))
+        .unwrap();
+    file.save().unwrap();
+    fs::remove_file(folder.path("real/key.pem")).unwrap();
+    assert!(TrustStore::load([&link]).is_err());
+    assert!(TrustFile::open(&link).is_err());
+}
+
+#[test]
+fn a_changed_file_keeps_its_mode_and_owner() {
+    let folder = Folder::new();
+    let path = folder.write("trust.toml", "");
+    let is_root = rustix::process::geteuid().is_root();
+    for (index, mode) in [0o600, 0o400, 0o640, 0o644, 0o755].into_iter().enumerate() {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        if is_root {
+            chown(&path, Some(0), Some(12345)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        }
+        let mut file = TrustFile::open(&path).unwrap();
+        file.add(&new(
+            &format!("k{index}"),
+            NewIdentity::Key(data("p256-pub.pem")),
+        ))
+        .unwrap();
+        file.save().unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, mode);
+        if is_root {
+            assert_eq!(metadata.gid(), 12345);
+        }
+    }
+    assert_eq!(TrustStore::load([&path]).unwrap().signers().count(), 5);
 }

@@ -1,69 +1,28 @@
-//! Verifies a signature against the trust store.
+//! Decides between the signers of a trust store.
+//!
+//! Guarantees: whom [`choose`] gives is among those whose signature holds, and their limits allow the
+//! model. Doesn't: verify anything, or make a verified manifest.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use super::{Manifest, VerifiedManifest, VerifyManifestError};
-use crate::name::FileName;
 use crate::oms::claim::Claim;
-use crate::oms::trust_store::{ModelContext, SignerName, TrustStore, TrustedSigner};
-use crate::oms::verify::{VerifyAnyError, VerifyError, verify_any};
+use crate::oms::trust::Signer;
+use crate::oms::trust_store::{ModelContext, SignerName, TrustedSigner};
+use crate::oms::verify::{VerifyAnyError, VerifyError};
 
-impl VerifiedManifest {
-    /// Verifies the bytes of a signature file against everybody whom a store trusts for the model at
-    /// `model` (an absolute path, links resolved), and then validates what was signed: a directory, or
-    /// with `single_file` the file of that name, see [`VerifiedManifest::verify_single_file`]. Gives
-    /// the name of the signer that matched too: the first in the order of the store.
-    ///
-    /// # Errors
-    /// [`VerifyWithStoreError`] if nobody trusted for this model signed, or if what was signed isn't
-    /// the manifest of a model.
-    pub fn verify_with_store(
-        bundle: impl Into<Arc<[u8]>>,
-        store: &TrustStore,
-        model: &Path,
-        single_file: Option<&FileName>,
-    ) -> Result<(Self, SignerName), VerifyWithStoreError> {
-        let trusted = store.signers().map(|signer| (signer, signer.trust()));
-        let verified = verify_any(bundle.into(), trusted).map_err(|error| match error {
-            VerifyAnyError::Bundle(error) => VerifyWithStoreError::Invalid(error.into()),
-            VerifyAnyError::Nobody { claim, refused } => VerifyWithStoreError::Nobody {
-                claim: Box::new(claim),
-                refused: telling(refused),
-            },
-        })?;
-        let statement = verified.statement.parse().map_err(|error| {
-            VerifyWithStoreError::Invalid(VerifyManifestError::Statement(error))
-        })?;
-        let manifest = Manifest::from_statement(statement, single_file)
-            .map_err(|error| VerifyWithStoreError::Invalid(VerifyManifestError::Manifest(error)))?;
-        let context = ModelContext {
-            path: model,
-            name: manifest.subject_name(),
-            root_digest: &manifest.root_digest(),
-        };
-        let allowed = verified
-            .signers
-            .iter()
-            .find(|(trusted, _)| trusted.limits().allow(&context));
-        match allowed {
-            Some((trusted, signer)) => Ok((
-                Self {
-                    signer: signer.clone(),
-                    manifest,
-                    bundle: verified.statement.into_bundle(),
-                },
-                trusted.name().clone(),
-            )),
-            None => Err(VerifyWithStoreError::OtherModels {
-                signers: verified
-                    .signers
-                    .iter()
-                    .map(|(trusted, _)| trusted.name().clone())
-                    .collect(),
-            }),
-        }
-    }
+use super::VerifyManifestError;
+
+/// The first of some signers, each of whom signed, whose limits allow a model.
+pub(super) fn choose<'a>(
+    signers: Vec<(&'a TrustedSigner, Signer)>,
+    model: &ModelContext<'_>,
+) -> Result<(&'a TrustedSigner, Signer), VerifyWithStoreError> {
+    let names = signers.iter().map(|(trusted, _)| trusted.name().clone());
+    let others = VerifyWithStoreError::OtherModels {
+        signers: names.collect(),
+    };
+    signers
+        .into_iter()
+        .find(|(trusted, _)| trusted.limits().allow(model))
+        .ok_or(others)
 }
 
 /// The refusals that say something about the signature: not that it is simply by somebody else.
@@ -78,6 +37,18 @@ fn telling(refused: Vec<(&TrustedSigner, VerifyError)>) -> Vec<(SignerName, Veri
         })
         .map(|(signer, error)| (signer.name().clone(), error))
         .collect()
+}
+
+impl From<VerifyAnyError<&TrustedSigner>> for VerifyWithStoreError {
+    fn from(error: VerifyAnyError<&TrustedSigner>) -> Self {
+        match error {
+            VerifyAnyError::Bundle(error) => Self::Invalid(error.into()),
+            VerifyAnyError::Nobody { claim, refused } => Self::Nobody {
+                claim: Box::new(claim),
+                refused: telling(refused),
+            },
+        }
+    }
 }
 
 /// Why a trust store gives no verified manifest.

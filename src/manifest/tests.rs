@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::name::NameRule;
+use crate::oms::bundle::Bundle;
 use crate::oms::key::PrivateKey;
 use crate::oms::sign::sign_payload;
 use crate::oms::statement::MAX_IGNORE_PATHS;
+use crate::oms::trust::{Signer, Trust};
 
 fn key() -> PrivateKey {
     let pem = include_bytes!("../../tests/data/keys/p256-sec1.pem");

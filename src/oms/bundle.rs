@@ -3,7 +3,8 @@
 //!
 //! Guarantees: a [`Bundle`] has exactly the media type of OMS, exactly one kind of verification
 //! material and one DSSE envelope with one signature; nothing in it is larger than the bounds here.
-//! JSON members that aren't known are passed over; a known member that occurs twice is an error.
+//! JSON members that aren't known are passed over; a known member that occurs twice is an error, as is
+//! an array where an object belongs.
 //!
 //! Doesn't: check any signature. Everything in a [`Bundle`] is the claim of whoever wrote the file;
 //! what it says about its own key is never trusted.
@@ -20,7 +21,7 @@ use serde_json::value::RawValue;
 use super::base64;
 use super::dsse::{DsseError, Envelope, RawEnvelope, WireEnvelope};
 use super::sigstore::evidence::{Evidence, EvidenceError};
-use super::{Few, json_error};
+use super::{Few, strict};
 use crate::name::Escaped;
 
 /// The only media type of OMS bundles.
@@ -204,8 +205,7 @@ fn parts(bytes: &[u8]) -> Result<(Material, RawEnvelope<'_>), BundleError> {
     if bytes.len() > MAX_ESCAPED && bytes.contains(&b'\\') {
         return Err(BundleError::Escapes);
     }
-    let raw: RawBundle<'_> =
-        serde_json::from_slice(bytes).map_err(|error| BundleError::Json(json_error(&error)))?;
+    let raw: RawBundle<'_> = strict::json(bytes).map_err(BundleError::Json)?;
     if raw.media_type != MEDIA_TYPE {
         return Err(BundleError::MediaType(Escaped::bounded(&raw.media_type)));
     }

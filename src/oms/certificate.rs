@@ -24,6 +24,7 @@ use x509_cert::time::Time;
 
 use super::bundle::MAX_CERTIFICATE;
 use super::key::{self, Curve, KeyError, PublicKey};
+use super::pem_file;
 use crate::digest::Algorithm;
 use crate::name::Escaped;
 
@@ -36,7 +37,9 @@ pub const MAX_ANCHORS: usize = 1024;
 /// Most extensions in one certificate. Those in use have about ten.
 pub const MAX_EXTENSIONS: usize = 64;
 
-const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
+pub(super) const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
+pub(super) const TIME_STAMPING: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.8");
 const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
@@ -79,7 +82,6 @@ struct Extensions {
     basic_constraints: Option<BasicConstraints>,
     key_usage: Option<KeyUsage>,
     extended_key_usage: Option<ExtendedKeyUsage>,
-    extended_key_usage_is_critical: bool,
     has_name_constraints: bool,
     /// A critical one that isn't understood.
     unknown_critical: Option<ObjectIdentifier>,
@@ -141,7 +143,7 @@ impl Certificate {
         if pem.len() > MAX_PEM {
             return Err(CertificateError::TooLarge { found: pem.len() });
         }
-        let blocks = pem::parse_many(pem).map_err(|_| CertificateError::Pem)?;
+        let blocks = pem_file::blocks(pem).ok_or(CertificateError::Pem)?;
         let certificates = blocks
             .iter()
             .filter(|block| matches!(block.tag(), "CERTIFICATE" | "X509 CERTIFICATE"))
@@ -237,36 +239,78 @@ impl Certificate {
                 since: self.not_after(),
             });
         }
+        self.check_understood()
+    }
+
+    /// That it makes no demands that aren't understood.
+    pub(super) fn check_understood(&self) -> Result<(), CertificateRule> {
         match self.0.extensions.unknown_critical {
             Some(oid) => Err(CertificateRule::CriticalExtension(oid.to_string())),
             None => Ok(()),
         }
     }
 
-    /// The rules for a certificate that models are signed with: OMS asks for a key usage of
-    /// `digitalSignature` or an extended key usage of `codeSigning`. A *critical* extended key usage
-    /// must name the latter: its issuer wants it to be used for nothing else.
+    /// The rules for a certificate that models are signed with. OMS asks for a key usage of
+    /// `digitalSignature` or an extended key usage of `codeSigning`; and where a certificate states
+    /// either of them, critical or not, it limits what the key is for (RFC 5280, sections 4.2.1.3 and
+    /// 4.2.1.12: "only for one of the purposes indicated"). So each that is stated must allow it, and
+    /// one must be stated.
     pub(super) fn check_signer(&self) -> Result<(), CertificateRule> {
         let extensions = &self.0.extensions;
-        let purposes = extensions.extended_key_usage.as_ref();
-        let for_code = purposes.is_some_and(|usage| usage.0.contains(&CODE_SIGNING));
         let for_signatures = extensions
             .key_usage
             .as_ref()
-            .is_some_and(KeyUsage::digital_signature);
-        if !for_code && !for_signatures {
+            .map(KeyUsage::digital_signature);
+        let for_code = extensions
+            .extended_key_usage
+            .as_ref()
+            .is_some_and(names_code_signing);
+        if for_signatures != Some(true) && !for_code {
             return Err(CertificateRule::NotForSigning);
         }
-        let for_anything = purposes.is_some_and(|usage| usage.0.contains(&ANY_EXTENDED_KEY_USAGE));
-        if extensions.extended_key_usage_is_critical && !for_code && !for_anything {
-            return Err(CertificateRule::OnlyForOtherPurposes);
+        if for_signatures == Some(false) {
+            return Err(CertificateRule::NoDigitalSignature);
         }
-        Ok(())
+        self.check_purpose(CODE_SIGNING)
+    }
+
+    /// That its extended key usage, where it states one, includes `purpose` or any purpose. What an
+    /// issuer states limits what it issues, as every verifier in use reads it.
+    pub(super) fn check_purpose(&self, purpose: ObjectIdentifier) -> Result<(), CertificateRule> {
+        match &self.0.extensions.extended_key_usage {
+            Some(usage) if !usage.0.contains(&purpose) && !names_any_purpose(usage) => {
+                Err(CertificateRule::OtherPurposes(match purpose {
+                    TIME_STAMPING => "timeStamping",
+                    _ => "codeSigning",
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rules for a certificate of a time stamping authority (RFC 3161, section 2.3): its extended
+    /// key usage names `timeStamping`, and its key usage, where it states one, `digitalSignature`.
+    pub(super) fn check_time_stamper(&self) -> Result<(), CertificateRule> {
+        self.check_understood()?;
+        let extensions = &self.0.extensions;
+        let purposes = extensions.extended_key_usage.as_ref();
+        if !purposes.is_some_and(|usage| usage.0.contains(&TIME_STAMPING)) {
+            return Err(CertificateRule::OtherPurposes("timeStamping"));
+        }
+        match &extensions.key_usage {
+            Some(usage) if !usage.digital_signature() => Err(CertificateRule::NoDigitalSignature),
+            _ => Ok(()),
+        }
     }
 
     /// The rules for a certificate that others are issued with (RFC 5280, section 6.1.4, (k) to
-    /// (n)), of which `below` come between it and the leaf, not counting self-issued ones.
-    pub(super) fn check_issuer(&self, below: usize) -> Result<(), CertificateRule> {
+    /// (n)), of which `below` come between it and the leaf, not counting self-issued ones. Where it
+    /// states an extended key usage, that must allow what the leaf is for.
+    pub(super) fn check_issuer(
+        &self,
+        below: usize,
+        purpose: ObjectIdentifier,
+    ) -> Result<(), CertificateRule> {
         let extensions = &self.0.extensions;
         let constraints = match &extensions.basic_constraints {
             Some(constraints) if constraints.ca => constraints,
@@ -288,7 +332,7 @@ impl Certificate {
         if extensions.has_name_constraints {
             return Err(CertificateRule::NameConstraints);
         }
-        Ok(())
+        self.check_purpose(purpose)
     }
 }
 
@@ -334,7 +378,6 @@ impl Extensions {
                 }
                 ExtendedKeyUsage::OID => {
                     extensions.extended_key_usage = Some(ExtendedKeyUsage::from_der(value).ok()?);
-                    extensions.extended_key_usage_is_critical = extension.critical;
                 }
                 NameConstraints::OID => extensions.has_name_constraints = true,
                 // Names and policies are asked of nobody here, so any will do (section 6.1.1:
@@ -348,6 +391,14 @@ impl Extensions {
         }
         Some(extensions)
     }
+}
+
+fn names_code_signing(usage: &ExtendedKeyUsage) -> bool {
+    usage.0.contains(&CODE_SIGNING)
+}
+
+fn names_any_purpose(usage: &ExtendedKeyUsage) -> bool {
+    usage.0.contains(&ANY_EXTENDED_KEY_USAGE)
 }
 
 /// How to check a signature that is said to be made with `signature`, by a key of the kind `key`.
@@ -522,9 +573,12 @@ pub enum CertificateRule {
          nor the extended key usage codeSigning"
     )]
     NotForSigning,
-    /// The leaf has a critical extended key usage without `codeSigning`.
-    #[error("its critical extended key usage does not include codeSigning")]
-    OnlyForOtherPurposes,
+    /// A key usage without `digitalSignature`.
+    #[error("its key usage does not include digitalSignature")]
+    NoDigitalSignature,
+    /// An extended key usage without the purpose that is named.
+    #[error("its extended key usage does not include {0}")]
+    OtherPurposes(&'static str),
     /// An issuer that is no authority.
     #[error("it issued a certificate and is not a certificate authority (CA:TRUE)")]
     NotAnAuthority,

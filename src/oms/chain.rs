@@ -3,9 +3,10 @@
 //! Guarantees: a [`Path`] leads from the leaf to one of the trusted certificates; each of its
 //! certificates but the last is named *and signed* by the next, all of them are valid at the same
 //! moment, and each issuer may issue: an authority, with `keyCertSign` where a key usage is stated,
-//! and within the path length constraints above it. The leaf may sign models. Critical extensions
-//! that aren't understood, and name constraints, break a path. However the certificates of a bundle
-//! are arranged, at most [`MAX_SIGNATURE_CHECKS`] signatures are checked.
+//! for code signing where an extended key usage is stated, and within the path length constraints
+//! above it. The leaf may sign models. Critical extensions that aren't understood, and name
+//! constraints, break a path. However the certificates of a bundle are arranged, at most
+//! [`MAX_SIGNATURE_CHECKS`] signatures are checked.
 //!
 //! A trusted certificate ends a path wherever it stands: it needn't be self-signed (an intermediate
 //! authority may be trusted without its root, OpenSSL's "partial chain"), and may be the leaf itself.
@@ -18,11 +19,12 @@
 //! The moment is the moment of verification, as OMS asks for: unlike a Sigstore bundle, nothing here
 //! proves when a signature was made. The Python reference (`model_signing` 1.1) asks whether the path
 //! was valid at the leaf's own `notBefore` and so accepts expired leaves; it also ends paths at
-//! self-signed trusted certificates only.
+//! self-signed trusted certificates only; and it is content with a key usage *or* an extended key usage
+//! that fits, whatever the other one says.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::certificate::{Anchors, Certificate, CertificateRule};
+use super::certificate::{Anchors, CODE_SIGNING, Certificate, CertificateRule};
 use crate::name::Escaped;
 
 /// Most certificates in a path, the leaf and the trusted one included. Those in use have two to four.
@@ -125,7 +127,7 @@ impl Search<'_> {
             signed = true;
             let rules = candidate
                 .check(self.at)
-                .and_then(|()| candidate.check_issuer(below));
+                .and_then(|()| candidate.check_issuer(below, CODE_SIGNING));
             if let Err(rule) = rules {
                 self.failed(PathError::Rule {
                     subject: candidate.subject().clone(),

@@ -20,11 +20,15 @@ use aws_lc_rs::signature::{
     EcdsaVerificationAlgorithm, KeyPair as _, ParsedPublicKey,
 };
 use md5::{Digest as _, Md5};
-use pkcs8::pkcs5::pbes2::Kdf;
+use pkcs8::der::asn1::{AnyRef, ContextSpecific, OctetStringRef};
+use pkcs8::der::{self, Reader as _, SliceReader, TagNumber};
+use pkcs8::pkcs5::EncryptionScheme;
+use pkcs8::pkcs5::pbes2::{Kdf, Pbkdf2Prf};
 use pkcs8::spki::SubjectPublicKeyInfoRef;
 use pkcs8::{EncryptedPrivateKeyInfo, ObjectIdentifier, PrivateKeyInfo};
 use zeroize::Zeroizing;
 
+use super::pem_file;
 use crate::digest::Algorithm;
 use crate::name::Escaped;
 
@@ -297,15 +301,18 @@ impl PrivateKey {
             .algorithm
             .parameters
             .and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
-        Self::from_der(curve(info.algorithm.oid, parameters)?, der).ok_or(KeyError::Malformed)
+        let curve = curve(info.algorithm.oid, parameters)?;
+        match sec1_curve(info.private_key)? {
+            Some(inner) if inner != curve => Err(KeyError::Malformed),
+            _ => Self::from_der(curve, der).ok_or(KeyError::Malformed),
+        }
     }
 
-    /// SEC1 names the curve inside of the private part; only the decoder looks there.
     fn from_sec1(der: &[u8]) -> Result<Self, KeyError> {
-        Curve::ALL
-            .into_iter()
-            .find_map(|curve| Self::from_der(curve, der))
-            .ok_or(KeyError::UnknownSec1)
+        match sec1_curve(der)? {
+            Some(curve) => Self::from_der(curve, der).ok_or(KeyError::Malformed),
+            None => Err(KeyError::UnknownSec1),
+        }
     }
 
     fn from_der(curve: Curve, der: &[u8]) -> Option<Self> {
@@ -348,7 +355,25 @@ fn blocks(pem: &[u8]) -> Result<Vec<pem::Pem>, KeyError> {
     if pem.len() > MAX_PEM {
         return Err(KeyError::TooLarge { found: pem.len() });
     }
-    pem::parse_many(pem).map_err(|_| KeyError::Pem)
+    pem_file::blocks(pem).ok_or(KeyError::Pem)
+}
+
+/// The curve that a SEC1 private key names inside (RFC 5915, section 3), if it names one. The decoder
+/// of the cryptographic library takes explicit parameters too, which OMS doesn't know.
+fn sec1_curve(der: &[u8]) -> Result<Option<Curve>, KeyError> {
+    let parameters = |der| -> der::Result<_> {
+        SliceReader::new(der)?.sequence(|fields| {
+            let _version: u8 = fields.decode()?;
+            let _key: OctetStringRef<'_> = fields.decode()?;
+            let parameters = ContextSpecific::<AnyRef<'_>>::decode_explicit(fields, TagNumber::N0)?;
+            fields.read_slice(fields.remaining_len())?;
+            Ok(parameters)
+        })
+    };
+    match parameters(der).map_err(|_| KeyError::Malformed)? {
+        None => Ok(None),
+        Some(parameters) => curve(ID_EC_PUBLIC_KEY, parameters.value.decode_as().ok()).map(Some),
+    }
 }
 
 /// What a file has instead of the wanted block.
@@ -391,12 +416,16 @@ fn hint(spki: &[u8]) -> String {
 fn decrypt_pkcs8(der: &[u8], password: &Password) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     // Reading fails for a scheme that the crate doesn't know, and for a file that isn't one.
     let info = EncryptedPrivateKeyInfo::try_from(der).map_err(|_| KeyError::Encryption)?;
+    let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else {
+        return Err(KeyError::WeakEncryption("PBES1"));
+    };
     // The crate runs whatever work factor the file asks for: bounded here.
-    let parameters = info
-        .encryption_algorithm
-        .pbes2()
-        .ok_or(KeyError::Encryption)?;
     match &parameters.kdf {
+        // What OpenSSL wrote before 1.1.0, and what a file says by not saying it. The crate knows it and
+        // was built without.
+        Kdf::Pbkdf2(kdf) if kdf.prf == Pbkdf2Prf::HmacWithSha1 => {
+            return Err(KeyError::WeakEncryption("PBKDF2 with SHA-1"));
+        }
         Kdf::Pbkdf2(kdf) if kdf.iteration_count > MAX_PBKDF2_ITERATIONS => {
             return Err(KeyError::WorkFactor);
         }
@@ -504,6 +533,10 @@ fn decrypt_cbc<C: KeyIvInit + BlockDecryptMut>(
         .map_err(|_| KeyError::WrongPassword)
 }
 
+/// How a private key comes to an encryption that is supported.
+const REENCRYPT: &str = "encrypt it anew: openssl pkcs8 -topk8 -in OLD -out NEW \
+                         -v2 aes-256-cbc -v2prf hmacWithSHA256";
+
 /// A key file that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -530,8 +563,8 @@ pub enum KeyError {
     /// Not what its label says.
     #[error("the key is malformed")]
     Malformed,
-    /// A SEC1 key that no curve takes.
-    #[error("the key is malformed, or on a curve other than P-256, P-384, P-521")]
+    /// A SEC1 key that doesn't say which curve it is on.
+    #[error("the key doesn't name its curve; it must be P-256, P-384 or P-521")]
     UnknownSec1,
     /// Not an EC key; the text says what.
     #[error("the file holds {0}; EC keys on P-256, P-384 and P-521 are supported")]
@@ -551,9 +584,12 @@ pub enum KeyError {
     /// Encrypted in another way.
     #[error(
         "the private key is encrypted in an unsupported way \
-         (AES-CBC is supported, with PBKDF2, scrypt or OpenSSL's traditional form)"
+         (AES-CBC is supported, with PBKDF2, scrypt or OpenSSL's traditional form); {REENCRYPT}"
     )]
     Encryption,
+    /// Encrypted in a way that is out of use; the text says which.
+    #[error("the private key is encrypted under {0}, which is weak and not supported; {REENCRYPT}")]
+    WeakEncryption(&'static str),
     /// Above [`MAX_PBKDF2_ITERATIONS`], [`MAX_SCRYPT_MEMORY`] or [`MAX_SCRYPT_PARALLELIZATION`].
     #[error("the private key's encryption asks for an unreasonable amount of work")]
     WorkFactor,

@@ -12,7 +12,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bundle::{Bundle, MAX_BUNDLE, MAX_CERTIFICATES, Material};
-use super::certificate::{Certificate, CertificateError, CertificateRule};
+use super::certificate::{CODE_SIGNING, Certificate, CertificateError, CertificateRule};
 use super::dsse::{Envelope, Pae};
 use super::key::{PrivateKey, PublicKey, SigningFailed};
 #[cfg(feature = "sigstore-sign")]
@@ -141,7 +141,8 @@ impl SigningCertificate {
     ///
     /// # Errors
     /// [`SigningCertificateError`] if a file can't be read, or if every verifier would refuse the
-    /// certificate: not valid now, not for signing, or with a key that OMS doesn't know.
+    /// certificate: not valid now, not for signing (nor an issuer in the files), or with a key that OMS
+    /// doesn't know.
     pub fn from_pem<P: AsRef<[u8]>>(
         certificate: &[u8],
         chain: impl IntoIterator<Item = P>,
@@ -163,16 +164,29 @@ impl SigningCertificate {
             add(Certificate::from_pem(file.as_ref())?)?;
         }
 
+        let broken = |certificate: &Certificate, rule| SigningCertificateError::Rule {
+            subject: certificate.subject().clone(),
+            rule,
+        };
         let leaf = &certificates[0];
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         leaf.check(now)
             .and_then(|()| leaf.check_signer())
-            .map_err(|rule| SigningCertificateError::Rule {
-                subject: leaf.subject().clone(),
-                rule,
-            })?;
+            .map_err(|rule| broken(leaf, rule))?;
+        // Whether all of them is needed is for verifiers to find out; an issuer that is for something
+        // else would be in nobody's path.
+        for issuer in &certificates[1..] {
+            let issued = |other: &Certificate| {
+                other != issuer && other.names_as_issuer(issuer) && other.is_signed_by(issuer)
+            };
+            if certificates.iter().any(issued) {
+                issuer
+                    .check_purpose(CODE_SIGNING)
+                    .map_err(|rule| broken(issuer, rule))?;
+            }
+        }
         let key = leaf
             .public_key()
             .map_err(|error| SigningCertificateError::Key {

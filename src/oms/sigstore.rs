@@ -18,7 +18,7 @@
 //!
 //! | | `sigstore-verify` | here |
 //! |---|---|---|
-//! | chain to an authority, at each proved time, code signing | yes | the authority's own certificates must have been valid too ([`trusted_root`]) |
+//! | chain to an authority, at each proved time, code signing | yes | the authority's own certificates must have been valid too, and be those of an authority for that purpose ([`trusted_root`]) |
 //! | key usage of the certificate | no | digital signature |
 //! | SCT | exactly one, by a trusted log, key valid at its time | |
 //! | identity | the first email or URI is compared, exactly | there must be exactly one name |
@@ -51,6 +51,7 @@ pub mod trusted_root;
 mod certificate;
 mod log;
 
+use std::sync::Once;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -102,6 +103,9 @@ pub(super) fn verify(
             identity: Escaped::bounded(identity),
             identity_provider: Escaped::bounded(identity_provider),
         });
+    }
+    if root.is_built_in() {
+        warn_if_old();
     }
     let entries = entries(evidence, certificate, root)?;
     let material = material(certificate, evidence, &entries)?;
@@ -157,6 +161,16 @@ pub(super) fn verify(
         integrated_time: verified.integrated_time().map(SystemTime::from),
         signed_before: earliest.into(),
     })
+}
+
+/// Says once that the built-in root is old, if it is.
+fn warn_if_old() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        if let Some(text) = trusted_root::staleness(SystemTime::now()) {
+            tracing::warn!("{text}");
+        }
+    });
 }
 
 type CheckedEntry<'a> = (&'a LogEntry, KindVersion, &'a Log);

@@ -23,7 +23,7 @@ use std::ops::Deref;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Few, json_error};
+use super::{Few, strict};
 use crate::digest::{Algorithm, Digest, DigestError};
 use crate::name::Escaped;
 
@@ -166,8 +166,7 @@ impl<'a> Statement<'a> {
     /// # Errors
     /// A [`StatementError`] that says which rule is broken, and by which resource.
     pub fn parse(payload: &'a [u8]) -> Result<Self, StatementError> {
-        let raw: RawStatement<'a> = serde_json::from_slice(payload)
-            .map_err(|error| StatementError::Json(json_error(&error)))?;
+        let raw: RawStatement<'a> = strict::json(payload).map_err(StatementError::Json)?;
 
         if raw.statement_type != STATEMENT_TYPE {
             return Err(StatementError::Type(Escaped::bounded(&raw.statement_type)));
@@ -243,8 +242,7 @@ impl<'a> Statement<'a> {
     /// # Errors
     /// A [`StatementError`] that says which rule is broken, and by which subject.
     pub fn parse_legacy(payload: &'a [u8]) -> Result<Self, StatementError> {
-        let raw: RawLegacyStatement<'a> = serde_json::from_slice(payload)
-            .map_err(|error| StatementError::Json(json_error(&error)))?;
+        let raw: RawLegacyStatement<'a> = strict::json(payload).map_err(StatementError::Json)?;
         if raw.statement_type != STATEMENT_TYPE {
             return Err(StatementError::Type(Escaped::bounded(&raw.statement_type)));
         }

@@ -19,14 +19,22 @@
 //! [signers.alice.models]                      # none: every model
 //! names = ["llama"]                           # what the signer calls the model
 //! paths = ["/models/acme/**"]                 # where it lies on this host
-//! root-digests = ["9f86d0…"]                  # this very content
+//! payload-digests = ["9f86d0…"]               # this very statement: all that is signed about a model
+//! root-digests = ["8b1a99…"]                  # contents with these digests, in this order
+//!
+//! [signers.bob]                               # nobody, whatever a later file says of that name
+//! distrusted = true
 //! ```
 //!
-//! Paths in a file are relative to its directory. Of `models`, each list that is given must have an
+//! Paths in a file are relative to the directory in which it really lies, links followed. Of `models`, each list that is given must have an
 //! entry that matches. In `paths`, `*` and `?` stay within a directory and `**` crosses them.
 //!
-//! Guarantees: a file counts only if it, every file that it names, and every directory on the way to
-//! them can be written by nobody but root and the user. Anything unknown in it is an error, as is one
+//! A root digest covers the digests of the contents alone (OMS v1.0, 6.5.1): neither names, nor which
+//! bytes make which file, nor what was left out or whether links are followed. Whoever has the key
+//! can sign the same contents under other names. The payload digest covers all of it.
+//!
+//! Guarantees: a file counts only if it, every file that it names, and every directory and link on the
+//! way to them can be changed by nobody but root and the user ([`resolve`]). Anything unknown in it is an error, as is one
 //! bad signer: a store is read wholly or not at all. Sizes and numbers are bounded.
 //!
 //! Doesn't: fall back on the certificates of the operating system, ever, or believe anything that
@@ -34,7 +42,9 @@
 
 mod file;
 mod parse;
+mod resolve;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,6 +53,7 @@ use std::sync::Arc;
 use glob::{MatchOptions, Pattern};
 
 pub use self::file::{FileRule, TrustFile};
+use self::parse::Entry;
 use super::bundle::Method;
 use super::certificate::{Anchors, CertificateError};
 use super::key::{KeyError, PublicKey};
@@ -150,6 +161,7 @@ pub struct SigstoreIdentity {
 pub struct Limits {
     names: Option<Vec<String>>,
     paths: Option<Vec<Pattern>>,
+    payload_digests: Option<Vec<Digest>>,
     root_digests: Option<Vec<Digest>>,
 }
 
@@ -160,6 +172,8 @@ pub struct ModelContext<'a> {
     pub path: &'a Path,
     /// What the signer calls it.
     pub name: &'a str,
+    /// SHA-256 of the payload that was signed.
+    pub payload_digest: &'a Digest,
     /// Its root digest.
     pub root_digest: &'a Digest,
 }
@@ -185,10 +199,8 @@ impl Limits {
                         .any(|pattern| pattern.matches_with(path, OPTIONS))
                 })
             })
-            && self
-                .root_digests
-                .as_ref()
-                .is_none_or(|digests| digests.contains(model.root_digest))
+            && one_of(self.payload_digests.as_deref(), model.payload_digest)
+            && one_of(self.root_digests.as_deref(), model.root_digest)
     }
 
     /// The names that the signer may give a model, if they are limited.
@@ -203,15 +215,31 @@ impl Limits {
             .map(|patterns| patterns.iter().map(Pattern::as_str))
     }
 
-    /// The root digests, if they are limited.
+    /// The digests of the payload, if they are limited.
+    pub fn payload_digests(&self) -> Option<&[Digest]> {
+        self.payload_digests.as_deref()
+    }
+
+    /// The root digests, if they are limited. They cover contents, and neither names nor anything else
+    /// that was signed.
     pub fn root_digests(&self) -> Option<&[Digest]> {
         self.root_digests.as_deref()
     }
 
     /// Whether they allow every model.
     pub fn is_unlimited(&self) -> bool {
-        self.names.is_none() && self.paths.is_none() && self.root_digests.is_none()
+        let Self {
+            names,
+            paths,
+            payload_digests,
+            root_digests,
+        } = self;
+        names.is_none() && paths.is_none() && payload_digests.is_none() && root_digests.is_none()
     }
+}
+
+fn one_of(digests: Option<&[Digest]>, digest: &Digest) -> bool {
+    digests.is_none_or(|digests| digests.contains(digest))
 }
 
 /// A signer of a store.
@@ -274,26 +302,72 @@ impl TrustedSigner {
 #[derive(Debug, Clone, Default)]
 pub struct TrustStore {
     signers: Vec<TrustedSigner>,
+    distrusted: Vec<Distrusted>,
+    hidden: Vec<Hidden>,
+}
+
+/// A name that a file distrusts.
+#[derive(Debug, Clone)]
+pub struct Distrusted {
+    /// The name.
+    pub name: SignerName,
+    /// The file that says so.
+    pub file: Arc<Path>,
+}
+
+/// A signer that doesn't count, for an earlier file has its name.
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    /// The signer.
+    pub signer: TrustedSigner,
+    /// The file that hides it.
+    pub by: Arc<Path>,
 }
 
 impl TrustStore {
     /// Reads files. Where two have a signer of the same name, the earlier one's counts and hides the
-    /// later: so a user can narrow or replace what the system trusts.
+    /// later: so a user can narrow, replace or distrust what the system trusts.
     ///
     /// # Errors
     /// [`TrustStoreError`] if a file is there and can't be relied on, or is malformed.
     pub fn load<P: AsRef<Path>>(
         paths: impl IntoIterator<Item = P>,
     ) -> Result<Self, TrustStoreError> {
-        let mut signers: Vec<TrustedSigner> = Vec::new();
+        let mut store = Self::default();
+        let mut taken: BTreeMap<SignerName, Arc<Path>> = BTreeMap::new();
         for path in paths {
-            for signer in parse::read(path.as_ref())? {
-                if !signers.iter().any(|before| before.name == signer.name) {
-                    signers.push(signer);
+            let file: Arc<Path> = path.as_ref().into();
+            for entry in parse::read(&file)? {
+                let before = taken.get(entry.name()).cloned();
+                match (before, entry) {
+                    (Some(by), Entry::Trusted(signer)) => {
+                        let signer = *signer;
+                        store.hidden.push(Hidden { signer, by });
+                    }
+                    (Some(_), Entry::Distrusted(_)) => {}
+                    (None, Entry::Trusted(signer)) => {
+                        taken.insert(signer.name.clone(), file.clone());
+                        store.signers.push(*signer);
+                    }
+                    (None, Entry::Distrusted(name)) => {
+                        taken.insert(name.clone(), file.clone());
+                        let file = file.clone();
+                        store.distrusted.push(Distrusted { name, file });
+                    }
                 }
             }
         }
-        Ok(Self { signers })
+        Ok(store)
+    }
+
+    /// The names that are distrusted.
+    pub fn distrusted(&self) -> &[Distrusted] {
+        &self.distrusted
+    }
+
+    /// The signers that don't count, for an earlier file trusts or distrusts their names.
+    pub fn hidden(&self) -> &[Hidden] {
+        &self.hidden
     }
 
     /// The user's file: `$XDG_CONFIG_HOME/model-fs/trust.toml`, or in `$HOME/.config` where that is
@@ -329,7 +403,9 @@ pub struct NewSigner {
     pub names: Vec<String>,
     /// The patterns of paths where its models may lie; empty for anywhere.
     pub paths: Vec<String>,
-    /// The root digests of its models; empty for any.
+    /// The digests of the payloads that it may sign; empty for any.
+    pub payload_digests: Vec<Digest>,
+    /// The root digests of its models, which cover contents alone; empty for any.
     pub root_digests: Vec<Digest>,
 }
 
@@ -460,7 +536,10 @@ pub enum SignerRule {
     /// Not an absolute path pattern.
     #[error("models.paths: \"{0}\" is not an absolute path or pattern")]
     Pattern(Escaped),
-    /// Not a root digest.
-    #[error("models.root-digests: \"{0}\" is not a SHA-256 digest in hexadecimal digits")]
-    RootDigest(Escaped),
+    /// Not a digest.
+    #[error("models.{0}: \"{1}\" is not a SHA-256 digest in hexadecimal digits")]
+    Digest(&'static str, Escaped),
+    /// Somebody distrusted, and something about them.
+    #[error("distrusted goes with nothing else: the name is all that is distrusted")]
+    Distrusted,
 }

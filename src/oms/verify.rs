@@ -26,11 +26,13 @@ use super::key::{KeyError, PublicKey};
 use super::sigstore::{self, SigstoreError};
 use super::statement::{Statement, StatementError};
 use super::trust::{Signer, Trust};
+use crate::digest::{Algorithm, Digest};
 use crate::name::Escaped;
 
 /// The payload of a bundle whose signature holds, and who signed it.
 pub struct VerifiedStatement {
-    // Private, and filled in by `verify` alone: whoever holds one of these holds signed bytes.
+    // Private, and filled in here alone once a signature holds: whoever has one of these has signed
+    // bytes. `manifest::VerifiedManifest` is made of it, and shows that it can't be made otherwise.
     envelope: Envelope,
     signer: Signer,
     message: Message,
@@ -77,6 +79,12 @@ impl VerifiedStatement {
     /// The signed bytes.
     pub fn payload(&self) -> &[u8] {
         self.envelope.unverified_payload()
+    }
+
+    /// SHA-256 of the signed bytes. It stands for everything that was signed; the root digest of a
+    /// statement stands for the digests of contents alone.
+    pub fn payload_digest(&self) -> Digest {
+        Algorithm::Sha256.hash(self.payload())
     }
 
     /// The signature file that was verified, to the byte.
@@ -150,10 +158,16 @@ pub(crate) fn verify_any<'a, L>(
 
 /// A payload that at least one of those who were asked about signed.
 pub(crate) struct VerifiedByAny<L> {
-    /// The payload; its signer is the first.
-    pub(crate) statement: VerifiedStatement,
-    /// Each of them, with the label that came along.
-    pub(crate) signers: Vec<(L, Signer)>,
+    // Private: the signers are those of the statement.
+    statement: VerifiedStatement,
+    signers: Vec<(L, Signer)>,
+}
+
+impl<L> VerifiedByAny<L> {
+    /// The payload, whose signer is the first; and each of the signers, with the label that came along.
+    pub(crate) fn into_parts(self) -> (VerifiedStatement, Vec<(L, Signer)>) {
+        (self.statement, self.signers)
+    }
 }
 
 /// A signature file that is malformed, or by none of those who were asked about.

@@ -22,8 +22,8 @@ const YEAR: i64 = 365 * 24 * 3600;
 pub(crate) const IDENTITY: &str = "signer@example.org";
 pub(crate) const ISSUER: &str = "https://accounts.example.org/oauth2";
 
-const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
-const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
+pub(crate) const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
+pub(crate) const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
 const SCTS: &str = "1.3.6.1.4.1.11129.2.4.2";
 pub(crate) const ISSUER_V1_OID: &str = "1.3.6.1.4.1.57264.1.1";
 pub(crate) const ISSUER_V2_OID: &str = "1.3.6.1.4.1.57264.1.8";

@@ -11,6 +11,7 @@ use model_fs::manifest::VerifiedManifest;
 use model_fs::oms::bundle::{Bundle, BundleError, Material, Method};
 use model_fs::oms::claim::Claim;
 use model_fs::oms::sigstore::evidence::EvidenceError;
+use model_fs::oms::sigstore::trusted_root::TrustedRoot;
 use model_fs::oms::sigstore::{CertificateRule, EntryRule, SigstoreError};
 use model_fs::oms::trust::{Signer, Trust};
 use model_fs::oms::verify::{VerifyError, verify};
@@ -19,9 +20,9 @@ use serde_json::{Value, json};
 
 use crate::der::{Certificate, Extension, Key, name, octets, seq, tlv, utf8};
 use crate::instance::{
-    EXTENDED_KEY_USAGE, Entry, IDENTITY, ISSUER, ISSUER_V1_OID, ISSUER_V2_OID, Instance, KEY_USAGE,
-    Kind, LIFETIME, NOW, Parts, SAN, Signing, b64, body, checkpoint, email, root_of, sct,
-    statement, time, timestamp, trust, uri,
+    CODE_SIGNING, EXTENDED_KEY_USAGE, Entry, IDENTITY, ISSUER, ISSUER_V1_OID, ISSUER_V2_OID,
+    Instance, KEY_USAGE, Kind, LIFETIME, NOW, Parts, SAN, Signing, TIME_STAMPING, b64, body,
+    checkpoint, email, root_of, sct, statement, time, timestamp, trust, uri,
 };
 
 fn check(bundle: &[u8], trust: &Trust) -> Result<Signer, VerifyError> {
@@ -1382,4 +1383,152 @@ proptest! {
             prop_assert_eq!(verified.payload(), &signing.payload[..]);
         }
     }
+}
+
+/// What the authorities of a trusted root say of themselves counts, as of any issuer.
+#[test]
+fn what_only_we_check_of_authorities() {
+    struct Shape {
+        what: &'static str,
+        extensions: Vec<Extension>,
+        rule: &'static str,
+    }
+    let shape = |what, extensions, rule| Shape {
+        what,
+        extensions,
+        rule,
+    };
+    let (certs, signs) = (0b0000_0110, 0x80);
+    let usage = Extension::key_usage;
+    let not_an_authority = Extension::new("2.5.29.19", true, seq(&[]));
+    let unknown = Extension::new("1.2.3.4", true, seq(&[]));
+    let constraints = Extension::new("2.5.29.30", false, seq(&[]));
+    let servers = "1.3.6.1.5.5.7.3.1";
+    let issuers = [
+        shape(
+            "no constraints",
+            vec![usage(certs)],
+            "not a certificate authority",
+        ),
+        shape(
+            "CA:FALSE",
+            vec![not_an_authority, usage(certs)],
+            "not a certificate authority",
+        ),
+        shape(
+            "no keyCertSign",
+            vec![Extension::authority(), usage(signs)],
+            "its key usage lacks keyCertSign",
+        ),
+        shape(
+            "for servers",
+            vec![
+                Extension::authority(),
+                usage(certs),
+                Extension::usage(servers, false),
+            ],
+            "extended key usage does not include codeSigning",
+        ),
+        shape(
+            "an unknown demand",
+            vec![Extension::authority(), usage(certs), unknown],
+            "critical extension 1.2.3.4",
+        ),
+        shape(
+            "name constraints",
+            vec![Extension::authority(), usage(certs), constraints],
+            "name constraints",
+        ),
+    ];
+    let certificate = |instance: &Instance, key: &Key, extensions: Vec<Extension>| {
+        Certificate {
+            serial: 9,
+            issuer: name("root"),
+            subject: name("authority"),
+            validity: [NOW - 1000, NOW + 1000],
+            spki: key.spki(),
+            extensions,
+        }
+        .signed(&instance.root.0)
+    };
+    let read = |instance: &Instance| {
+        TrustedRoot::from_json(instance.trusted_root().to_string().as_bytes())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    for shape in issuers {
+        // The one that issues, and the one above it.
+        let mut lower = Instance::new();
+        let key = Key::p256();
+        let der = certificate(&lower, &key, shape.extensions.clone());
+        lower.authority = (key, der);
+        let mut upper = Instance::new();
+        upper.root.1 = certificate(&upper, &upper.root.0, shape.extensions);
+        for instance in [lower, upper] {
+            let error = read(&instance).unwrap_err();
+            assert!(
+                error.contains("CN=authority") && error.contains(shape.rule),
+                "{}: {error}",
+                shape.what
+            );
+        }
+    }
+    for (what, extensions, rule) in [
+        (
+            "no purpose",
+            vec![usage(signs)],
+            "does not include timeStamping",
+        ),
+        (
+            "another purpose",
+            vec![usage(signs), Extension::usage(CODE_SIGNING, true)],
+            "does not include timeStamping",
+        ),
+        (
+            "another key usage",
+            vec![usage(certs), Extension::usage(TIME_STAMPING, true)],
+            "does not include digitalSignature",
+        ),
+    ] {
+        let mut instance = Instance::new();
+        let key = Key::p256();
+        let der = certificate(&instance, &key, extensions);
+        instance.timestamps = (key, der);
+        let error = read(&instance).unwrap_err();
+        assert!(error.contains(rule), "{what}: {error}");
+    }
+    let mut instance = Instance::new();
+    let key = Key::p256();
+    let fine = vec![usage(signs), Extension::usage(TIME_STAMPING, true)];
+    let der = certificate(&instance, &key, fine);
+    instance.timestamps = (key, der);
+    read(&instance).unwrap();
+}
+
+/// What the built-in root doesn't know may be newer than the program; what a given one doesn't, isn't.
+#[test]
+fn an_unknown_log_is_said_to_be_newer_where_it_may_be() {
+    let instance = Instance::new();
+    let bundle = Signing::new(&instance, Kind::Dsse).bundle();
+    let built_in = Trust::Sigstore {
+        identity: IDENTITY.into(),
+        identity_provider: ISSUER.into(),
+        trusted_root: TrustedRoot::public_good(),
+    };
+    let error = rejected(&bundle, &built_in);
+    assert!(
+        matches!(error, SigstoreError::Entry(EntryRule::NewerLog { .. })),
+        "{error}"
+    );
+    let said = error.to_string();
+    assert!(
+        said.contains("of 2026-10-23") && said.contains("--trust-config"),
+        "{said}"
+    );
+    let other = Instance::new();
+    let error = rejected(&bundle, &other.trust());
+    assert!(
+        matches!(error, SigstoreError::Entry(EntryRule::UnknownLog { .. })),
+        "{error}"
+    );
 }

@@ -590,12 +590,14 @@ pub(crate) struct TrustCommandArgs {
 /// What to do with the trust store.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
-    /// Let somebody sign
+    /// Trust a signer
     Add(TrustAddArgs),
-    /// Show who may sign
+    /// Show who is trusted, and what is hidden
     List(TrustListArgs),
-    /// Let somebody no longer sign
+    /// Stop trusting a signer
     Remove(TrustRemoveArgs),
+    /// Distrust a signer, whatever the system's file says of it
+    Distrust(TrustDistrustArgs),
 }
 
 /// `trust add`.
@@ -613,7 +615,18 @@ pub(crate) struct TrustAddArgs {
     #[arg(long, value_name = "PATTERN")]
     pub(crate) model_path: Vec<String>,
 
-    /// Only for the model with this root digest (repeatable)
+    /// Only for the statement with this payload digest, as `inspect` shows it: files, names, all
+    /// that is signed (repeatable)
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) payload_digest: Vec<String>,
+
+    /// The same, of the statement in this signature file or model (repeatable). The file isn't verified:
+    /// look at it with `inspect` first
+    #[arg(long, value_name = "MODEL|SIGNATURE")]
+    pub(crate) payload_of: Vec<PathBuf>,
+
+    /// Only for contents with this root digest (repeatable). It covers neither names, nor which bytes
+    /// make which file, nor ignored paths and links: prefer --payload-digest
     #[arg(long, value_name = "SHA256")]
     pub(crate) root_digest: Vec<String>,
 
@@ -640,12 +653,24 @@ pub(crate) struct TrustListArgs {
     pub(crate) json: bool,
 }
 
+/// `trust distrust`.
+#[derive(Debug, Args)]
+pub(crate) struct TrustDistrustArgs {
+    /// Name of the entry: of the system's file, or of your own, which is replaced
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
 /// `trust remove`.
 #[derive(Debug, Args)]
 pub(crate) struct TrustRemoveArgs {
     /// Name of the entry
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+
+    /// Remove it though the system's entry of that name will count again
+    #[arg(long)]
+    pub(crate) force: bool,
 
     #[command(flatten)]
     pub(crate) place: TrustPlaceArgs,
@@ -716,7 +741,10 @@ mod tests {
             "trust add --identity i --identity-provider p --name n",
             "trust add --certificate-chain c d --model-name m --model-path /m/** --root-digest 00",
             "trust add --system --public-key k",
+            "trust add --public-key k --payload-digest 00 --payload-digest 11 --payload-of m",
             "trust remove --system n",
+            "trust remove n --force",
+            "trust distrust n",
             "trust remove n",
             "demo",
             "-v demo",

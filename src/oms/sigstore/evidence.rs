@@ -15,7 +15,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::base64;
-use super::super::{Few, json_error};
+use super::super::{Few, strict};
 use crate::name::Escaped;
 
 /// Most log entries in one bundle. Signers write one.
@@ -197,10 +197,7 @@ impl LogEntry {
 fn read<'a, T: Deserialize<'a> + Default>(json: Option<&'a RawValue>) -> Result<T, EvidenceError> {
     json.map_or_else(
         || Ok(T::default()),
-        |json| {
-            serde_json::from_str(json.get())
-                .map_err(|error| EvidenceError::Json(json_error(&error)))
-        },
+        |json| strict::json_text(json.get()).map_err(EvidenceError::Json),
     )
 }
 

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use sigstore_verify::rekor::body::RekorEntryBody;
 use sigstore_verify::types::{CanonicalizedBody, Checkpoint, KindVersion};
 
+use super::super::strict;
 use super::evidence::LogEntry;
-use super::trusted_root::{Log, TrustedRoot};
+use super::trusted_root::{BUILT_IN_SINCE, Log, TrustedRoot};
 
 /// The kinds of log entry that can be verified, for messages.
 pub(super) const KINDS: &str = "dsse 0.0.1, intoto 0.0.2 and hashedrekord 0.0.2";
@@ -41,18 +42,21 @@ pub(super) fn check<'a>(
     certificate: &[u8],
     root: &'a TrustedRoot,
 ) -> Result<&'a Log, EntryRule> {
-    let log = root
-        .log(&entry.log_id)
-        .ok_or_else(|| EntryRule::UnknownLog {
-            id: hex::encode(entry.log_id),
-        })?;
+    let log = root.log(&entry.log_id).ok_or_else(|| {
+        let id = hex::encode(entry.log_id);
+        if root.is_built_in() {
+            EntryRule::NewerLog { id }
+        } else {
+            EntryRule::UnknownLog { id }
+        }
+    })?;
     check_body(entry, kind, certificate)?;
     check_checkpoint(entry, kind, log)?;
     Ok(log)
 }
 
 fn check_body(entry: &LogEntry, kind: KindVersion, certificate: &[u8]) -> Result<(), EntryRule> {
-    let header: RawBody = serde_json::from_slice(&entry.body).map_err(|_| EntryRule::Body)?;
+    let header: RawBody = strict::json(&entry.body).map_err(|_| EntryRule::Body)?;
     if header.kind != kind.kind() || header.api_version != kind.version() {
         return Err(EntryRule::Kind);
     }
@@ -108,6 +112,16 @@ pub enum EntryRule {
     /// Not a log of the trusted root.
     #[error("it is of the log {id}, which is not trusted")]
     UnknownLog {
+        /// The log's identifier, in hexadecimal.
+        id: String,
+    },
+    /// Not a log of the built-in root, which may be older than the log.
+    #[error(
+        "it is of the log {id}, which the built-in keys of Sigstore, of {BUILT_IN_SINCE}, don't \
+         know; if it is a new log of Sigstore's, a newer release of model-fs knows it, and so does \
+         Sigstore's current trusted_root.json, given with --trust-config"
+    )]
+    NewerLog {
         /// The log's identifier, in hexadecimal.
         id: String,
     },

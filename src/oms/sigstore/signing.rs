@@ -29,7 +29,7 @@ use sigstore_sign::trust_root::{ServiceSelector, SigningConfig};
 use sigstore_sign::{Error, SigningContext, SigningServices, SigstoreInstance, oidc};
 
 use super::super::bundle::{Bundle, Material};
-use super::super::json_error;
+use super::super::strict;
 use super::super::trust::Trust;
 use super::super::verify::{VerifyError, verify};
 use super::ClaimedIdentity;
@@ -236,11 +236,10 @@ fn with_fulcio(services: &SigningServices, fulcio: String) -> SigningServices {
 
 /// The services of a client trust configuration, if the file is one.
 fn configured(json: &[u8]) -> Result<Option<SigningServices>, InstanceError> {
-    let malformed = |error: serde_json::Error| InstanceError::Json(json_error(&error));
     if json.len() > MAX_TRUSTED_ROOT {
         return Ok(None);
     }
-    let raw: RawConfig<'_> = serde_json::from_slice(json).map_err(malformed)?;
+    let raw: RawConfig<'_> = strict::json(json).map_err(InstanceError::Json)?;
     let Some(config) = raw.signing_config else {
         return Ok(None);
     };

@@ -1,33 +1,52 @@
 //! The authorities of a Sigstore instance (Sigstore `TrustedRoot` v0.1).
 //!
 //! Guarantees: a [`TrustedRoot`] names at least one certificate authority, one certificate log and
-//! one signature log, so that it can vouch for somebody; each with a key that can be used. A
+//! one signature log, so that it can vouch for somebody; each with a key that can be used. Each
+//! certificate of an authority may do what it is there for, by the rules for any issuer
+//! ([`super::super::chain`]): an authority, with `keyCertSign` and the right purpose where its
+//! extensions state any; the first certificate of a timestamp authority is for time stamps. A
 //! certificate authority or timestamp authority is believed only for times at which each of its
 //! certificates was valid, whatever window the file gives it; `sigstore-verify` itself looks at the
-//! window alone.
+//! window alone. A file with a member that isn't known is refused, so that no window is lost by its
+//! spelling.
 //!
 //! Doesn't: fetch or refresh anything. The public-good instance is the snapshot that came with
-//! `sigstore-verify`; what Sigstore adds later needs a newer release, or a file.
+//! `sigstore-verify`, of [`BUILT_IN_SINCE`]; what Sigstore adds later needs a newer release, or a
+//! file. [`staleness`] says when it is old.
+
+mod members;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sigstore_verify::Verifier;
 use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::trust_root::trusted_root::CertChain;
 use sigstore_verify::trust_root::{self, SIGSTORE_PRODUCTION_TRUSTED_ROOT};
 use sigstore_verify::types::TimeRange;
-use x509_cert::Certificate;
 use x509_cert::der::Decode;
+use x509_cert::der::oid::ObjectIdentifier;
 
-use super::super::json_error;
+use super::super::certificate::{CODE_SIGNING, Certificate, CertificateRule, TIME_STAMPING};
+use super::super::strict;
 use crate::name::Escaped;
 
 /// Largest trusted root file, in bytes. That of the public-good instance has some 7000.
 pub const MAX_TRUSTED_ROOT: usize = 1 << 20;
+
+/// The day of the built-in root: the release of `sigstore-verify` that it came with. A test holds it
+/// against the root itself, so that a newer one can't keep this date.
+pub const BUILT_IN_SINCE: &str = "2026-10-23";
+
+/// Days after which the built-in root is called old. Sigstore's keys are exchanged once a year or so.
+const OLD: i32 = 365;
 
 /// The media types of a trusted root. Later versions of Sigstore name the same format `v0.2`.
 const TRUSTED_ROOT_TYPES: [&str; 3] = [
@@ -47,6 +66,7 @@ pub struct TrustedRoot(Arc<Inner>);
 struct Inner {
     verifier: Verifier,
     logs: Vec<Log>,
+    is_built_in: bool,
 }
 
 /// A log of signatures.
@@ -62,7 +82,7 @@ impl TrustedRoot {
     #[allow(clippy::missing_panics_doc)] // a constant, and a test reads it
     pub fn public_good() -> Self {
         static PUBLIC_GOOD: LazyLock<TrustedRoot> = LazyLock::new(|| {
-            TrustedRoot::from_json(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
+            TrustedRoot::read(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes(), true)
                 .expect("the embedded trusted root is a constant")
         });
         PUBLIC_GOOD.clone()
@@ -74,25 +94,41 @@ impl TrustedRoot {
     /// [`TrustedRootError`] if the file is malformed, larger than [`MAX_TRUSTED_ROOT`] or can't
     /// vouch for anybody.
     pub fn from_json(json: &[u8]) -> Result<Self, TrustedRootError> {
+        Self::read(json, false)
+    }
+
+    fn read(json: &[u8], is_built_in: bool) -> Result<Self, TrustedRootError> {
         if json.len() > MAX_TRUSTED_ROOT {
             return Err(TrustedRootError::TooLarge { found: json.len() });
         }
-        let malformed = |error: serde_json::Error| TrustedRootError::Json(json_error(&error));
-        let config: RawConfig<'_> = serde_json::from_slice(json).map_err(malformed)?;
-        let root: trust_root::TrustedRoot = match (config.media_type, config.trusted_root) {
-            (media_type, Some(root)) if media_type == CLIENT_CONFIG_TYPE => {
-                serde_json::from_str(root.get()).map_err(malformed)?
-            }
-            _ => serde_json::from_slice(json).map_err(malformed)?,
+        let whole: &RawValue = strict::json(json).map_err(TrustedRootError::Json)?;
+        let header: RawHeader = strict::json(json).map_err(TrustedRootError::Json)?;
+        let root = if header.media_type == CLIENT_CONFIG_TYPE {
+            let config: RawConfig<'_> = strict::json(json).map_err(TrustedRootError::Json)?;
+            config
+                .trusted_root
+                .ok_or_else(|| TrustedRootError::Json(Escaped::new("it has no trustedRoot")))?
+        } else {
+            whole
         };
+        let _: members::TrustedRoot =
+            strict::json_text(root.get()).map_err(TrustedRootError::Json)?;
+        let root: trust_root::TrustedRoot =
+            strict::json_text(root.get()).map_err(TrustedRootError::Json)?;
         if !TRUSTED_ROOT_TYPES.contains(&&*root.media_type) {
             let found = Escaped::bounded(&root.media_type);
             return Err(TrustedRootError::MediaType(found));
         }
-        Self::new(root)
+        Self::new(root, is_built_in)
     }
 
-    fn new(mut root: trust_root::TrustedRoot) -> Result<Self, TrustedRootError> {
+    fn new(mut root: trust_root::TrustedRoot, is_built_in: bool) -> Result<Self, TrustedRootError> {
+        for authority in &root.certificate_authorities {
+            check_authority(&authority.cert_chain, CODE_SIGNING)?;
+        }
+        for authority in &root.timestamp_authorities {
+            check_authority(&authority.cert_chain, TIME_STAMPING)?;
+        }
         narrow(&mut root.certificate_authorities, |authority| {
             (&authority.cert_chain, &mut authority.valid_for)
         })?;
@@ -133,11 +169,20 @@ impl TrustedRoot {
                 })
             })
             .collect::<Result<_, TrustedRootError>>()?;
-        Ok(Self(Arc::new(Inner { verifier, logs })))
+        Ok(Self(Arc::new(Inner {
+            verifier,
+            logs,
+            is_built_in,
+        })))
     }
 
     pub(super) fn verifier(&self) -> &Verifier {
         &self.0.verifier
+    }
+
+    /// Whether this is the snapshot that the program was built with.
+    pub(super) fn is_built_in(&self) -> bool {
+        self.0.is_built_in
     }
 
     pub(super) fn log(&self, id: &[u8; 32]) -> Option<&Log> {
@@ -152,6 +197,48 @@ impl fmt::Debug for TrustedRoot {
             .field("logs", &logs)
             .finish_non_exhaustive()
     }
+}
+
+/// What is to be said of the built-in root's age, if it is old at a moment.
+pub fn staleness(now: SystemTime) -> Option<String> {
+    let since: Date = BUILT_IN_SINCE.parse().ok()?;
+    let today = Timestamp::try_from(now)
+        .ok()?
+        .to_zoned(TimeZone::UTC)
+        .date();
+    let days = (today - since).get_days();
+    (days > OLD).then(|| {
+        format!(
+            "the built-in keys of Sigstore are of {BUILT_IN_SINCE}, {days} days old: newer \
+             signatures may be refused, and keys that were given up since are still believed; \
+             use a newer release, or a trusted root of your own"
+        )
+    })
+}
+
+/// Checks the certificates of an authority, which are listed up to the one that is trusted: those that
+/// issue as issuers, and the one that stamps as a stamper.
+fn check_authority(chain: &CertChain, purpose: ObjectIdentifier) -> Result<(), TrustedRootError> {
+    let stamps = purpose == TIME_STAMPING;
+    // Authorities between a certificate and what the authority signs.
+    let mut below = 0;
+    for (index, entry) in chain.certificates.iter().enumerate() {
+        let certificate = Certificate::from_der(entry.raw_bytes.as_bytes())
+            .map_err(|_| TrustedRootError::Certificate)?;
+        let checked = if stamps && index == 0 {
+            certificate.check_time_stamper()
+        } else {
+            certificate
+                .check_understood()
+                .and_then(|()| certificate.check_issuer(below, purpose))
+        };
+        checked.map_err(|rule| TrustedRootError::Authority {
+            subject: certificate.subject().clone(),
+            rule,
+        })?;
+        below += usize::from(!certificate.is_self_issued() && !(stamps && index == 0));
+    }
+    Ok(())
 }
 
 /// Narrows the window of each authority to the times at which all of its certificates were valid,
@@ -177,7 +264,7 @@ fn narrow<T>(
 }
 
 fn lifetime(certificate: &[u8]) -> Option<TimeRange> {
-    let validity = Certificate::from_der(certificate)
+    let validity = x509_cert::Certificate::from_der(certificate)
         .ok()?
         .tbs_certificate
         .validity;
@@ -201,10 +288,20 @@ fn intersect(a: TimeRange, b: TimeRange) -> TimeRange {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawConfig<'a> {
+struct RawHeader {
     media_type: String,
+}
+
+/// A client trust configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawConfig<'a> {
+    #[serde(rename = "mediaType")]
+    _media_type: IgnoredAny,
     #[serde(borrow)]
     trusted_root: Option<&'a RawValue>,
+    #[serde(rename = "signingConfig")]
+    _signing_config: Option<IgnoredAny>,
 }
 
 /// A trusted root that can't be used.
@@ -227,6 +324,14 @@ pub enum TrustedRootError {
     /// A certificate that isn't one.
     #[error("the trusted root has a malformed certificate")]
     Certificate,
+    /// A certificate that may not do what its authority does.
+    #[error("the trusted root has an authority that is none: certificate \"{subject}\": {rule}")]
+    Authority {
+        /// Its subject, escaped.
+        subject: Escaped,
+        /// The rule.
+        rule: CertificateRule,
+    },
     /// Nothing of a kind, without which every signature would be refused.
     #[error("the trusted root has no {0}, and without them no signature can be accepted")]
     Missing(&'static str),
@@ -265,10 +370,93 @@ mod tests {
         };
         assert!(config(SIGSTORE_PRODUCTION_TRUSTED_ROOT).is_ok());
         assert!(matches!(config("{}"), Err(TrustedRootError::Json(_))));
-        assert!(matches!(
-            config("null"),
-            Err(TrustedRootError::MediaType(_))
-        ));
+        assert!(matches!(config("null"), Err(TrustedRootError::Json(_))));
+        let error = TrustedRoot::from_json(
+            format!(r#"{{"mediaType":"{CLIENT_CONFIG_TYPE}","trusted_root":{{}}}}"#).as_bytes(),
+        );
+        assert!(error.unwrap_err().to_string().contains("`trusted_root`"));
+    }
+
+    /// Whoever takes a newer `sigstore-verify` changes both.
+    #[test]
+    fn the_date_is_that_of_the_embedded_root() {
+        let digest = crate::digest::Algorithm::Sha256
+            .hash(SIGSTORE_PRODUCTION_TRUSTED_ROOT.as_bytes())
+            .to_hex();
+        assert_eq!(
+            (BUILT_IN_SINCE, &*digest),
+            (
+                "2026-10-23",
+                "6494e21ea73fa7ee769f85f57d5a3e6a08725eae1e38c755fc3517c9e6bc0b66"
+            )
+        );
+    }
+
+    #[test]
+    fn the_built_in_root_is_old_after_a_year() {
+        let at = |text: &str| SystemTime::from(text.parse::<Timestamp>().unwrap());
+        for young in [
+            "1970-01-01T00:00:00Z",
+            "2026-10-23T00:00:00Z",
+            "2027-10-23T23:59:59Z",
+        ] {
+            assert_eq!(staleness(at(young)), None, "{young}");
+        }
+        let said = staleness(at("2027-10-24T00:00:00Z")).unwrap();
+        assert!(said.contains("2026-10-23, 366 days old"), "{said}");
+        assert!(staleness(at("2036-01-01T00:00:00Z")).is_some());
+        assert!(TrustedRoot::public_good().is_built_in());
+        assert!(!edited(|_| {}).unwrap().is_built_in());
+    }
+
+    /// Each member of each object, spelt otherwise: none is lost silently.
+    #[test]
+    fn other_spellings_are_refused() {
+        fn objects(value: &serde_json::Value, at: &str, found: &mut Vec<(String, String)>) {
+            match value {
+                serde_json::Value::Object(members) => {
+                    for (name, value) in members {
+                        found.push((at.to_owned(), name.clone()));
+                        objects(value, &format!("{at}/{name}"), found);
+                    }
+                }
+                serde_json::Value::Array(items) => {
+                    for (index, value) in items.iter().enumerate() {
+                        objects(value, &format!("{at}/{index}"), found);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let root = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        let mut members = Vec::new();
+        objects(&root, "", &mut members);
+        assert!(members.len() > 50 && members.iter().any(|(_, name)| name == "validFor"));
+        for (at, name) in members {
+            let snake: String = name
+                .chars()
+                .flat_map(|c| {
+                    let upper = c.is_ascii_uppercase().then_some('_');
+                    upper.into_iter().chain([c.to_ascii_lowercase()])
+                })
+                .collect();
+            for other in [snake, name.to_uppercase(), format!("{name}s")] {
+                if other == name {
+                    continue;
+                }
+                let error = edited(|root| {
+                    let object = root.pointer_mut(&at).unwrap().as_object_mut().unwrap();
+                    let value = object[&name].clone();
+                    object.insert(other.clone(), value);
+                })
+                .unwrap_err()
+                .to_string();
+                assert!(
+                    error.contains(&format!("unknown field `{other}`")),
+                    "{error}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Files that only their owner and root can write, and how one of them is changed.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
-use toml_edit::{Array, DocumentMut, Item, Table, value};
+use rustix::fs::{FlockOperation, flock};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
+use super::parse::TrustText;
+use super::resolve::{self, Owner, ReadError};
 use super::{
     MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustStoreError, parse,
 };
@@ -16,12 +18,7 @@ use crate::digest::Digest;
 use crate::name::Escaped;
 use crate::oms::certificate::Certificate;
 use crate::oms::key::{KeyError, PublicKey};
-
-/// Bits of a mode that let others than the owner write.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
-
-/// In a directory with this bit, nobody can remove or rename what belongs to somebody else.
-const STICKY: u32 = 0o1000;
+use crate::oms::pem_file;
 
 /// What a file must be to be relied on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +44,16 @@ pub enum FileRule {
         /// Its mode.
         mode: u32,
     },
+    /// Somebody else could have it lead elsewhere.
+    #[error(
+        "the link \"{link}\" on the way to it belongs to user {owner}, neither root nor the user who runs this"
+    )]
+    Link {
+        /// The link, escaped.
+        link: Escaped,
+        /// Its owner.
+        owner: u32,
+    },
     /// Somebody else could put another file in its place.
     #[error("others can write in the directory \"{directory}\" (user {owner}, mode {mode:o})")]
     Directory {
@@ -59,19 +66,6 @@ pub enum FileRule {
     },
 }
 
-/// Why a file can't be read.
-#[derive(Debug)]
-pub(super) enum ReadError {
-    Io(io::Error),
-    Rule(FileRule),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
@@ -81,71 +75,13 @@ impl From<ReadError> for Problem {
     }
 }
 
-fn is_ours(owner: u32) -> bool {
-    owner == 0 || owner == rustix::process::geteuid().as_raw()
-}
-
-fn mode(metadata: &Metadata) -> u32 {
-    metadata.mode() & 0o7777
-}
-
-/// Reads a file that nobody but root and the user can write, or replace.
-pub(super) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, ReadError> {
-    // A pipe must not make us wait.
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblocking)
-        .open(path)?;
-    // Of what was opened, so that nothing can change in between.
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(ReadError::Rule(FileRule::NotRegular));
-    }
-    if !is_ours(metadata.uid()) {
-        let owner = metadata.uid();
-        return Err(ReadError::Rule(FileRule::Owner { owner }));
-    }
-    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        let mode = mode(&metadata);
-        return Err(ReadError::Rule(FileRule::Writable { mode }));
-    }
-    check_directories(path)?;
-    let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(ReadError::Rule(FileRule::TooLarge { limit }));
-    }
-    Ok(bytes)
-}
-
-/// Checks every directory above a file, and, where links lead to it, above what it is really.
-fn check_directories(path: &Path) -> Result<(), ReadError> {
-    let link = fs::canonicalize(
-        path.parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new(".")),
-    )?;
-    let file = fs::canonicalize(path)?;
-    for directory in link.ancestors().chain(file.ancestors().skip(1)) {
-        let metadata = fs::symlink_metadata(directory)?;
-        let open = metadata.mode() & WRITABLE_BY_OTHERS != 0 && metadata.mode() & STICKY == 0;
-        if open || !is_ours(metadata.uid()) {
-            return Err(ReadError::Rule(FileRule::Directory {
-                directory: Escaped::new(&directory.to_string_lossy()),
-                owner: metadata.uid(),
-                mode: mode(&metadata),
-            }));
-        }
-    }
-    Ok(())
-}
-
 /// A file of the trust store, to be changed. Others who change it wait until this one is dropped;
 /// what a reader sees is the file before or after, never between.
 #[derive(Debug)]
 pub struct TrustFile {
     path: PathBuf,
+    /// Whose the file was, if it was there: its successor is theirs too.
+    owner: Option<Owner>,
     document: DocumentMut,
     /// The lock, on the directory: the file itself is replaced.
     directory: File,
@@ -162,9 +98,9 @@ impl TrustFile {
 
     fn open_or_problem(path: &Path) -> Result<Self, Problem> {
         // A link is kept, and what it leads to is changed.
-        let path = match fs::canonicalize(path) {
-            Ok(path) => path,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        let path = match resolve::open(path) {
+            Ok(found) => found.path,
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
             Err(error) => return Err(error.into()),
         };
         let folder = path
@@ -177,13 +113,15 @@ impl TrustFile {
             .create(folder)?;
         let directory = File::open(folder)?;
         flock(&directory, FlockOperation::LockExclusive).map_err(io::Error::from)?;
-        let text = parse::read_text(&path)?;
         // Everything in it must make sense before anything is changed.
+        let text = parse::read_text(&path)?;
         parse::parse(&text, &path)?;
         let document = text
+            .text
             .parse::<DocumentMut>()
             .map_err(|error| Problem::Toml(Escaped::bounded(error.message())))?;
         Ok(Self {
+            owner: text.owner,
             path,
             document,
             directory,
@@ -206,6 +144,10 @@ impl TrustFile {
             rule,
         };
         let table = table(signer).map_err(broken)?;
+        self.insert(&signer.name, table, false)
+    }
+
+    fn insert(&mut self, name: &SignerName, table: Table, replace: bool) -> Result<(), Problem> {
         let mut document = self.document.clone();
         let signers = document
             .entry("signers")
@@ -216,30 +158,47 @@ impl TrustFile {
             })
             .as_table_like_mut()
             .ok_or_else(|| Problem::Toml(Escaped::new("signers is not a table")))?;
-        if signers.contains_key(signer.name.as_str()) {
-            return Err(Problem::Exists(signer.name.clone()));
+        if signers.contains_key(name.as_str()) && !replace {
+            return Err(Problem::Exists(name.clone()));
         }
-        signers.insert(signer.name.as_str(), Item::Table(table));
+        signers.insert(name.as_str(), Item::Table(table));
         let text = document.to_string();
         if text.len() > MAX_FILE {
             return Err(FileRule::TooLarge { limit: MAX_FILE }.into());
         }
-        parse::parse(&text, &self.path)?;
+        parse::parse(&TrustText::of(text, &self.path), &self.path)?;
         self.document = document;
         Ok(())
     }
 
-    /// Removes a signer.
+    /// Removes a signer, or takes back that one is distrusted. What another file says of that name
+    /// counts again then: see [`TrustStore::hidden`](super::TrustStore::hidden).
     ///
     /// # Errors
     /// [`TrustStoreError`] if there is none of that name.
     pub fn remove(&mut self, name: &SignerName) -> Result<(), TrustStoreError> {
-        self.document
-            .get_mut("signers")
-            .and_then(Item::as_table_like_mut)
+        self.signers()
             .and_then(|signers| signers.remove(name.as_str()))
             .map(|_| ())
             .ok_or_else(|| TrustStoreError::new(&self.path, Problem::Unknown(name.clone())))
+    }
+
+    /// Distrusts a name: whatever this file said of it is replaced, and what later files say of it
+    /// doesn't count.
+    ///
+    /// # Errors
+    /// [`TrustStoreError`] if the file would get too large.
+    pub fn distrust(&mut self, name: &SignerName) -> Result<(), TrustStoreError> {
+        let mut table = Table::new();
+        table.insert("distrusted", value(true));
+        self.insert(name, table, true)
+            .map_err(|problem| TrustStoreError::new(&self.path, problem))
+    }
+
+    fn signers(&mut self) -> Option<&mut dyn TableLike> {
+        self.document
+            .get_mut("signers")
+            .and_then(Item::as_table_like_mut)
     }
 
     /// Puts the changed file in the place of the old one, at once and for good.
@@ -253,9 +212,25 @@ impl TrustFile {
 
     fn write(&self) -> io::Result<()> {
         let text = self.document.to_string();
-        atomic::write_file(&self.path, 0o644, |out| out.write_all(text.as_bytes()))?;
+        let mode = self.owner.map_or(0o644, |owner| owner.mode);
+        atomic::write_file(&self.path, mode, |out| {
+            if let Some(owner) = self.owner {
+                keep_owner(out.get_ref(), owner)?;
+            }
+            out.write_all(text.as_bytes())
+        })?;
         self.directory.sync_all()
     }
+}
+
+/// Gives a new file to whom the old one belonged, for root changes the files of others; and its very
+/// permission bits, whatever the umask.
+fn keep_owner(file: &File, owner: Owner) -> io::Result<()> {
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (owner.user, owner.group) && rustix::process::geteuid().is_root() {
+        fchown(file, Some(owner.user), Some(owner.group))?;
+    }
+    file.set_permissions(Permissions::from_mode(owner.mode))
 }
 
 fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
@@ -263,7 +238,7 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
     match &signer.identity {
         NewIdentity::Key(pem) => {
             PublicKey::from_pem(pem)?;
-            let blocks = pem::parse_many(pem).map_err(|_| KeyError::Pem)?;
+            let blocks = pem_file::blocks(pem).ok_or(KeyError::Pem)?;
             let key: String = blocks
                 .iter()
                 .filter(|block| block.tag() == "PUBLIC KEY")
@@ -304,10 +279,9 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
     };
     limit("names", signer.names.clone());
     limit("paths", signer.paths.clone());
-    limit(
-        "root-digests",
-        signer.root_digests.iter().map(Digest::to_hex).collect(),
-    );
+    let hex = |digests: &[Digest]| digests.iter().map(Digest::to_hex).collect();
+    limit("payload-digests", hex(&signer.payload_digests));
+    limit("root-digests", hex(&signer.root_digests));
     if !limits.is_empty() {
         table.insert("models", Item::Table(limits));
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glob::Pattern;
 use serde::Deserialize;
 
-use super::file::{self, ReadError};
+use super::resolve::{self, Owner, ReadError};
 use super::{
     Identity, Limits, MAX_FILE, MAX_LIMITS, MAX_SIGNERS, Problem, SignerName, SignerRule,
     SigstoreIdentity, TrustStoreError, TrustedSigner,
@@ -18,6 +18,7 @@ use crate::name::Escaped;
 use crate::oms::certificate::{self, Anchors};
 use crate::oms::key::{self, PublicKey};
 use crate::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
+use crate::oms::strict;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,8 +35,9 @@ struct RawSigner {
     identity: Option<String>,
     identity_provider: Option<String>,
     trusted_root: Option<String>,
+    models: Option<RawLimits>,
     #[serde(default)]
-    models: RawLimits,
+    distrusted: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,45 +45,100 @@ struct RawSigner {
 struct RawLimits {
     names: Option<Vec<String>>,
     paths: Option<Vec<String>>,
+    payload_digests: Option<Vec<String>>,
     root_digests: Option<Vec<String>>,
 }
 
-/// Reads the signers of a file; none if it isn't there.
-pub(super) fn read(path: &Path) -> Result<Vec<TrustedSigner>, TrustStoreError> {
+/// What a file says of a name.
+pub(super) enum Entry {
+    Trusted(Box<TrustedSigner>),
+    Distrusted(SignerName),
+}
+
+impl Entry {
+    pub(super) fn name(&self) -> &SignerName {
+        match self {
+            Self::Trusted(signer) => signer.name(),
+            Self::Distrusted(name) => name,
+        }
+    }
+}
+
+/// The text of a trust file.
+pub(super) struct TrustText {
+    pub(super) text: String,
+    /// Where the file really lies: what it names is relative to that.
+    folder: PathBuf,
+    /// `None` if it isn't there.
+    pub(super) owner: Option<Owner>,
+}
+
+impl TrustText {
+    /// A text that is to be written to `path`.
+    pub(super) fn of(text: String, path: &Path) -> Self {
+        Self {
+            text,
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            owner: None,
+        }
+    }
+}
+
+/// Reads what a file says; nothing if it isn't there.
+pub(super) fn read(path: &Path) -> Result<Vec<Entry>, TrustStoreError> {
     read_text(path)
         .and_then(|text| parse(&text, path))
         .map_err(|problem| TrustStoreError::new(path, problem))
 }
 
 /// The text of a file; empty if it isn't there.
-pub(super) fn read_text(path: &Path) -> Result<String, Problem> {
-    let bytes = match file::read(path, MAX_FILE) {
-        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+pub(super) fn read_text(path: &Path) -> Result<TrustText, Problem> {
+    let found = match resolve::open(path) {
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(TrustText::of(String::new(), path));
+        }
         other => other?,
     };
-    String::from_utf8(bytes).map_err(|_| Problem::Toml(Escaped::new("it is not UTF-8")))
+    let text = String::from_utf8(found.read(MAX_FILE)?)
+        .map_err(|_| Problem::Toml(Escaped::new("it is not UTF-8")))?;
+    Ok(TrustText {
+        owner: Some(found.owner()),
+        ..TrustText::of(text, &found.path)
+    })
 }
 
-/// Validates the text of a file, and reads the files that it names.
-pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<TrustedSigner>, Problem> {
-    let raw: RawFile = toml_edit::de::from_str(text)
-        .map_err(|error| Problem::Toml(Escaped::bounded(error.to_string().trim_end())))?;
+/// Validates the text of a file, and reads the files that it names. `path` is what it goes by.
+pub(super) fn parse(text: &TrustText, path: &Path) -> Result<Vec<Entry>, Problem> {
+    let raw: RawFile = strict::toml(&text.text).map_err(Problem::Toml)?;
     if raw.signers.len() > MAX_SIGNERS {
         return Err(Problem::Signers {
             found: raw.signers.len(),
         });
     }
     let file: Arc<Path> = path.into();
-    let folder = path.parent().unwrap_or(Path::new(""));
     raw.signers
         .into_iter()
         .map(|(name, signer)| {
-            validate(&name, signer, folder, &file).map_err(|rule| Problem::Signer {
+            entry(&name, signer, &text.folder, &file).map_err(|rule| Problem::Signer {
                 name: Escaped::bounded(&name),
                 rule,
             })
         })
         .collect()
+}
+
+fn entry(name: &str, raw: RawSigner, folder: &Path, file: &Arc<Path>) -> Result<Entry, SignerRule> {
+    let says_more = raw.public_key.is_some()
+        || raw.certificates.is_some()
+        || raw.identity.is_some()
+        || raw.identity_provider.is_some()
+        || raw.trusted_root.is_some()
+        || raw.models.is_some();
+    match (raw.distrusted, says_more) {
+        (false, _) => validate(name, raw, folder, file).map(|it| Entry::Trusted(Box::new(it))),
+        (true, false) => SignerName::new(name).map(Entry::Distrusted),
+        (true, true) => Err(SignerRule::Distrusted),
+    }
 }
 
 fn validate(
@@ -91,7 +148,7 @@ fn validate(
     file: &Arc<Path>,
 ) -> Result<TrustedSigner, SignerRule> {
     let name = SignerName::new(name)?;
-    let models = raw.models;
+    let models = raw.models.unwrap_or_default();
     let identity = match (raw.public_key, raw.certificates, raw.identity) {
         (Some(key), None, None) => {
             let pem = pem(&key, folder, key::MAX_PEM)?;
@@ -159,7 +216,8 @@ fn pem(entry: &str, folder: &Path, limit: usize) -> Result<Vec<u8>, SignerRule> 
 
 fn named_file(path: &Path, limit: usize) -> Result<Vec<u8>, SignerRule> {
     let shown = || Escaped::new(&path.to_string_lossy());
-    file::read(path, limit).map_err(|error| match error {
+    let read = resolve::open(path).and_then(|found| found.read(limit));
+    read.map_err(|error| match error {
         ReadError::Io(error) => SignerRule::Io {
             path: shown(),
             error,
@@ -191,11 +249,19 @@ fn limits(raw: RawLimits) -> Result<Limits, SignerRule> {
             }
             Pattern::new(&text).map_err(|_| malformed())
         })?,
-        root_digests: list(raw.root_digests, "root-digests", |text| {
-            let hex = text.strip_prefix("sha256:").unwrap_or(&text);
-            Digest::from_hex(Algorithm::Sha256, hex)
-                .map_err(|_| SignerRule::RootDigest(Escaped::bounded(&text)))
-        })?,
+        payload_digests: digests(raw.payload_digests, "payload-digests")?,
+        root_digests: digests(raw.root_digests, "root-digests")?,
+    })
+}
+
+fn digests(
+    raw: Option<Vec<String>>,
+    what: &'static str,
+) -> Result<Option<Vec<Digest>>, SignerRule> {
+    list(raw, what, |text| {
+        let hex = text.strip_prefix("sha256:").unwrap_or(&text);
+        Digest::from_hex(Algorithm::Sha256, hex)
+            .map_err(|_| SignerRule::Digest(what, Escaped::bounded(&text)))
     })
 }
 

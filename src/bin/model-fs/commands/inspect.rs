@@ -33,7 +33,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
 
 /// The signature to show, and the directory where its model may be: a model's own signature, or
 /// whatever file is given if it has none.
-fn find(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+pub(crate) fn find(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     let location = ModelLocation::find(path, None)?;
     let signature = if location.is_single_file() && !location.signature().exists() {
         path.to_owned()
@@ -101,7 +101,8 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
          method         {}\n\
          claimed signer {}\n\
          model name     {}\n\
-         root digest    {}\n\
+         root digest    {} (contents alone)\n\
+         payload digest {} (all that is signed)\n\
          hash           {}\n\
          serialization  {}\n\
          symlinks       {}\n\
@@ -112,6 +113,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
         Claim::of(claims.claimed_material()),
         Escaped::bounded(manifest.subject_name()),
         manifest.root_digest(),
+        claims.payload_digest(),
         manifest.hash(),
         serialization(manifest),
         if manifest.allow_symlinks() {
@@ -168,6 +170,7 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
         "claimed_log_entries": log_entries(claims).collect::<Vec<_>>(),
         "model_name": manifest.subject_name(),
         "root_digest": manifest.root_digest().to_string(),
+        "payload_digest": claims.payload_digest().to_string(),
         "hash": manifest.hash().name(),
         "serialization": serialization(manifest),
         "allow_symlinks": manifest.allow_symlinks(),

@@ -20,6 +20,7 @@ use model_fs::reading::check;
 use model_fs::reading::location::{ModelLocation, read_bounded};
 use model_fs::reading::signing::{SigningPlan, hash_model};
 use model_fs::reading::{ChunkTable, Found, IndexStore, Links, Scan, shipped};
+use zeroize::Zeroize as _;
 
 use super::progress::Bar;
 use super::signed_model::{open_store, read_pem, total_bytes};
@@ -223,15 +224,18 @@ fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, 
     Ok(key)
 }
 
-/// The first line of a file, so that an editor's newline isn't part of the password.
+/// The first line of a file without its end: neither an editor's newline nor a note below it is part of
+/// the password.
 fn password(path: &Path) -> Result<Password, Failure> {
     let context = || format!("password file {}", path.display());
     let mut bytes = read_bounded(path, MAX_PEM).with_context(context)?;
-    if bytes.last() == Some(&b'\n') {
+    if let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
+        // What is cut off may be secret too, and isn't wiped by cutting.
+        bytes[end..].zeroize();
+        bytes.truncate(end);
+    }
+    if bytes.last() == Some(&b'\r') {
         bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
     }
     Ok(Password::new(bytes))
 }

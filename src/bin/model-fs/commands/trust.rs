@@ -5,51 +5,82 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use model_fs::digest::{Algorithm, Digest};
+use model_fs::manifest::UnverifiedManifest;
 use model_fs::name::Escaped;
 use model_fs::oms::certificate::{self, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
 use model_fs::oms::trust_store::{
-    FileRule, Identity, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE, SignerName,
-    TrustFile, TrustStore, TrustStoreError, TrustedSigner,
+    Distrusted, FileRule, Hidden, Identity, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE,
+    SignerName, TrustFile, TrustStore, TrustStoreError, TrustedSigner,
 };
-use model_fs::reading::location::read_bounded;
+use model_fs::reading::location::{read_bounded, read_signature_file};
 use serde_json::{Value, json};
 
 use crate::cli::{
-    self, TrustAddArgs, TrustCommand, TrustCommandArgs, TrustListArgs, TrustPlaceArgs,
+    self, TrustAddArgs, TrustCommand, TrustCommandArgs, TrustDistrustArgs, TrustListArgs,
     TrustRemoveArgs,
 };
 use crate::exit::{Exit, Failure};
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
+    let files = Files::of_the_user();
     match args.command {
-        TrustCommand::Add(args) => add(args),
-        TrustCommand::List(args) => list(&args),
-        TrustCommand::Remove(args) => remove(&args),
+        TrustCommand::Add(args) => add(args, &files),
+        TrustCommand::List(args) => list(&args, &files),
+        TrustCommand::Remove(args) => {
+            let removed = remove(&args, &files)?;
+            println!("{removed}");
+            Ok(())
+        }
+        TrustCommand::Distrust(args) => {
+            let distrusted = distrust(&args, &files)?;
+            println!("{distrusted}");
+            Ok(())
+        }
     }
 }
 
 /// The store that decides where the command line says nothing: the user's, then the system's.
 pub(crate) fn load_store() -> Result<TrustStore, Failure> {
-    let files = user_file().into_iter().chain([SYSTEM_FILE.into()]);
-    TrustStore::load(files).map_err(store_failure)
+    Files::of_the_user().load()
 }
 
-fn user_file() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let (config, home) = (variable("XDG_CONFIG_HOME"), variable("HOME"));
-    TrustStore::user_file(config.as_deref(), home.as_deref())
+/// The files of the store.
+struct Files {
+    /// `None` for a user without a home.
+    user: Option<PathBuf>,
+    system: PathBuf,
 }
 
-/// The file that a change is made in.
-fn file(place: &TrustPlaceArgs) -> Result<PathBuf, Failure> {
-    if place.system {
-        return Ok(SYSTEM_FILE.into());
+impl Files {
+    fn of_the_user() -> Self {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        let (config, home) = (variable("XDG_CONFIG_HOME"), variable("HOME"));
+        Self {
+            user: TrustStore::user_file(config.as_deref(), home.as_deref()),
+            system: SYSTEM_FILE.into(),
+        }
     }
-    user_file().ok_or_else(|| {
-        Failure::from(anyhow::anyhow!("no place for the trust store"))
-            .with_hint("set HOME, or change the system's with --system".to_owned())
-    })
+
+    fn load(&self) -> Result<TrustStore, Failure> {
+        let files = self.user.iter().chain([&self.system]);
+        TrustStore::load(files).map_err(store_failure)
+    }
+
+    /// The file that a change is made in.
+    fn changed(&self, system: bool) -> Result<&Path, Failure> {
+        if system {
+            return Ok(&self.system);
+        }
+        self.user.as_deref().ok_or_else(|| {
+            Failure::from(anyhow::anyhow!("HOME isn't set, so the trust store has no place"))
+                .with_hint("set HOME, or change the system's with --system".to_owned())
+        })
+    }
+}
+
+fn shown(path: &Path) -> Escaped {
+    Escaped::new(&path.to_string_lossy())
 }
 
 fn store_failure(error: TrustStoreError) -> Failure {
@@ -64,31 +95,38 @@ fn store_failure(error: TrustStoreError) -> Failure {
     Failure::from(anyhow::Error::new(error)).with_hint(hint)
 }
 
-fn add(args: TrustAddArgs) -> Result<(), Failure> {
-    let usage = |text: String| Failure::new(Exit::Usage, anyhow::Error::msg(text));
-    let (default_name, identity) = match args.trust.chosen() {
-        cli::Trust::Store => {
-            return Err(usage("nobody to trust is given".to_owned()).with_hint(
-                "give --public-key, --certificate-chain, or --identity and --identity-provider"
-                    .to_owned(),
-            ));
-        }
+fn usage(text: String) -> Failure {
+    Failure::new(Exit::Usage, anyhow::Error::msg(text))
+}
+
+/// Whom the command line wants trusted, by what name if it gives none, and what is to be said of them.
+fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failure> {
+    match trust {
+        cli::Trust::Store => Err(usage("whom to trust isn't said".to_owned()).with_hint(
+            "give --public-key, --certificate-chain, or --identity and --identity-provider"
+                .to_owned(),
+        )),
         cli::Trust::PublicKey(path) => {
             let pem = read(&path, MAX_PEM)?;
-            let key = PublicKey::from_pem(&pem).with_context(|| path.display().to_string())?;
-            (short("key", key.hint()), NewIdentity::Key(pem))
+            let key = PublicKey::from_pem(&pem).with_context(|| shown(&path))?;
+            let said = format!("  key {}", key.hint());
+            Ok((short("key", key.hint()), NewIdentity::Key(pem), vec![said]))
         }
         cli::Trust::CertificateChain(paths) => {
-            let mut name = None;
-            let mut files = Vec::new();
+            let (mut name, mut files, mut said) = (None, Vec::new(), Vec::new());
             for path in paths {
                 let pem = read(&path, certificate::MAX_PEM)?;
-                let certificates =
-                    Certificate::from_pem(&pem).with_context(|| path.display().to_string())?;
+                let certificates = Certificate::from_pem(&pem).with_context(|| shown(&path))?;
                 name = name.or_else(|| Some(short("ca", certificates.first()?.fingerprint())));
+                said.extend(
+                    certificates
+                        .iter()
+                        .map(|certificate| format!("  certificate {}", describe(certificate))),
+                );
                 files.push(pem);
             }
-            (name.unwrap_or_default(), NewIdentity::Certificate(files))
+            let identity = NewIdentity::Certificate(files);
+            Ok((name.unwrap_or_default(), identity, said))
         }
         cli::Trust::Identity {
             identity,
@@ -96,47 +134,85 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
             trust_config,
         } => {
             let trusted_root = trust_config
-                .map(|path| {
-                    path.canonicalize()
-                        .with_context(|| path.display().to_string())
-                })
+                .map(|path| path.canonicalize().with_context(|| shown(&path)))
                 .transpose()?;
             let new = NewIdentity::Sigstore {
                 identity: identity.clone(),
                 identity_provider: provider,
                 trusted_root,
             };
-            (plain(&identity), new)
+            Ok((plain(&identity), new, Vec::new()))
         }
-    };
+    }
+}
+
+fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
+    let (default_name, identity, mut said) = chosen(args.trust.chosen())?;
     let name = args.name.unwrap_or(default_name);
-    let root_digests = args
-        .root_digest
-        .iter()
-        .map(|text| {
-            let hex = text.strip_prefix("sha256:").unwrap_or(text);
-            Digest::from_hex(Algorithm::Sha256, hex)
-                .map_err(|error| usage(format!("--root-digest: {error}")))
-        })
-        .collect::<Result<_, _>>()?;
+    let mut payload_digests = digests("--payload-digest", &args.payload_digest)?;
+    for path in &args.payload_of {
+        let digest = payload_of(path)?;
+        said.push(format!("  only payload {digest}, of {}", shown(path)));
+        payload_digests.push(digest);
+    }
+    let root_digests = digests("--root-digest", &args.root_digest)?;
+    if !root_digests.is_empty() {
+        said.push(format!("  {ROOT_DIGESTS_ALONE}"));
+    }
     let signer = NewSigner {
         name: SignerName::new(&name)
             .map_err(|rule| usage(format!("--name {}: {rule}", Escaped::bounded(&name))))?,
         identity,
         names: args.model_name,
         paths: args.model_path,
+        payload_digests,
         root_digests,
     };
-    let path = file(&args.place)?;
-    let mut store = TrustFile::open(&path).map_err(store_failure)?;
+    let path = files.changed(args.place.system)?;
+    let mut store = TrustFile::open(path).map_err(store_failure)?;
     store.add(&signer).map_err(store_failure)?;
     store.save().map_err(store_failure)?;
-    println!("added {name} to {}", Escaped::new(&path.to_string_lossy()));
+    println!("added {name} to {}", shown(path));
+    for line in said {
+        println!("{line}");
+    }
+    let store = files.load()?;
+    for hidden in store.hidden() {
+        if *hidden.signer.name() == signer.name {
+            let (file, by) = (shown(hidden.signer.file()), shown(&hidden.by));
+            println!("  hidden by {by}, and so without effect: the entry of that name in {file}");
+        }
+    }
     Ok(())
 }
 
+/// What a root digest leaves open.
+const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither names, nor which bytes \
+                                  make which file, nor ignored paths and links";
+
+fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
+    texts
+        .iter()
+        .map(|text| {
+            let hex = text.strip_prefix("sha256:").unwrap_or(text);
+            Digest::from_hex(Algorithm::Sha256, hex)
+                .map_err(|error| usage(format!("{flag}: {error}")))
+        })
+        .collect()
+}
+
+/// The digest of what a signature file says, whoever wrote it.
+fn payload_of(path: &Path) -> Result<Digest, Failure> {
+    let (signature, _) = super::inspect::find(path)?;
+    let bundle = read_signature_file(&signature)?;
+    let claims = UnverifiedManifest::parse_without_verifying(bundle)
+        .with_context(|| shown(&signature))
+        .map_err(|error| Failure::new(Exit::Signature, error))?;
+    Ok(claims.payload_digest())
+}
+
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    Ok(read_bounded(path, limit).with_context(|| path.display().to_string())?)
+    Ok(read_bounded(path, limit).with_context(|| shown(path))?)
 }
 
 /// A name that tells keys apart.
@@ -158,34 +234,113 @@ fn plain(identity: &str) -> String {
     name.trim_matches(['-', '.', '_']).to_owned()
 }
 
-fn remove(args: &TrustRemoveArgs) -> Result<(), Failure> {
-    let name = SignerName::new(&args.name)
-        .map_err(|rule| Failure::new(Exit::Usage, anyhow::Error::new(rule)))?;
-    let path = file(&args.place)?;
-    let mut store = TrustFile::open(&path).map_err(store_failure)?;
-    store.remove(&name).map_err(store_failure)?;
-    store.save().map_err(store_failure)?;
-    println!(
-        "removed {name} from {}",
-        Escaped::new(&path.to_string_lossy())
-    );
-    Ok(())
+fn signer_name(name: &str) -> Result<SignerName, Failure> {
+    SignerName::new(name).map_err(|rule| Failure::new(Exit::Usage, anyhow::Error::new(rule)))
 }
 
-fn list(args: &TrustListArgs) -> Result<(), Failure> {
-    let store = load_store()?;
+/// Removes an entry, and says so. Where that would bring back what it hid, which may be wider, it takes
+/// `--force`.
+fn remove(args: &TrustRemoveArgs, files: &Files) -> Result<String, Failure> {
+    let name = signer_name(&args.name)?;
+    let path = files.changed(args.place.system)?;
+    let mut file = TrustFile::open(path).map_err(store_failure)?;
+    file.remove(&name).map_err(store_failure)?;
+    let mut said = format!("removed {name} from {}", shown(path));
+    if !args.place.system {
+        let store = files.load()?;
+        let uncovered = store.hidden().iter().map(|hidden| &hidden.signer);
+        for signer in uncovered.filter(|signer| *signer.name() == name) {
+            let counts = format!("the entry {name} of {}", shown(signer.file()));
+            if !args.force {
+                let error = anyhow::anyhow!("{counts}, which this one hides, would count again");
+                return Err(Failure::from(error).with_hint(format!(
+                    "to trust neither: model-fs trust distrust {name}; to let it count: \
+                     model-fs trust remove {name} --force"
+                )));
+            }
+            let _ = write!(
+                said,
+                "\n{counts} counts again:\n{}",
+                to_text(signer).trim_end()
+            );
+        }
+    }
+    file.save().map_err(store_failure)?;
+    Ok(said)
+}
+
+/// Distrusts a name that is there, and says so.
+fn distrust(args: &TrustDistrustArgs, files: &Files) -> Result<String, Failure> {
+    let name = signer_name(&args.name)?;
+    let path = files.changed(false)?;
+    let store = files.load()?;
+    let is_known = store.signers().any(|signer| *signer.name() == name)
+        || store
+            .distrusted()
+            .iter()
+            .any(|distrusted| distrusted.name == name);
+    if !is_known {
+        let error = anyhow::Error::new(Problem::Unknown(name));
+        let hint = "`model-fs trust list` shows who may sign".to_owned();
+        return Err(Failure::from(error).with_hint(hint));
+    }
+    let mut file = TrustFile::open(path).map_err(store_failure)?;
+    file.distrust(&name).map_err(store_failure)?;
+    file.save().map_err(store_failure)?;
+    Ok(format!(
+        "distrusted {name} in {}: no entry of that name counts; other entries do, the same key in \
+         one of them too",
+        shown(path)
+    ))
+}
+
+fn list(args: &TrustListArgs, files: &Files) -> Result<(), Failure> {
+    let store = files.load()?;
     if args.json {
-        let signers: Vec<_> = store.signers().map(to_json).collect();
-        println!("{:#}", json!({ "signers": signers }));
+        println!("{:#}", store_to_json(&store));
         return Ok(());
     }
     if store.is_empty() {
-        eprintln!("nobody is trusted");
+        eprintln!("the trust store is empty: nobody is trusted");
     }
-    for signer in store.signers() {
-        print!("{}", to_text(signer));
-    }
+    print!("{}", store_to_text(&store));
     Ok(())
+}
+
+fn store_to_text(store: &TrustStore) -> String {
+    let mut text: String = store.signers().map(to_text).collect();
+    for Distrusted { name, file } in store.distrusted() {
+        let _ = write!(
+            text,
+            "{name}\n  distrusted\n  file         {}\n",
+            shown(file)
+        );
+    }
+    for Hidden { signer, by } in store.hidden() {
+        let entry = to_text(signer);
+        let (name, rest) = entry.split_once('\n').unwrap_or((&entry, ""));
+        let _ = write!(
+            text,
+            "{name} (hidden, without effect)\n  hidden by    {}\n{rest}",
+            shown(by)
+        );
+    }
+    text
+}
+
+fn store_to_json(store: &TrustStore) -> Value {
+    let distrusted =
+        |it: &Distrusted| json!({ "name": it.name.as_str(), "file": it.file.to_string_lossy() });
+    let hidden = |it: &Hidden| {
+        let mut entry = to_json(&it.signer);
+        entry["hidden_by"] = json!(it.by.to_string_lossy());
+        entry
+    };
+    json!({
+        "signers": store.signers().map(to_json).collect::<Vec<_>>(),
+        "distrusted": store.distrusted().iter().map(distrusted).collect::<Vec<_>>(),
+        "hidden": store.hidden().iter().map(hidden).collect::<Vec<_>>(),
+    })
 }
 
 fn to_text(signer: &TrustedSigner) -> String {
@@ -205,7 +360,7 @@ fn to_text(signer: &TrustedSigner) -> String {
             line("identity", &Escaped::new(&sigstore.identity));
             line("provider", &Escaped::new(&sigstore.identity_provider));
             if let Some(path) = &sigstore.trusted_root_file {
-                line("trusted root", &Escaped::new(&path.to_string_lossy()));
+                line("trusted root", &shown(path));
             }
         }
         _ => {}
@@ -217,10 +372,16 @@ fn to_text(signer: &TrustedSigner) -> String {
     for pattern in limits.paths().into_iter().flatten() {
         line("only at", &Escaped::new(pattern));
     }
-    for digest in limits.root_digests().into_iter().flatten() {
-        line("only digest", digest);
+    for digest in limits.payload_digests().into_iter().flatten() {
+        line("only payload", digest);
     }
-    line("file", &Escaped::new(&signer.file().to_string_lossy()));
+    if let Some(digests) = limits.root_digests() {
+        for digest in digests {
+            line("only root", digest);
+        }
+        line("", &format_args!("({ROOT_DIGESTS_ALONE})"));
+    }
+    line("file", &shown(signer.file()));
     text
 }
 
@@ -268,12 +429,14 @@ fn to_json(signer: &TrustedSigner) -> Value {
         _ => {}
     }
     let limits = signer.limits();
+    let texts = |digests: Option<&[Digest]>| {
+        digests.map(|digests| digests.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
     entry["models"] = json!({
         "names": limits.names(),
         "paths": limits.paths().map(Iterator::collect::<Vec<_>>),
-        "root_digests": limits
-            .root_digests()
-            .map(|digests| digests.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "payload_digests": texts(limits.payload_digests()),
+        "root_digests": texts(limits.root_digests()),
     });
     entry
 }
@@ -297,5 +460,121 @@ mod tests {
         }
         SignerName::new(&plain(&"a".repeat(1000))).unwrap();
         SignerName::new(&short("key", &"0".repeat(64))).unwrap();
+    }
+
+    struct Two {
+        folder: tempfile::TempDir,
+        files: Files,
+    }
+
+    impl Two {
+        fn new(user: &str, system: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let write = |name: &str, text: &str| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, text).unwrap();
+                path
+            };
+            let files = Files {
+                user: Some(write("user.toml", user)),
+                system: write("system.toml", system),
+            };
+            Self { folder, files }
+        }
+
+        fn user(&self) -> String {
+            std::fs::read_to_string(self.folder.path().join("user.toml")).unwrap()
+        }
+
+        fn remove(&self, force: bool) -> Result<String, Failure> {
+            let args = TrustRemoveArgs {
+                name: "acme".to_owned(),
+                force,
+                place: crate::cli::TrustPlaceArgs { system: false },
+            };
+            remove(&args, &self.files)
+        }
+
+        fn distrust(&self, name: &str) -> Result<String, Failure> {
+            let name = name.to_owned();
+            distrust(&TrustDistrustArgs { name }, &self.files)
+        }
+
+        fn trusted(&self) -> Vec<String> {
+            let store = self.files.load().unwrap();
+            store.signers().map(|it| it.name().to_string()).collect()
+        }
+    }
+
+    const NARROW: &str = "# mine\n[signers.acme]\nidentity = \"a\"\nidentity-provider = \"b\"\n\
+                          [signers.acme.models]\nnames = [\"llama\"]\n";
+    const WIDE: &str = "[signers.acme]\nidentity = \"a\"\nidentity-provider = \"b\"\n";
+
+    #[test]
+    fn what_an_entry_hides_does_not_count_again_unasked() {
+        let two = Two::new(NARROW, WIDE);
+        let text = store_to_text(&two.files.load().unwrap());
+        assert!(
+            text.starts_with("acme\n") && text.contains("  only model   llama\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("acme (hidden, without effect)\n  hidden by    "),
+            "{text}"
+        );
+        let json = store_to_json(&two.files.load().unwrap());
+        assert_eq!(json["hidden"][0]["name"], "acme");
+        assert_eq!(json["hidden"][0]["models"]["names"], Value::Null);
+        assert!(
+            json["hidden"][0]["hidden_by"]
+                .as_str()
+                .unwrap()
+                .ends_with("user.toml")
+        );
+
+        let failure = two.remove(false).unwrap_err();
+        assert!(
+            failure.error.to_string().ends_with("would count again"),
+            "{failure:?}"
+        );
+        assert!(failure.hint.unwrap().contains("trust distrust acme"));
+        assert_eq!(two.user(), NARROW);
+        let said = two.remove(true).unwrap();
+        assert!(
+            said.contains("system.toml counts again:\nacme\n  method"),
+            "{said}"
+        );
+        let store = two.files.load().unwrap();
+        assert!(store.signers().all(|signer| signer.limits().is_unlimited()));
+        assert!(store.hidden().is_empty());
+
+        // Nothing is hidden, nothing is in the way.
+        let alone = Two::new(NARROW, "");
+        let said = alone.remove(false).unwrap();
+        assert!(
+            said.starts_with("removed acme from ") && !said.contains('\n'),
+            "{said}"
+        );
+        assert!(alone.trusted().is_empty());
+    }
+
+    #[test]
+    fn a_system_signer_can_be_distrusted() {
+        for user in ["", NARROW] {
+            let two = Two::new(user, &(WIDE.to_owned() + &WIDE.replace("acme", "other")));
+            two.distrust("acme").unwrap();
+            assert_eq!(two.trusted(), ["other"]);
+            // A mistyped name would leave somebody trusted.
+            assert!(two.distrust("amce").is_err());
+            two.distrust("acme").unwrap();
+            let text = store_to_text(&two.files.load().unwrap());
+            assert!(text.contains("acme\n  distrusted\n  file "), "{text}");
+            assert!(text.contains("acme (hidden, without effect)\n"), "{text}");
+            let json = store_to_json(&two.files.load().unwrap());
+            assert_eq!(json["distrusted"][0]["name"], "acme");
+            assert!(two.remove(false).is_err());
+            two.remove(true).unwrap();
+            assert_eq!(two.trusted(), ["acme", "other"]);
+        }
     }
 }

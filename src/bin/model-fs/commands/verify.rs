@@ -83,6 +83,7 @@ impl Report {
             indicatif::HumanBytes(self.bytes),
             self.model.signer(),
         );
+        println!("payload digest: {}", self.model.manifest.payload_digest());
         Ok(exit)
     }
 
@@ -101,6 +102,7 @@ impl Report {
             "signer": signer.to_string(),
             "trusted_as": self.model.trusted_as.as_ref().map(SignerName::as_str),
             "root_digest": manifest.root_digest().to_string(),
+            "payload_digest": self.model.manifest.payload_digest().to_string(),
             "hash": manifest.hash().name(),
             "shards": manifest.files().iter().any(|file| matches!(file.content, SignedContent::Shards(_))),
             "files": manifest.files().len(),

@@ -1,0 +1,177 @@
+//! The manifest that counts: of a signature that holds.
+//!
+//! Guarantees: a [`VerifiedManifest`] is what a trusted signer signed. Its fields are private to this
+//! file, and only [`VerifiedManifest::new`], private too, fills them in; it takes the proof: a
+//! [`VerifiedStatement`], whose fields are private to *its* file, in which only a signature check
+//! makes one. So the claim can be read in two files, and the compiler keeps it:
+//!
+//! ```compile_fail,E0451
+//! use model_fs::manifest::VerifiedManifest;
+//! fn by_hand(taken: VerifiedManifest) -> VerifiedManifest {
+//!     VerifiedManifest { ..taken }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0624
+//! use model_fs::manifest::VerifiedManifest;
+//! use model_fs::oms::verify::VerifiedStatement;
+//! fn by_the_constructor(proof: VerifiedStatement) -> VerifiedManifest {
+//!     VerifiedManifest::new(proof, None).unwrap()
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! use model_fs::oms::verify::VerifiedStatement;
+//! fn by_hand(taken: VerifiedStatement) -> VerifiedStatement {
+//!     VerifiedStatement { ..taken }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! use model_fs::manifest::{Manifest, VerifiedManifest};
+//! fn by_promotion(manifest: Manifest) -> VerifiedManifest {
+//!     manifest.into()
+//! }
+//! ```
+//!
+//! What does compile is to be given one, and to look at it:
+//!
+//! ```
+//! use model_fs::manifest::{Manifest, VerifiedManifest};
+//! use model_fs::oms::verify::VerifiedStatement;
+//! fn signed(verified: &VerifiedManifest, proof: &VerifiedStatement) -> usize {
+//!     let manifest: &Manifest = verified.manifest();
+//!     manifest.files().len() + proof.payload().len()
+//! }
+//! ```
+//!
+//! Doesn't: look at any file of the model.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::store::{self, VerifyWithStoreError};
+use super::{Manifest, VerifyManifestError};
+use crate::digest::Digest;
+use crate::name::FileName;
+use crate::oms::trust::{Signer, Trust};
+use crate::oms::trust_store::{ModelContext, SignerName, TrustStore};
+use crate::oms::verify::{VerifiedStatement, verify_any, verify_file};
+
+/// A manifest whose signature was verified against somebody trusted; see the [module](self).
+#[derive(Clone)]
+pub struct VerifiedManifest {
+    manifest: Manifest,
+    signer: Signer,
+    payload_digest: Digest,
+    bundle: Arc<[u8]>,
+}
+
+impl VerifiedManifest {
+    /// Validates what was signed.
+    fn new(
+        proof: VerifiedStatement,
+        single_file: Option<&FileName>,
+    ) -> Result<Self, VerifyManifestError> {
+        Ok(Self {
+            manifest: Manifest::from_statement(proof.parse()?, single_file)?,
+            signer: proof.signer().clone(),
+            payload_digest: proof.payload_digest(),
+            bundle: proof.into_bundle(),
+        })
+    }
+
+    /// Verifies the bytes of a signature file, and then validates what was signed: a directory.
+    ///
+    /// # Errors
+    /// [`VerifyManifestError`] if the signature is malformed or not by somebody trusted, or if what
+    /// was signed isn't the manifest of a model.
+    pub fn verify(
+        bundle: impl Into<Arc<[u8]>>,
+        trust: &Trust,
+    ) -> Result<Self, VerifyManifestError> {
+        Self::new(verify_file(bundle.into(), trust)?, None)
+    }
+
+    /// The same for a model that is the file `name` and no directory. Python's `model_signing` calls
+    /// such a file `.`, whatever its name is; then it gets this one.
+    ///
+    /// # Errors
+    /// As [`VerifiedManifest::verify`] has them.
+    pub fn verify_single_file(
+        bundle: impl Into<Arc<[u8]>>,
+        trust: &Trust,
+        name: &FileName,
+    ) -> Result<Self, VerifyManifestError> {
+        Self::new(verify_file(bundle.into(), trust)?, Some(name))
+    }
+
+    /// Verifies the bytes of a signature file against everybody whom a store trusts for the model at
+    /// `model` (an absolute path, links resolved), and then validates what was signed: a directory, or
+    /// with `single_file` the file of that name, see [`VerifiedManifest::verify_single_file`]. Gives
+    /// the name of the signer that matched too: the first in the order of the store.
+    ///
+    /// # Errors
+    /// [`VerifyWithStoreError`] if nobody trusted for this model signed, or if what was signed isn't
+    /// the manifest of a model.
+    pub fn verify_with_store(
+        bundle: impl Into<Arc<[u8]>>,
+        store: &TrustStore,
+        model: &Path,
+        single_file: Option<&FileName>,
+    ) -> Result<(Self, SignerName), VerifyWithStoreError> {
+        let trusted = store.signers().map(|signer| (signer, signer.trust()));
+        let (proof, signers) = verify_any(bundle.into(), trusted)?.into_parts();
+        let mut verified = Self::new(proof, single_file)?;
+        let context = ModelContext {
+            path: model,
+            name: verified.manifest.subject_name(),
+            payload_digest: &verified.payload_digest,
+            root_digest: &verified.manifest.root_digest(),
+        };
+        let (trusted, signer) = store::choose(signers, &context)?;
+        verified.signer = signer;
+        Ok((verified, trusted.name().clone()))
+    }
+
+    /// What was signed.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The same, without the files that are one of `ignored` or beneath one. What is left out is
+    /// neither checked nor served.
+    #[must_use]
+    pub fn without(mut self, ignored: &[FileName]) -> Self {
+        let is_ignored = |name: &FileName| ignored.iter().any(|ignored| name.is_within(ignored));
+        self.manifest.files.retain(|file| !is_ignored(&file.name));
+        self
+    }
+
+    /// Who signed it.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// SHA-256 of the signed payload: of everything that was signed, names and all, where the root
+    /// digest covers the digests of contents alone. It stays the same
+    /// [without](VerifiedManifest::without) some files.
+    pub fn payload_digest(&self) -> Digest {
+        self.payload_digest
+    }
+
+    /// The exact bytes of the signature file that was verified.
+    pub fn bundle(&self) -> &Arc<[u8]> {
+        &self.bundle
+    }
+}
+
+impl fmt::Debug for VerifiedManifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedManifest")
+            .field("manifest", &self.manifest)
+            .field("signer", &self.signer)
+            .finish_non_exhaustive()
+    }
+}
