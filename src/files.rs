@@ -87,6 +87,11 @@ impl Directory {
         }
     }
 
+    /// The same directory, at this path.
+    pub(crate) fn found_at(self, path: PathBuf) -> Self {
+        Self { path, ..self }
+    }
+
     /// The path that it was opened by, for messages.
     pub fn path(&self) -> &Path {
         &self.path

@@ -161,10 +161,9 @@ impl std::fmt::Debug for IndexStore {
 pub mod shipped {
     use std::collections::HashSet;
 
-    use super::{
-        Arc, BufReader, Caching, FileName, Path, Source, SourceFile, TableFile, atomic, io,
-    };
+    use super::{Arc, BufReader, Caching, FileName, Source, SourceFile, TableFile, io};
 
+    use crate::files::Directory;
     use crate::manifest::Manifest;
 
     /// The directory beneath the model root that holds them, one file each, and that `sign` puts
@@ -192,24 +191,38 @@ pub mod shipped {
         }
     }
 
-    /// Writes a table into the model directory `root`.
+    /// Finds out, before there is any, whether tables can be written into the model directory `root`.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn save(root: &Path, table: &TableFile) -> io::Result<()> {
-        let path = root.join(relative_path(&table.identity));
-        std::fs::create_dir_all(root.join(DIRECTORY))?;
-        // World-readable, unlike the store: it is part of the model.
-        atomic::write_file(&path, 0o644, |out| table.write(out, None))
+    /// [`io::ErrorKind::NotADirectory`] where something else has their directory's name, links included:
+    /// whoever owns the model would choose where tables are written and removed. Else what the file
+    /// system says.
+    pub fn check(root: &Directory) -> io::Result<()> {
+        match root.open_beneath(DIRECTORY.as_ref()) {
+            Ok(directory) => directory.check_writable(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => root.check_writable(),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Removes tables beneath `root` that no file of `manifest` has.
+    /// Writes a table into the model directory `root`, never through a link.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn remove_others(root: &Path, manifest: &Manifest) -> io::Result<()> {
-        let entries = match std::fs::read_dir(root.join(DIRECTORY)) {
-            Ok(entries) => entries,
+    /// As [`check`].
+    pub fn save(root: &Directory, table: &TableFile) -> io::Result<()> {
+        // World-readable, unlike the store: it is part of the model.
+        let directory = root.make(DIRECTORY.as_ref(), 0o755)?;
+        let name = file_name(&table.identity);
+        directory.write_file(name.as_ref(), 0o644, |out| table.write(out, None))
+    }
+
+    /// Removes tables beneath `root` that no file of `manifest` has, never through a link.
+    ///
+    /// # Errors
+    /// As [`check`].
+    pub fn remove_others(root: &Directory, manifest: &Manifest) -> io::Result<()> {
+        let directory = match root.open_beneath(DIRECTORY.as_ref()) {
+            Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -218,19 +231,17 @@ pub mod shipped {
             .iter()
             .map(|file| file_name(&file.content.identity()))
             .collect();
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
+        directory.for_each_name(|name| {
             // Whatever else lies there isn't ours.
             let is_table = name
-                .strip_suffix(".table")
+                .to_str()
+                .and_then(|name| name.strip_suffix(".table"))
                 .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
-            if is_table && !current.contains(&*name) {
-                std::fs::remove_file(entry.path())?;
+            if is_table && !name.to_str().is_some_and(|name| current.contains(name)) {
+                directory.remove_file(name)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Reads a source file from its beginning.
