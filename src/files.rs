@@ -214,10 +214,7 @@ impl Directory {
     ///
     /// # Errors
     /// What the kernel or `see` says.
-    pub fn for_each_name(
-        &self,
-        mut see: impl FnMut(&OsStr) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub fn for_each_name(&self, mut see: impl FnMut(&OsStr) -> io::Result<()>) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let listing = rustix::fs::openat(&self.fd, ".", flags, Mode::empty())?;
         for entry in Dir::new(listing)? {
@@ -374,7 +371,7 @@ fn nowhere() -> io::Error {
 }
 
 /// A path for a message.
-pub(crate) fn shown(path: &Path) -> Escaped {
+pub fn shown(path: &Path) -> Escaped {
     Escaped::new(&path.to_string_lossy())
 }
 
@@ -484,11 +481,7 @@ pub fn read_stream(file: &File, limit: usize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// What the file system says; [`io::ErrorKind::FileTooLarge`] beyond the limit.
-pub fn open_regular(
-    directory: &Directory,
-    path: &Path,
-    limit: usize,
-) -> io::Result<(File, usize)> {
+pub fn open_regular(directory: &Directory, path: &Path, limit: usize) -> io::Result<(File, usize)> {
     let found = follow(directory, path)?.into_fd();
     let kind = kind_of(&found)?;
     if kind != FileType::RegularFile {
@@ -559,6 +552,8 @@ pub struct Output {
     place: Place,
     /// What is there.
     existing: Option<OwnedFd>,
+    /// Whether the name that was given is a link.
+    linked: bool,
 }
 
 #[derive(Debug)]
@@ -568,8 +563,10 @@ enum Place {
         directory: Directory,
         name: OsString,
     },
-    /// What can't be replaced.
+    /// What can't be replaced, opened to be written.
     Open(File),
+    /// The standard output of this process, or what it was led to: written on from where it stands.
+    Stdout(OwnedFd),
 }
 
 impl Output {
@@ -603,10 +600,12 @@ impl Output {
             }
         }
         let output = Self::find(directory, name)?;
-        if matches!(output.place, Place::Open(_)) {
-            return Err(io::Error::other("it is a link to no name"));
+        match output.place {
+            Place::Name { .. } => output.check()?,
+            Place::Open(_) | Place::Stdout(_) => {
+                return Err(io::Error::other("it is a link to what has no name"));
+            }
         }
-        output.check()?;
         Ok(output)
     }
 
@@ -635,7 +634,10 @@ impl Output {
         match followed {
             Followed::Named(found) if kind_of(&found)? == FileType::RegularFile => {
                 match place_of(&found) {
-                    Ok((directory, name)) => Ok(Self::named(directory, name, Some(found))),
+                    Ok((directory, name)) => Ok(Self {
+                        linked: true,
+                        ..Self::named(directory, name, Some(found))
+                    }),
                     Err(_) => Self::open(found),
                 }
             }
@@ -647,6 +649,7 @@ impl Output {
         Self {
             place: Place::Name { directory, name },
             existing,
+            linked: false,
         }
     }
 
@@ -654,9 +657,18 @@ impl Output {
         if kind_of(&found)? == FileType::Directory {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        let stdout = io::stdout();
+        let is_stdout = Identity::of(&stdout)
+            .is_ok_and(|stdout| Identity::of(&found).is_ok_and(|found| found == stdout));
+        let place = if is_stdout {
+            Place::Stdout(stdout.as_fd().try_clone_to_owned()?)
+        } else {
+            Place::Open(reopen(&found, OFlags::WRONLY)?)
+        };
         Ok(Self {
-            place: Place::Open(reopen(&found, OFlags::WRONLY)?),
+            place,
             existing: Some(found),
+            linked: false,
         })
     }
 
@@ -680,12 +692,17 @@ impl Output {
         Ok(())
     }
 
-    /// Where the file lies that is replaced or made, links followed; `None` for what is written as it is.
-    pub fn target(&self) -> Option<PathBuf> {
+    /// The file that is replaced, where the name that was given is a link to it.
+    pub fn linked_to(&self) -> Option<PathBuf> {
         match &self.place {
-            Place::Name { directory, name } => Some(directory.path().join(name)),
-            Place::Open(_) => None,
+            Place::Name { directory, name } if self.linked => Some(directory.path().join(name)),
+            Place::Name { .. } | Place::Open(_) | Place::Stdout(_) => None,
         }
+    }
+
+    /// Whether it is the standard output of this process, or what that was led to.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout(_))
     }
 
     /// Which regular file is there, if one is.
@@ -715,18 +732,6 @@ impl Output {
         }
     }
 
-    /// Whether it is written as it is, and is what `other` is too: then both write into the same pipe or
-    /// terminal, or to the same place of the same file.
-    pub fn is_open_as(&self, other: impl AsFd) -> bool {
-        match &self.place {
-            Place::Open(file) => match (Identity::of(file), Identity::of(other)) {
-                (Ok(file), Ok(other)) => file == other,
-                _ => false,
-            },
-            Place::Name { .. } => false,
-        }
-    }
-
     /// Writes it. A new file has these permission bits, less those of the umask.
     ///
     /// # Errors
@@ -752,6 +757,7 @@ impl Output {
                 file.write_all(bytes)?;
                 if is_file { file.sync_data() } else { Ok(()) }
             }
+            Place::Stdout(stdout) => File::from(stdout).write_all(bytes),
         }
     }
 }
@@ -861,7 +867,7 @@ mod tests {
         symlink("nothing", path("dangling")).unwrap();
         let output = Output::given(&path("link")).unwrap();
         assert_eq!(output.read_existing(9).unwrap().unwrap(), b"old");
-        assert!(output.target().unwrap().ends_with("sub/real"));
+        assert!(output.linked_to().unwrap().ends_with("sub/real"));
         output.write(0o644, b"new").unwrap();
         assert!(path("link").is_symlink());
         assert_eq!(std::fs::read(path("sub/real")).unwrap(), b"new");
@@ -888,8 +894,11 @@ mod tests {
         let path = dir.path().join("f");
         let file = File::create(&path).unwrap();
         let output = Output::given(Path::new(&in_proc(file.as_fd()))).unwrap();
-        assert!(output.is_open_as(&file));
-        assert_eq!(output.target(), None);
+        assert_eq!(output.linked_to(), None);
+        assert_eq!(
+            output.existing().unwrap(),
+            Some(Identity::of(&file).unwrap())
+        );
         let identity = Identity::of(&file).unwrap();
         output.write(0o644, b"x").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"x");

@@ -72,7 +72,8 @@ pub(crate) fn run(
         },
     )?;
     let fs = Arc::new(fs);
-    model.location.root().clone_into(&mut options.source);
+    // A model that is a file is that file alone: the mountpoint may lie beside it.
+    options.source = model.location.path();
     let session = MountSession::start(
         FuseAdaptor::new(Arc::clone(&fs)),
         &args.mountpoint,
@@ -85,13 +86,13 @@ pub(crate) fn run(
     let not_pushed = push_pages(&fs, &session);
     fs.set_mount_facts(serde_json::json!({
         "mountpoint": session.mountpoint(),
-        "source": model.location.root(),
+        "source": model.location.path(),
         "not_tuned": session.tuning().shortfall(),
         "tuning_command": session.tuning().command(),
         "not_pushed": not_pushed,
     }));
     tracing::info!(
-        model = %model.location.root().display(),
+        model = %model.location.path().display(),
         mountpoint = %session.mountpoint().display(),
         signer = %model.signer(),
         root_digest = %model.manifest.manifest().root_digest(),

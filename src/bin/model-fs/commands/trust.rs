@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use model_fs::digest::{Algorithm, Digest};
+use model_fs::files::read_given;
 use model_fs::name::Escaped;
 use model_fs::oms::certificate::{self, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
@@ -12,7 +13,6 @@ use model_fs::oms::trust_store::{
     FileRule, Identity, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE, SignerName,
     TrustFile, TrustStore, TrustStoreError, TrustedSigner,
 };
-use model_fs::reading::location::read_bounded;
 use serde_json::{Value, json};
 
 use crate::cli::{
@@ -136,7 +136,7 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    Ok(read_bounded(path, limit).with_context(|| path.display().to_string())?)
+    Ok(read_given(path, limit).with_context(|| path.display().to_string())?)
 }
 
 /// A name that tells keys apart.
