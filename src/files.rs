@@ -112,7 +112,8 @@ impl Directory {
     /// process can reach.
     pub fn locate(&self) -> io::Result<PathBuf> {
         let path = kernel_path(self.as_fd())?;
-        if Identity::of(open_without_links(&path)?)? != self.identity()? {
+        let found = open_without_links(&path).map_err(not_by_this_path)?;
+        if Identity::of(found)? != self.identity()? {
             return Err(nowhere());
         }
         Ok(path)
@@ -308,8 +309,9 @@ pub fn place_of(file: impl AsFd) -> io::Result<(Directory, OsString)> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(nowhere());
     };
-    let directory = Directory::new(open_without_links(parent)?, parent.to_owned());
-    let found = open_entry(&directory, name)?;
+    let directory = open_without_links(parent).map_err(not_by_this_path)?;
+    let directory = Directory::new(directory, parent.to_owned());
+    let found = open_entry(&directory, name).map_err(not_by_this_path)?;
     if Identity::of(found)? != Identity::of(file)? {
         return Err(nowhere());
     }
@@ -364,6 +366,14 @@ fn open_entry(directory: &Directory, name: &OsStr) -> io::Result<OwnedFd> {
 fn reopen(file: impl AsFd, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(rustix::fs::open(in_proc(file.as_fd()), flags, Mode::empty())?.into())
+}
+
+/// A path that the kernel gave, and that leads elsewhere or to nothing here.
+fn not_by_this_path(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => nowhere(),
+        _ => error,
+    }
 }
 
 fn nowhere() -> io::Error {
