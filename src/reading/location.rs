@@ -568,6 +568,9 @@ mod tests {
         let found = ModelLocation::find(&model, None).unwrap();
         assert_eq!(found.signature(), dir.join("model.sig"));
         assert_eq!(found.signature_to_ignore(), None);
+        // What lies beside may be another model's.
+        let to_sign = ModelLocation::find_to_sign(&model, None).unwrap();
+        assert_eq!(to_sign.signature(), model.join("model.sig"));
         std::fs::write(model.join("model.sig"), b"").unwrap();
         let found = ModelLocation::find(&model, None).unwrap();
         assert_eq!(found.signature(), model.join("model.sig"));
@@ -581,6 +584,82 @@ mod tests {
             ModelLocation::find(&dir.join("nothing"), None),
             Err(LocationError::Model { .. })
         ));
+        assert!(matches!(
+            ModelLocation::find(Path::new("/dev/null"), None),
+            Err(LocationError::Kind(_))
+        ));
+    }
+
+    #[test]
+    fn a_model_is_found_once() {
+        use std::os::unix::fs::symlink;
+
+        use crate::reading::source::{Caching, Source as _};
+
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        for (folder, content) in [("old", "old"), ("new", "new")] {
+            std::fs::create_dir(dir.join(folder)).unwrap();
+            std::fs::write(dir.join(folder).join("f"), content).unwrap();
+        }
+        symlink("old", dir.join("m")).unwrap();
+        symlink("old/f", dir.join("link")).unwrap();
+        let directory = ModelLocation::find(&dir.join("m"), None).unwrap();
+        let file = ModelLocation::find(&dir.join("link"), None).unwrap();
+        for (link, target) in [("m", "new"), ("link", "new/f")] {
+            std::fs::remove_file(dir.join(link)).unwrap();
+            symlink(target, dir.join(link)).unwrap();
+        }
+        assert_eq!(directory.resolved(), dir.join("old"));
+        assert_eq!(file.resolved(), dir.join("old/f"));
+        assert_eq!(file.path(), dir.join("link"));
+        let read = |location: &ModelLocation, file: &str, links| {
+            let name = FileName::new(file).unwrap();
+            let opened = location.open(links).unwrap().open(&name)?;
+            let mut bytes = [0; 3];
+            opened.read_at(&mut bytes, 0, Caching::Keep)?;
+            Ok::<_, crate::reading::SourceError>(bytes)
+        };
+        assert_eq!(&read(&directory, "f", Links::Refuse).unwrap(), b"old");
+        assert_eq!(&read(&file, "link", Links::Follow).unwrap(), b"old");
+        // A link is none of the files that are signed, unless links are.
+        assert!(read(&file, "link", Links::Refuse).is_err());
+
+        // No link in place of what was found, and none to itself by another name.
+        std::fs::remove_file(dir.join("old/f")).unwrap();
+        symlink("../new/f", dir.join("old/f")).unwrap();
+        for links in [Links::Follow, Links::Refuse] {
+            assert!(read(&file, "link", links).is_err());
+        }
+        std::fs::remove_file(dir.join("old/f")).unwrap();
+        std::fs::write(dir.join("old/f"), "ren").unwrap();
+        assert_eq!(&read(&file, "link", Links::Follow).unwrap(), b"ren");
+    }
+
+    #[test]
+    fn a_directory_lies_in_a_model_by_whatever_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = dir.path().join("m");
+        std::fs::create_dir_all(model.join("sub")).unwrap();
+        std::fs::create_dir(dir.path().join("beside")).unwrap();
+        std::fs::write(model.join("f"), "x").unwrap();
+        std::os::unix::fs::symlink(model.join("sub"), dir.path().join("link")).unwrap();
+        let contains = |model: &Path, path: &str| {
+            let location = ModelLocation::find(model, None).unwrap();
+            let directory = Directory::open(&dir.path().join(path)).unwrap();
+            location.contains(&directory).unwrap()
+        };
+        for (path, inside) in [
+            ("m", true),
+            ("m/sub", true),
+            ("link", true),
+            ("beside/../m/sub", true),
+            ("beside", false),
+            ("m/..", false),
+        ] {
+            assert_eq!(contains(&model, path), inside, "{path}");
+            assert!(!contains(&model.join("f"), path), "{path}, of a file");
+        }
     }
 
     #[test]
