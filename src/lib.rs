@@ -8,7 +8,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`digest`], [`name`], [`chunk`], [`atomic`] |
+//! | words | [`digest`], [`name`], [`chunk`], [`files`], [`atomic`] |
 //! | OMS: bundle, envelope, statement, signatures | [`oms`] |
 //! | the validated list of resources | [`manifest`] |
 //! | verified reading: chunk tables, index store, sources, reader | [`reading`] |
@@ -24,6 +24,7 @@
 pub mod atomic;
 pub mod chunk;
 pub mod digest;
+pub mod files;
 pub mod fs;
 pub mod kernel;
 pub mod manifest;

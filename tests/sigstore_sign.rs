@@ -711,7 +711,9 @@ fn a_failure_keeps_an_older_signature() {
     let model = Model::new();
     model.config(&stand_in.config(&url, false));
     std::fs::write(model.signature(), "older").unwrap();
-    assert_eq!(model.sign(&FILE).status.code(), Some(1));
+    let said = model.sign(&[&FILE[..], &["--force"]].concat());
+    assert_eq!(said.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&said.stderr).contains("log"));
     assert_eq!(std::fs::read(model.signature()).unwrap(), b"older");
 }
 

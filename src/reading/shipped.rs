@@ -6,12 +6,11 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
-use std::path::Path;
 
 use super::source::Source;
 use super::table::{Candidate, ChunkTable, SelfProving};
 use super::table_file::{OpenTable, TableFileError};
-use crate::atomic;
+use crate::files::Directory;
 use crate::manifest::{Manifest, SignedContent};
 use crate::name::FileName;
 
@@ -52,33 +51,48 @@ pub(super) fn load(
         .ok()
 }
 
-/// Writes a table into the model directory `root`, if it is one that can prove itself.
+/// Finds out, before there is any, whether tables can be written into the model directory `root`.
 ///
 /// # Errors
-/// What the file system says.
-pub fn save(root: &Path, table: &ChunkTable) -> io::Result<()> {
-    let Some((header, values)) = table.to_ship() else {
-        return Ok(());
-    };
+/// [`io::ErrorKind::NotADirectory`] where something else has their directory's name, links included:
+/// whoever owns the model would choose where tables are written and removed. Else what the file
+/// system says.
+pub fn check(root: &Directory) -> io::Result<()> {
+    match root.open_beneath(DIRECTORY.as_ref()) {
+        Ok(directory) => directory.check_writable(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => root.check_writable(),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a table into the model directory `root`, never through a link, if it is one that can prove
+/// itself.
+///
+/// # Errors
+/// As [`check`].
+pub fn save(root: &Directory, table: &ChunkTable) -> io::Result<()> {
     if SelfProving::root(table.content()).is_none() {
         return Ok(());
     }
-    let path = root.join(relative_path(table.content()));
-    std::fs::create_dir_all(root.join(DIRECTORY))?;
+    let Some((header, values)) = table.to_ship() else {
+        return Ok(());
+    };
+    let directory = root.make(DIRECTORY.as_ref(), 0o755)?;
+    let name = file_name(table.content());
     // World-readable, unlike the store: it is part of the model.
-    atomic::write_file(&path, 0o644, |out| {
+    directory.write_file(name.as_ref(), 0o644, |out| {
         out.write_all(&header.encode())?;
         out.write_all(values)
     })
 }
 
-/// Removes tables beneath `root` that no file of `manifest` has.
+/// Removes tables beneath `root` that no file of `manifest` has, never through a link.
 ///
 /// # Errors
-/// What the file system says.
-pub fn remove_others(root: &Path, manifest: &Manifest) -> io::Result<()> {
-    let entries = match std::fs::read_dir(root.join(DIRECTORY)) {
-        Ok(entries) => entries,
+/// As [`check`].
+pub fn remove_others(root: &Directory, manifest: &Manifest) -> io::Result<()> {
+    let directory = match root.open_beneath(DIRECTORY.as_ref()) {
+        Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -87,17 +101,15 @@ pub fn remove_others(root: &Path, manifest: &Manifest) -> io::Result<()> {
         .iter()
         .map(|file| file_name(&file.content))
         .collect();
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    directory.for_each_name(|name| {
         // Whatever else lies there isn't ours.
         let is_table = name
-            .strip_suffix(".table")
+            .to_str()
+            .and_then(|name| name.strip_suffix(".table"))
             .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
-        if is_table && !current.contains(&*name) {
-            std::fs::remove_file(entry.path())?;
+        if is_table && !name.to_str().is_some_and(|name| current.contains(name)) {
+            directory.remove_file(name)?;
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -9,6 +9,7 @@
 //! know about paths. Tomorrow a source may be object storage.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
@@ -20,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::files::{Directory, describe};
 use crate::manifest::Manifest;
 use crate::name::{Escaped, FileName};
 
@@ -125,6 +127,16 @@ pub struct LocalDirectory {
     root: OwnedFd,
     path: PathBuf,
     links: Links,
+    one: Option<OneFile>,
+}
+
+/// The file that a model is which is no directory.
+#[derive(Debug)]
+struct OneFile {
+    name: FileName,
+    /// Where it really lies: a directory, and the name there. `None` for a link that isn't to be
+    /// followed.
+    place: Option<(OwnedFd, OsString)>,
 }
 
 /// What a directory scan found.
@@ -194,7 +206,44 @@ impl LocalDirectory {
             root,
             path: path.to_owned(),
             links,
+            one: None,
         })
+    }
+
+    /// The same of a directory that is open.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn of(directory: &Directory, links: Links) -> io::Result<Self> {
+        Ok(Self {
+            root: directory.as_fd().try_clone_to_owned()?,
+            path: directory.path().to_owned(),
+            links,
+            one: None,
+        })
+    }
+
+    /// Opens `name` where it was found to lie, as `file` of `directory`, and through no link from now on;
+    /// `None` refuses it as a link. Every other name is opened as before.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn with_one_file(
+        mut self,
+        name: &FileName,
+        place: Option<(&Directory, &OsStr)>,
+    ) -> io::Result<Self> {
+        let place = match place {
+            Some((directory, file)) => {
+                Some((directory.as_fd().try_clone_to_owned()?, file.to_owned()))
+            }
+            None => None,
+        };
+        self.one = Some(OneFile {
+            name: name.clone(),
+            place,
+        });
+        Ok(self)
     }
 
     /// The path it was opened by, for messages.
@@ -250,6 +299,11 @@ impl LocalDirectory {
     fn open_file(&self, name: &FileName) -> Result<OwnedFd, Errno> {
         // Without O_NONBLOCK an open waits for the other end of a FIFO.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        if let Some(one) = self.one.as_ref().filter(|one| one.name == *name) {
+            let (directory, file) = one.place.as_ref().ok_or(Errno::LOOP)?;
+            let flags = flags | OFlags::NOFOLLOW;
+            return rustix::fs::openat(directory, file, flags, Mode::empty());
+        }
         let (flags, resolve) = match self.links {
             Links::Refuse => (
                 flags | OFlags::NOFOLLOW,
@@ -298,18 +352,6 @@ impl Source for LocalDirectory {
             FileType::RegularFile => Ok(Arc::new(LocalFile::new(fd.into()))),
             other => Err(SourceError::NotAFile(describe(other))),
         }
-    }
-}
-
-fn describe(kind: FileType) -> &'static str {
-    match kind {
-        FileType::RegularFile => "a regular file",
-        FileType::Directory => "a directory",
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a FIFO",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Unknown => "something unknown",
     }
 }
 

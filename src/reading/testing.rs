@@ -149,7 +149,8 @@ pub(crate) fn sign(
     if ship {
         let dir = tempfile::tempdir().unwrap();
         for table in tables.into_inner().unwrap() {
-            shipped::save(dir.path(), &table).unwrap();
+            let root = crate::files::Directory::open(dir.path()).unwrap();
+            shipped::save(&root, &table).unwrap();
         }
         if let Ok(entries) = std::fs::read_dir(dir.path().join(shipped::DIRECTORY)) {
             for entry in entries {

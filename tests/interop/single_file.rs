@@ -110,7 +110,7 @@ fn signed_there_a_single_file_holds_here() {
 
 #[test]
 fn signed_here_for_the_reference_a_single_file_holds_there() {
-    for form in [Form::Sha256, Form::Blake3, Form::Sha256Shards] {
+    for form in [Form::Sha256, Form::Blake2b, Form::Sha256Shards] {
         let Some(model) = SingleFile::new() else {
             return;
         };

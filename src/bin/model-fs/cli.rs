@@ -339,21 +339,27 @@ pub(crate) struct SignArgs {
     )]
     pub(crate) certificate_chain: Vec<PathBuf>,
 
-    /// Hash of the content
-    #[arg(long, value_enum, default_value_t, value_name = "ALGORITHM")]
-    pub(crate) hash: Hash,
+    /// Hash of the content [default: blake3; sha256 with --compat]
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    hash: Option<Hash>,
 
     /// Sign pieces of SIZE instead of whole files
     #[arg(long, value_name = "SIZE")]
     pub(crate) shard_size: Option<ByteSize>,
 
-    /// Write shards, and the name of a single file, as another implementation does
+    /// Sign as another implementation can verify: with sha256, and with its names for shards and for
+    /// a single file
     #[arg(long, value_enum, value_name = "IMPLEMENTATION")]
     pub(crate) compat: Option<Compat>,
 
-    /// Leave PATH out, absolute or relative to MODEL (repeatable)
+    /// Leave PATH out, absolute or relative to MODEL, and what lies beneath it (repeatable). Exact:
+    /// it has no patterns
     #[arg(long, value_name = "PATH")]
     pub(crate) ignore_paths: Vec<PathBuf>,
+
+    /// Replace a signature by another signer, or a file that is no signature
+    #[arg(long)]
+    pub(crate) force: bool,
 
     /// Sign what symbolic links point to
     #[arg(long)]
@@ -514,9 +520,18 @@ impl SignArgs {
         }
     }
 
+    /// The hash to sign with; `None` if the implementation to sign for can't verify the one asked for.
+    pub(crate) fn hash(&self) -> Option<Hash> {
+        match (self.compat, self.hash) {
+            (None, hash) => Some(hash.unwrap_or_default()),
+            (Some(Compat::Reference), Some(Hash::Blake3)) => None,
+            (Some(Compat::Reference), hash) => Some(hash.unwrap_or(Hash::Sha256)),
+        }
+    }
+
     /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
     pub(crate) fn ships_tables(&self) -> bool {
-        self.hash == Hash::Blake3 && !self.no_tables
+        self.hash() == Some(Hash::Blake3) && !self.no_tables
     }
 }
 
@@ -724,7 +739,7 @@ mod tests {
             "sign M --private-key k",
             "sign M --private-key k --password-file f --signing-certificate c --certificate-chain a \
              --certificate-chain b --signature s --hash sha256 --shard-size 64KiB --compat reference \
-             --ignore-paths p --allow-symlinks",
+             --ignore-paths p --allow-symlinks --force",
             "sign M --identity-token-file t",
             "sign M --identity-token t --trust-config c --hash sha256",
             "sign M --identity-token-file t --trust-config c --fulcio-url u --rekor-url u \
@@ -892,9 +907,19 @@ mod tests {
 
     #[test]
     fn defaults_are_the_documented_ones() {
-        match parse("sign M --private-key k").unwrap() {
-            Command::Sign(args) => assert_eq!(Algorithm::from(args.hash), Algorithm::Blake3),
-            other => panic!("{other:?}"),
+        for (options, hash) in [
+            ("", Some(Hash::Blake3)),
+            ("--compat reference", Some(Hash::Sha256)),
+            ("--compat reference --hash blake2b", Some(Hash::Blake2b)),
+            ("--compat reference --hash blake3", None),
+        ] {
+            match parse(&format!("sign M --private-key k {options}")).unwrap() {
+                Command::Sign(args) => {
+                    assert_eq!(args.hash(), hash, "{options}");
+                    assert!(!args.force);
+                }
+                other => panic!("{other:?}"),
+            }
         }
         match parse("mount M P --cache-size 1GB").unwrap() {
             Command::Mount(args) => {

@@ -89,6 +89,7 @@ impl From<LocationError> for Failure {
             LocationError::Model { .. }
             | LocationError::Kind(_)
             | LocationError::Name(_)
+            | LocationError::NotUtf8(_)
             | LocationError::Signature { .. } => Exit::Failed,
         };
         Self::new(exit, error)

@@ -4,25 +4,24 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use model_fs::digest::Digest;
 use model_fs::manifest::{
     Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
 };
 use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::Material;
 use model_fs::oms::claim::Claim;
-use model_fs::reading::Links;
-use model_fs::reading::location::{ModelLocation, read_signature_file};
+use model_fs::reading::location::{LocationError, ModelLocation, read_given_signature};
+use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
 
 use crate::cli::InspectArgs;
 use crate::exit::{Exit, Failure};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let (signature, root) = find(&args.path)?;
-    let bundle = read_signature_file(&signature)?;
-    let claims = UnverifiedManifest::parse_without_verifying(bundle)
-        .map_err(|error| Failure::new(Exit::Signature, error))?;
-    let sizes = sizes(&root, claims.claimed_manifest());
+    let (location, signature) = find(&args.path)?;
+    let claims = claims(location.as_ref(), &signature)?;
+    let sizes = sizes(location.as_ref(), claims.claimed_manifest());
     if args.json {
         println!("{:#}", to_json(&claims, &sizes));
     } else {
@@ -31,28 +30,52 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The signature to show, and the directory where its model may be: a model's own signature, or
-/// whatever file is given if it has none.
-pub(crate) fn find(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
-    let location = ModelLocation::find(path, None)?;
-    let signature = if location.is_single_file() && !location.signature().exists() {
-        path.to_owned()
-    } else {
-        location.signature().to_owned()
+/// The signature to show, and the model that it may be about: a model's own signature, or whatever is
+/// given if it has none.
+fn find(path: &Path) -> Result<(Option<ModelLocation>, PathBuf), Failure> {
+    let location = match ModelLocation::find(path, None) {
+        // Nothing but a signature can come through a pipe.
+        Err(LocationError::Kind(_)) => return Ok((None, path.to_owned())),
+        found => found?,
     };
-    Ok((signature, location.root().to_owned()))
+    let location = if location.is_single_file() && !location.has_signature() {
+        ModelLocation::find(path, Some(path))?
+    } else {
+        location
+    };
+    let signature = location.signature();
+    Ok((Some(location), signature))
+}
+
+/// What a signature claims.
+fn claims(
+    location: Option<&ModelLocation>,
+    signature: &Path,
+) -> Result<UnverifiedManifest, Failure> {
+    let bundle = match location {
+        Some(location) => location.read_signature()?,
+        None => read_given_signature(signature)?,
+    };
+    UnverifiedManifest::parse_without_verifying(bundle)
+        .map_err(|error| Failure::new(Exit::Signature, error))
+}
+
+/// The digest of what a signature says, whoever wrote it: that of a signature file, or of a model's.
+pub(crate) fn payload_digest(path: &Path) -> Result<Digest, Failure> {
+    let (location, signature) = find(path)?;
+    Ok(claims(location.as_ref(), &signature)?.payload_digest())
 }
 
 /// Sizes of the files, signed or as found beside the signature.
-fn sizes<'a>(root: &Path, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
+fn sizes<'a>(location: Option<&ModelLocation>, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
     let links = if manifest.allow_symlinks() {
         Links::Follow
     } else {
         Links::Refuse
     };
-    let directory = model_fs::reading::LocalDirectory::open(root, links);
+    let directory = location.map(|location| LocalDirectory::of(location.directory(), links));
     let found = |file: &ManifestFile| {
-        let directory = directory.as_ref().ok()?;
+        let directory = directory.as_ref()?.as_ref().ok()?;
         directory.scan_one(&file.name).ok()?.len_of(&file.name)
     };
     manifest

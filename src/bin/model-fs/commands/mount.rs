@@ -72,7 +72,8 @@ pub(crate) fn run(
         },
     )?;
     let fs = Arc::new(fs);
-    model.location.root().clone_into(&mut options.source);
+    // A model that is a file is that file alone: the mountpoint may lie beside it.
+    options.source = model.location.path();
     let session = MountSession::start(
         FuseAdaptor::new(Arc::clone(&fs)),
         &args.mountpoint,
@@ -89,10 +90,10 @@ pub(crate) fn run(
         not_tuned: session.tuning().shortfall(),
         tuning_command: session.tuning().command(),
         not_pushed,
-        ..MountFacts::new(session.mountpoint(), model.location.root())
+        ..MountFacts::new(session.mountpoint(), &model.location.path())
     });
     tracing::info!(
-        model = %model.location.root().display(),
+        model = %model.location.path().display(),
         mountpoint = %session.mountpoint().display(),
         signer = %model.signer(),
         root_digest = %model.manifest.manifest().root_digest(),

@@ -1,38 +1,41 @@
 //! `model-fs sign`.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
-use model_fs::atomic;
-use model_fs::manifest::{Description, Manifest, Serialization};
+use model_fs::files::{Directory, Output, read_given, shown};
+use model_fs::manifest::{Description, Manifest, ManifestFile, Serialization};
 use model_fs::name::FileName;
-use model_fs::oms::bundle::Bundle;
+use model_fs::oms::bundle::{Bundle, MAX_BUNDLE, Material};
+use model_fs::oms::certificate::Certificate;
 use model_fs::oms::claim::Claim;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Key, Pkcs11Uri};
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
+use model_fs::oms::sigstore::ClaimedIdentity;
 #[cfg(feature = "sigstore-sign")]
 use model_fs::oms::sigstore::signing::SigstoreSigner;
 use model_fs::reading::check;
-use model_fs::reading::location::{ModelLocation, read_bounded};
+use model_fs::reading::location::ModelLocation;
 use model_fs::reading::signing::{SigningPlan, hash_model};
 use model_fs::reading::{ChunkTable, Found, IndexStore, Links, Scan, shipped};
 use zeroize::Zeroize as _;
 
 use super::progress::Bar;
-use super::signed_model::{open_store, read_pem, total_bytes};
+use super::signed_model::{open_store, read_pem, total_bytes, warn_of_absent};
 use crate::cli::{self, KeyPlace, SignArgs};
-#[cfg(feature = "pkcs11")]
-use crate::exit::Exit;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
-    // Before anything is hashed.
+    // Before anything is hashed: whatever can be known to be in the way.
+    let Some(hash) = args.hash() else {
+        return Err(unreadable_by_the_reference());
+    };
     let signer = Signer::load(args)?;
-    let location = ModelLocation::find(&args.model.model, args.model.signature.as_deref())?;
+    let location = ModelLocation::find_to_sign(&args.model.model, args.model.signature.as_deref())?;
     let links = if args.allow_symlinks {
         Links::Follow
     } else {
@@ -40,14 +43,19 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     };
     let directory = location.open(links)?;
     let ignored = location.ignored(&args.ignore_paths)?;
+    check_ignored(&location, &ignored)?;
     let scan = location.scan_to_sign(&directory, &ignored)?;
     let names = names_to_sign(&scan, args.allow_symlinks)?;
     if args.allow_symlinks {
         warn_of_outside_links(location.root(), &names);
     }
+    let output = Replaced::find(&location, &names, &ignored)?;
+    if !args.force {
+        output.require_author(signer.author().as_ref())?;
+    }
 
     let plan = SigningPlan {
-        algorithm: args.hash.into(),
+        algorithm: hash.into(),
         shard_size: args
             .shard_size
             .and_then(|size| NonZeroU64::new(size.bytes())),
@@ -55,7 +63,11 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let tables = Tables {
         store: open_store(args.index_dir.as_deref(), &location)?,
         // Only BLAKE3 tables prove themselves to somebody else.
-        ship_to: (args.ships_tables() && plan.shard_size.is_none()).then(|| location.root()),
+        ship_to: if args.ships_tables() && plan.shard_size.is_none() {
+            shelf(&location)?
+        } else {
+            None
+        },
     };
     let bar = Bar::new(total_bytes(&scan, names.iter()), "hashing");
     let hashed = hash_model(&directory, &names, plan, &|table| tables.keep(table), &bar)
@@ -65,7 +77,65 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         tracing::warn!(file = %name, "empty file not signed: shards can't express one");
     }
 
-    let mut ignore_paths = ignored;
+    let manifest = manifest(&location, plan, args.allow_symlinks, ignored, hashed.files)?;
+    let compat = args.compat.map_or(Compat::Specification, Compat::from);
+    let bundle = manifest
+        .sign(signer.signing(), compat)
+        .map_err(anyhow::Error::new)?;
+    let mut told = format!(
+        "signed: {} files, root digest {}, signature {}\n",
+        manifest.files().len(),
+        manifest.root_digest(),
+        output.path,
+    );
+    // An identity token doesn't show whom it names. Now it is known, and verifiers must be told.
+    if !matches!(args.signer(), cli::Signer::Key(_)) {
+        let signed = Bundle::parse(&bundle).map_err(anyhow::Error::new)?;
+        if !args.force {
+            output.require_author(Some(&Author::of(signed.material())))?;
+        }
+        let _ = writeln!(told, "signed by: {}", Claim::of(signed.material()));
+    }
+    tables.remove_others(&location, &manifest);
+    output.write(&bundle, &told)
+}
+
+fn unreadable_by_the_reference() -> Failure {
+    let error = anyhow::anyhow!(
+        "--hash blake3 and --compat reference exclude each other: the command line of the reference \
+         can't verify BLAKE3"
+    );
+    Failure::new(Exit::Usage, error)
+        .with_hint("sign with --hash sha256, or leave --hash out".to_owned())
+}
+
+/// Refuses what looks like a pattern and names nothing: it would be recorded, and have no effect.
+fn check_ignored(location: &ModelLocation, ignored: &[FileName]) -> Result<(), Failure> {
+    for name in ignored.iter().filter(|name| location.lacks(name)) {
+        if name.as_str().contains(['*', '?', '[']) {
+            let error = anyhow::anyhow!(
+                "nothing in the model is called \"{name}\": ignored paths are exact, they have no \
+                 patterns (OMS v1.0, 6.2.1)"
+            );
+            return Err(Failure::new(Exit::Usage, error).with_hint(
+                "give --ignore-paths once for each file, as `$(printf -- '--ignore-paths=%s ' *.log)` \
+                 does in the model's directory, or name a directory with all that lies beneath it"
+                    .to_owned(),
+            ));
+        }
+        warn_of_absent(name);
+    }
+    Ok(())
+}
+
+/// What is to be signed.
+fn manifest(
+    location: &ModelLocation,
+    plan: SigningPlan,
+    allow_symlinks: bool,
+    mut ignore_paths: Vec<FileName>,
+    files: Vec<ManifestFile>,
+) -> Result<Manifest, Failure> {
     ignore_paths.extend(location.signature_to_ignore().cloned());
     if !location.is_single_file() {
         // Recorded whether or not there are tables now: `index` or another signer may add them.
@@ -78,37 +148,162 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
             None => Serialization::Files,
             Some(size) => Serialization::Shards { size },
         },
-        allow_symlinks: args.allow_symlinks,
+        allow_symlinks,
         ignore_paths,
     };
-    let mut manifest = Manifest::new(description, hashed.files).map_err(anyhow::Error::new)?;
-    if location.is_single_file() {
-        manifest = manifest.of_single_file();
+    let manifest = Manifest::new(description, files).map_err(anyhow::Error::new)?;
+    Ok(if location.is_single_file() {
+        manifest.of_single_file()
+    } else {
+        manifest
+    })
+}
+
+/// Who made a signature, as far as it says so itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Author {
+    /// The holder of a key, certified or not.
+    Key(String),
+    /// A Sigstore identity.
+    Identity(ClaimedIdentity),
+    /// It doesn't say.
+    Unknown,
+}
+
+impl Author {
+    fn of(material: &Material) -> Self {
+        let author = match material {
+            Material::Key { hint } => hint.clone().map(Self::Key),
+            Material::Certificate { chain } => chain
+                .first()
+                .and_then(|der| Certificate::from_der(der).ok()?.public_key().ok())
+                .map(|key| Self::Key(key.hint().to_owned())),
+            Material::Sigstore { certificate, .. } => {
+                ClaimedIdentity::of(certificate).ok().map(Self::Identity)
+            }
+        };
+        author.unwrap_or(Self::Unknown)
     }
-    let compat = args.compat.map_or(Compat::Specification, Compat::from);
-    let bundle = manifest
-        .sign(signer.signing(), compat)
-        .map_err(anyhow::Error::new)?;
-    if tables.ship_to.is_some() {
-        // Of an earlier state of the model. Nobody would ask for them.
-        shipped::remove_others(location.root(), &manifest)
-            .with_context(|| format!("old chunk tables in {}", shipped::DIRECTORY))?;
+}
+
+/// The file that the signature is written to, and what is there.
+struct Replaced {
+    output: Output,
+    /// How messages call it.
+    path: String,
+    /// What is replaced: who made it, and in words. `None` for nothing.
+    there: Option<(Author, String)>,
+}
+
+impl Replaced {
+    /// Finds out what would be replaced. What is to be signed never is.
+    fn find(
+        location: &ModelLocation,
+        names: &[FileName],
+        ignored: &[FileName],
+    ) -> Result<Self, Failure> {
+        let output = location.signature_to_write().map_err(|error| {
+            Failure::from(error).with_hint("write it elsewhere with --signature FILE".to_owned())
+        })?;
+        let path = location.signature();
+        let path = match output.linked_to() {
+            Some(target) => format!("{} (a link to {})", shown(&path), shown(&target)),
+            None => shown(&path).to_string(),
+        };
+        let content = |what: &dyn std::fmt::Display| {
+            let error = anyhow::anyhow!(
+                "signature {path}: that is {what}, which is to be signed, not overwritten"
+            );
+            Failure::from(error).with_hint("choose another file with --signature".to_owned())
+        };
+        if let Some(identity) = output.existing()?
+            && let Some(name) = location.find_same(names.iter(), identity)
+        {
+            return Err(content(&format!("the model's \"{name}\"")));
+        }
+        let there = match output.read_existing(MAX_BUNDLE) {
+            Ok(None) => None,
+            Ok(Some(bytes)) => match Bundle::parse(&bytes) {
+                Ok(bundle) => {
+                    let claim = format!("signed by {}", Claim::of(bundle.material()));
+                    Some((Author::of(bundle.material()), claim))
+                }
+                Err(_) if location.signature_is_content(ignored) => {
+                    return Err(content(&"a file of the model"));
+                }
+                Err(_) => Some((Author::Unknown, "no signature".to_owned())),
+            },
+            Err(_) if location.signature_is_content(ignored) => {
+                return Err(content(&"a file of the model"));
+            }
+            Err(error) => Some((Author::Unknown, format!("not readable: {error}"))),
+        };
+        Ok(Self {
+            output,
+            path,
+            there,
+        })
     }
-    write_signature(location.signature(), &bundle)
-        .with_context(|| format!("signature {}", location.signature().display()))?;
-    println!(
-        "signed: {} files, root digest {}, signature {}",
-        manifest.files().len(),
-        manifest.root_digest(),
-        location.signature().display(),
-    );
-    // An identity token doesn't show whom it names, and verifiers must be told.
-    if !matches!(args.signer(), cli::Signer::Key(_))
-        && let Ok(bundle) = Bundle::parse(&bundle)
-    {
-        println!("signed by: {}", Claim::of(bundle.material()));
+
+    /// Refuses to replace what isn't known to be by the same author. Without one, who signs isn't known
+    /// yet but that it is a Sigstore identity.
+    fn require_author(&self, author: Option<&Author>) -> Result<(), Failure> {
+        let Some((found, what)) = &self.there else {
+            return Ok(());
+        };
+        let same = match (found, author) {
+            (Author::Unknown, _) => false,
+            (found, Some(author)) => found == author,
+            (found, None) => matches!(found, Author::Identity(_)),
+        };
+        if same {
+            return Ok(());
+        }
+        let error = anyhow::anyhow!(
+            "signature {}: there is a file already, which is {what}",
+            self.path
+        );
+        Err(Failure::from(error).with_hint(
+            "replace it with --force, or write another file with --signature FILE".to_owned(),
+        ))
     }
-    Ok(())
+
+    /// Writes the signature, which is part of the model, and as public. Then tells of it: on stdout,
+    /// unless that is where the signature went.
+    fn write(self, bundle: &[u8], told: &str) -> Result<(), Failure> {
+        let is_stdout = self.output.is_stdout();
+        self.output
+            .write(0o644, bundle)
+            .with_context(|| format!("signature {}", self.path))?;
+        if is_stdout {
+            eprint!("{told}");
+        } else {
+            print!("{told}");
+        }
+        Ok(())
+    }
+}
+
+/// Where tables that travel with the model go, if they can be written there.
+fn shelf(location: &ModelLocation) -> Result<Option<&Directory>, Failure> {
+    match shipped::check(location.directory()) {
+        Ok(()) => Ok(Some(location.directory())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            let path = location.root().join(shipped::DIRECTORY);
+            let error = anyhow::Error::new(error).context(shown(&path).to_string());
+            Err(Failure::from(error).with_hint(
+                "chunk tables are written there: take it away, or sign with --no-tables".to_owned(),
+            ))
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "chunk tables can't be written into the model: other hosts will read all of it once \
+                 before they can mount it lazily"
+            );
+            Ok(None)
+        }
+    }
 }
 
 /// What signs.
@@ -154,6 +349,15 @@ impl Signer {
                         .to_owned(),
                 ))
             }
+        }
+    }
+
+    /// Who signs, where that is known beforehand.
+    fn author(&self) -> Option<Author> {
+        match self {
+            Self::Key(key, _) => Some(Author::Key(key.public_key().hint().to_owned())),
+            #[cfg(feature = "sigstore-sign")]
+            Self::Sigstore(_) => None,
         }
     }
 
@@ -228,7 +432,7 @@ fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, 
 /// the password.
 fn password(path: &Path) -> Result<Password, Failure> {
     let context = || format!("password file {}", path.display());
-    let mut bytes = read_bounded(path, MAX_PEM).with_context(context)?;
+    let mut bytes = read_given(path, MAX_PEM).with_context(context)?;
     if let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
         // What is cut off may be secret too, and isn't wiped by cutting.
         bytes[end..].zeroize();
@@ -276,7 +480,7 @@ fn warn_of_outside_links(root: &Path, names: &[FileName]) {
 /// Where chunk tables go that fall out of hashing.
 struct Tables<'a> {
     store: Option<IndexStore>,
-    ship_to: Option<&'a Path>,
+    ship_to: Option<&'a Directory>,
 }
 
 impl Tables<'_> {
@@ -291,13 +495,15 @@ impl Tables<'_> {
             None => Ok(()),
         }
     }
-}
 
-/// Writes the signature, which is part of the model, and as public.
-fn write_signature(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Renaming over a device, such as /dev/stdout, would replace it.
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        return Err(std::io::Error::other("it is no regular file"));
+    /// Removes those of an earlier state of the model. Nobody would ask for them.
+    fn remove_others(&self, location: &ModelLocation, manifest: &Manifest) {
+        // Beside a single file are the tables of others.
+        if let Some(root) = self.ship_to
+            && !location.is_single_file()
+            && let Err(error) = shipped::remove_others(root, manifest)
+        {
+            tracing::warn!(%error, "old chunk tables in {} stay", shipped::DIRECTORY);
+        }
     }
-    atomic::write_file(path, 0o644, |out| out.write_all(bytes))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use model_fs::files::{self, Directory, read_given};
 use model_fs::manifest::{VerifiedManifest, VerifyWithStoreError};
 use model_fs::name::FileName;
 use model_fs::oms::certificate::{Anchors, Certificate};
@@ -13,8 +14,8 @@ use model_fs::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{SignerName, TrustStore};
 use model_fs::reading::check::{self, Unsigned};
-use model_fs::reading::location::{ModelLocation, read_bounded};
-use model_fs::reading::{IndexStore, Links, LocalDirectory, Scan};
+use model_fs::reading::location::ModelLocation;
+use model_fs::reading::{IndexStore, IndexStoreError, Links, LocalDirectory, Scan};
 
 use super::trust::load_store;
 use crate::cli::{self, IgnoreArgs, ModelArgs, TrustArgs};
@@ -47,11 +48,7 @@ impl SignedModel {
         // Before the signature is read: it may be large.
         let trust = load_trust(trust.chosen())?;
         let bundle = location.read_signature()?;
-        let single_file = location
-            .is_single_file()
-            .then(|| FileName::new(&location.model_name()))
-            .transpose()
-            .map_err(anyhow::Error::new)?;
+        let single_file = location.single_file();
         let (manifest, trusted_as) = match trust {
             Trusted::Flags(trust) => (
                 match &single_file {
@@ -62,15 +59,12 @@ impl SignedModel {
                 None,
             ),
             Trusted::Store(store) => {
-                let path = model
-                    .model
-                    .canonicalize()
-                    .with_context(|| format!("model {}", model.model.display()))?;
+                // Of what was opened: what the path leads to by now is another question.
                 let (manifest, name) = VerifiedManifest::verify_with_store(
                     bundle,
                     &store,
-                    &path,
-                    single_file.as_ref(),
+                    &location.resolved(),
+                    single_file,
                 )
                 .map_err(not_trusted)?;
                 (manifest, Some(name))
@@ -78,6 +72,11 @@ impl SignedModel {
         };
         for entry in manifest.manifest().unusable_ignore_paths() {
             tracing::debug!(%entry, "signed ignore path without effect: not a path in the model");
+        }
+        for name in &ignored {
+            if location.lacks(name) && manifest.manifest().file(name.as_str()).is_none() {
+                warn_of_absent(name);
+            }
         }
         let manifest = manifest.without(&ignored);
         let links = if manifest.manifest().allow_symlinks() {
@@ -213,7 +212,7 @@ fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
                 None => TrustedRoot::public_good(),
                 Some(path) => {
                     let context = || format!("trust configuration {}", path.display());
-                    let json = read_bounded(&path, MAX_TRUSTED_ROOT).with_context(context)?;
+                    let json = read_given(&path, MAX_TRUSTED_ROOT).with_context(context)?;
                     TrustedRoot::from_json(&json).with_context(context)?
                 }
             };
@@ -248,9 +247,16 @@ fn not_trusted(error: VerifyWithStoreError) -> Failure {
 
 /// Reads a PEM file of bounded size.
 pub(crate) fn read_pem(path: &Path, what: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
-    let bytes =
-        read_bounded(path, MAX_PEM).with_context(|| format!("{what} {}", path.display()))?;
+    let bytes = read_given(path, MAX_PEM).with_context(|| format!("{what} {}", path.display()))?;
     Ok(zeroize::Zeroizing::new(bytes))
+}
+
+/// Nothing has the name of a path to ignore.
+pub(crate) fn warn_of_absent(name: &FileName) {
+    tracing::warn!(
+        path = %name,
+        "nothing in the model has this name, which is to be ignored (paths are exact: they have no patterns)"
+    );
 }
 
 /// The index store: the one asked for, which must work, or the usual one, without which everything
@@ -262,10 +268,11 @@ pub(crate) fn open_store(
     let usual = IndexStore::default_directory();
     // In the background, a relative path would mean another place.
     let directory = &std::path::absolute(asked_for.unwrap_or(&usual))?;
-    // Whoever owns the model could delete or replace a store that lies in it.
-    if directory
-        .canonicalize()
-        .is_ok_and(|path| path.starts_with(model.root()))
+    let nearest = files::nearest(directory);
+    // Whoever owns the model could delete or replace a store that lies in it. Nothing is made before
+    // that is known.
+    if let Ok((nearest, _)) = &nearest
+        && model.contains(nearest)?
     {
         return Err(Failure::from(anyhow::anyhow!(
             "index store {} lies in the model that it is about",
@@ -273,12 +280,42 @@ pub(crate) fn open_store(
         ))
         .with_hint("choose another directory with --index-dir".to_owned()));
     }
-    match IndexStore::open(directory) {
+    let opened = nearest
+        .and_then(|(nearest, missing)| make_all(nearest, &missing))
+        .map_err(|error| IndexStoreError::Io {
+            path: directory.clone(),
+            error,
+        })
+        .and_then(|made| open_made(directory, &made));
+    match opened {
         Ok(store) => Ok(Some(store)),
         Err(error) if asked_for.is_some() => Err(Failure::from(anyhow::Error::new(error))),
         Err(error) => {
             tracing::warn!(%error, "no index store: what is proved now is forgotten at the end");
             Ok(None)
         }
+    }
+}
+
+/// Makes directories for their owner only, each in the one before.
+fn make_all(nearest: Directory, missing: &[std::ffi::OsString]) -> std::io::Result<Directory> {
+    missing
+        .iter()
+        .try_fold(nearest, |directory, name| directory.make(name, 0o700))
+}
+
+/// Opens the store at a path that led to `made` when it was looked at.
+fn open_made(path: &Path, made: &Directory) -> Result<IndexStore, IndexStoreError> {
+    let failed = |error| IndexStoreError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    let store = IndexStore::open(path)?;
+    let found = Directory::open(path).and_then(|directory| directory.identity());
+    match (found.map_err(failed)?, made.identity().map_err(failed)?) {
+        (found, made) if found == made => Ok(store),
+        _ => Err(failed(std::io::Error::other(
+            "another directory has taken its place",
+        ))),
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use model_fs::files::read_given;
 use model_fs::oms::sigstore::signing::{
     IdentityToken, Instance, MAX_TOKEN, RekorVersion, ServiceUrls, SigstoreSigner,
 };
 use model_fs::oms::sigstore::trusted_root::MAX_TRUSTED_ROOT;
-use model_fs::reading::location::read_bounded;
 use zeroize::Zeroizing;
 
 use crate::cli::{self, SigstoreArgs};
@@ -15,7 +15,7 @@ use crate::exit::Failure;
 
 /// Reads the file of a token.
 pub(crate) fn token_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let token = read_bounded(path, MAX_TOKEN)
+    let token = read_given(path, MAX_TOKEN)
         .with_context(|| format!("identity token {}", path.display()))?;
     Ok(Zeroizing::new(token))
 }
@@ -27,7 +27,7 @@ pub(crate) fn signer(token: &[u8], args: &SigstoreArgs) -> Result<SigstoreSigner
         None => Instance::public_good().map_err(anyhow::Error::new)?,
         Some(path) => {
             let context = || format!("trust configuration {}", path.display());
-            let json = read_bounded(path, MAX_TRUSTED_ROOT).with_context(context)?;
+            let json = read_given(path, MAX_TRUSTED_ROOT).with_context(context)?;
             Instance::from_json(&json, urls(args)).with_context(context)?
         }
     };

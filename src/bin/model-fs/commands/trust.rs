@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use model_fs::digest::{Algorithm, Digest};
-use model_fs::manifest::UnverifiedManifest;
+use model_fs::files::read_given;
 use model_fs::name::Escaped;
 use model_fs::oms::certificate::{self, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
@@ -13,7 +13,6 @@ use model_fs::oms::trust_store::{
     Distrusted, FileRule, Hidden, Identity, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE,
     SignerName, TrustFile, TrustStore, TrustStoreError, TrustedSigner,
 };
-use model_fs::reading::location::{read_bounded, read_signature_file};
 use serde_json::{Value, json};
 
 use crate::cli::{
@@ -203,16 +202,11 @@ fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
 
 /// The digest of what a signature file says, whoever wrote it.
 fn payload_of(path: &Path) -> Result<Digest, Failure> {
-    let (signature, _) = super::inspect::find(path)?;
-    let bundle = read_signature_file(&signature)?;
-    let claims = UnverifiedManifest::parse_without_verifying(bundle)
-        .with_context(|| shown(&signature))
-        .map_err(|error| Failure::new(Exit::Signature, error))?;
-    Ok(claims.payload_digest())
+    super::inspect::payload_digest(path)
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    Ok(read_bounded(path, limit).with_context(|| shown(path))?)
+    Ok(read_given(path, limit).with_context(|| shown(path))?)
 }
 
 /// A name that tells keys apart.
