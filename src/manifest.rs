@@ -538,6 +538,8 @@ pub struct VerifiedManifest {
     manifest: Manifest,
     signer: Signer,
     bundle: Arc<[u8]>,
+    /// Signed, and taken out of `manifest` by [`VerifiedManifest::without`]. Sorted.
+    left_out: Vec<FileName>,
 }
 
 impl VerifiedManifest {
@@ -577,6 +579,7 @@ impl VerifiedManifest {
             manifest,
             signer: verified.signer().clone(),
             bundle: verified.into_bundle(),
+            left_out: Vec::new(),
         })
     }
 
@@ -586,12 +589,26 @@ impl VerifiedManifest {
     }
 
     /// The same, without the files that are one of `ignored` or beneath one. What is left out is
-    /// neither checked nor served.
+    /// neither checked nor served; [`left_out`](Self::left_out) names it.
     #[must_use]
     pub fn without(mut self, ignored: &[FileName]) -> Self {
         let is_ignored = |name: &FileName| ignored.iter().any(|ignored| name.is_within(ignored));
-        self.manifest.files.retain(|file| !is_ignored(&file.name));
+        let left_out = &mut self.left_out;
+        self.manifest.files.retain(|file| {
+            let keep = !is_ignored(&file.name);
+            if !keep {
+                left_out.push(file.name.clone());
+            }
+            keep
+        });
+        left_out.sort_unstable();
         self
+    }
+
+    /// The signed files that were taken out by [`without`](Self::without), by name. A model isn't
+    /// verified while there are any: what is signed has to be there.
+    pub fn left_out(&self) -> &[FileName] {
+        &self.left_out
     }
 
     /// Who signed it.

@@ -52,6 +52,7 @@ impl VerifiedManifest {
                     signer: signer.clone(),
                     manifest,
                     bundle: verified.statement.into_bundle(),
+                    left_out: Vec::new(),
                 },
                 trusted.name().clone(),
             )),

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use super::source::{Caching, Source, SourceFile};
 use super::table_file::{MacKey, TableFile};
 use crate::atomic;
-use crate::name::FileName;
+use crate::name::{Escaped, FileName};
 
 /// Chunk tables kept between mounts, by what was signed.
 pub struct IndexStore {
@@ -39,7 +39,7 @@ pub struct IndexStore {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexStoreError {
     /// The directory can't be made or looked at.
-    #[error("index store {}: {error}", path.display())]
+    #[error("index store {}: {error}", Escaped::path(path))]
     Io {
         /// What was being used.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum IndexStoreError {
         error: io::Error,
     },
     /// Others could put tables there.
-    #[error("index store {} is owned by another user or writable by others", .0.display())]
+    #[error("index store {} is owned by another user or writable by others", Escaped::path(.0))]
     NotOwnerOnly(PathBuf),
 }
 
@@ -106,18 +106,18 @@ impl IndexStore {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "index entry not believed");
+                tracing::warn!(path = %Escaped::path(&path), %error, "index entry not believed");
                 return None;
             }
         };
         match TableFile::read(&mut BufReader::new(file), Some(&self.key)) {
             Ok(table) if table.identity == *identity => Some(table),
             Ok(_) => {
-                tracing::warn!(path = %path.display(), "index entry is for other content");
+                tracing::warn!(path = %Escaped::path(&path), "index entry is for other content");
                 None
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "index entry not believed");
+                tracing::warn!(path = %Escaped::path(&path), %error, "index entry not believed");
                 None
             }
         }
@@ -284,7 +284,7 @@ fn host_key(directory: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
         Ok(key) => return Ok(key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "host key not believed, making another");
+            tracing::warn!(path = %Escaped::path(&path), %error, "host key not believed, making another");
             std::fs::remove_file(&path)?;
         }
     }

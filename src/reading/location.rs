@@ -34,7 +34,7 @@ pub struct ModelLocation {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// There is nothing, or nothing that can be looked at.
-    #[error("model {}: {error}", path.display())]
+    #[error("model {}: {error}", Escaped::path(path))]
     Model {
         /// Where it was looked for.
         path: PathBuf,
@@ -42,13 +42,13 @@ pub enum LocationError {
         error: io::Error,
     },
     /// It is neither a directory nor a regular file.
-    #[error("model {}: neither a directory nor a regular file", .0.display())]
+    #[error("model {}: neither a directory nor a regular file", Escaped::path(.0))]
     Kind(PathBuf),
     /// The file has a name that can't be signed.
     #[error("model: {0}")]
     Name(#[from] NameError),
     /// The signature can't be read.
-    #[error("signature {}: {error}", path.display())]
+    #[error("signature {}: {error}", Escaped::path(path))]
     Signature {
         /// The file.
         path: PathBuf,
@@ -56,7 +56,7 @@ pub enum LocationError {
         error: io::Error,
     },
     /// No signature is that large: a malformed one, and not a file that can't be read.
-    #[error("signature {}: it has more than {MAX_BUNDLE} bytes", .0.display())]
+    #[error("signature {}: it has more than {MAX_BUNDLE} bytes", Escaped::path(.0))]
     LargeSignature(PathBuf),
     /// A path to ignore isn't in the model.
     #[error("\"{0}\" is not a path in the model")]

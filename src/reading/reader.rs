@@ -27,6 +27,7 @@ use super::verified::{Filling, VerifiedBytes, verify_chunks};
 use super::violation::{ReadError, Violation, ViolationKind};
 use super::violation_log::ViolationLog;
 use crate::manifest::{ManifestFile, SignedContent, VerifiedManifest};
+use crate::name::Escaped;
 
 /// Most bytes that one read asks of the source: a request of the kernel is at most 1 MiB unless an
 /// administrator raised the limit, and may touch two more chunks.
@@ -95,6 +96,8 @@ pub struct ReaderStats {
     pub full_pass_bytes: u64,
     /// Files whose chunk table is proved.
     pub proved_files: u64,
+    /// Chunk tables that were proved and could not be written to the index store.
+    pub unkept_tables: u64,
     /// Reads and opens that ended in a violation.
     pub violations: u64,
 }
@@ -110,6 +113,7 @@ struct Counters {
     full_passes: AtomicU64,
     full_pass_bytes: AtomicU64,
     proved_files: AtomicU64,
+    unkept_tables: AtomicU64,
 }
 
 /// What to do with a file once it is open.
@@ -233,6 +237,7 @@ impl Reader {
             full_passes: get(&self.counters.full_passes),
             full_pass_bytes: get(&self.counters.full_pass_bytes),
             proved_files: get(&self.counters.proved_files),
+            unkept_tables: get(&self.counters.unkept_tables),
             violations: self.log.count(),
         }
     }
@@ -367,7 +372,8 @@ impl Reader {
         if let Some(store) = &self.store
             && let Err(error) = store.save(table)
         {
-            let path = store.directory().display();
+            self.counters.unkept_tables.fetch_add(1, Ordering::Relaxed);
+            let path = Escaped::path(store.directory());
             tracing::warn!(%path, %error, "chunk table not kept: the next mount will prove it again");
         }
     }

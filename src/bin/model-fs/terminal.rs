@@ -1,14 +1,131 @@
-//! What people see on stderr: errors, hints, progress.
+//! What is told: results on stdout; errors, hints, progress on stderr.
 //!
-//! Guarantees: nothing that comes from a model or a path acts on the terminal; colours and progress
-//! bars appear only on one, and colours not where `NO_COLOR` is set. Doesn't: write to stdout.
+//! The only place that writes to either. Guarantees: nothing that comes from a model or a path acts
+//! on a terminal; colours and progress bars appear only on one, and colours not where `NO_COLOR` is
+//! set; a result that can't be written is a failure, unless its reader has closed the pipe. Doesn't:
+//! take line ends out of what it is given, which are the caller's: names are escaped where texts are
+//! made.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model_fs::name::Escaped;
+use model_fs::name::{Escaped, is_hostile};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::exit::Failure;
+
+/// Writes lines of a result to stdout, at once.
+///
+/// A reader that has closed the pipe (`model-fs inspect M | head -1`) has what it wanted: that is no
+/// failure, nothing is said about it, and the command's exit code is what it would have been.
+///
+/// # Errors
+/// Whatever else keeps the result from being written, a full disk for instance.
+pub(crate) fn print(lines: &str) -> Result<(), Failure> {
+    write_result(&mut io::stdout().lock(), &harmless(lines))
+}
+
+/// Writes a JSON document to stdout. Characters that act on a terminal are escaped as JSON has it, so
+/// that the document means the same.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json(document: &serde_json::Value) -> Result<(), Failure> {
+    let text = format!("{document:#}\n");
+    write_result(&mut io::stdout().lock(), &harmless_json(&text))
+}
+
+/// Writes what clap has to say: help to stdout, wrong usage to stderr.
+///
+/// # Errors
+/// As [`print`], for help.
+pub(crate) fn show_clap(message: &clap::Error) -> Result<(), Failure> {
+    let text = message.render().to_string();
+    // An argument is repeated as it was given, and a name that a shell's pattern found isn't the
+    // user's. Where it is harmless clap writes it, in colours.
+    match harmless(&text) {
+        Cow::Borrowed(_) => match message.print() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if !message.use_stderr() => Err(cannot_write(error)),
+            Ok(()) | Err(_) => Ok(()),
+        },
+        Cow::Owned(text) => {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// Writes a line to stderr that is no failure.
+pub(crate) fn note(line: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{}\n", harmless(line)).as_bytes());
+}
+
+fn write_result(out: &mut impl io::Write, text: &str) -> Result<(), Failure> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(cannot_write(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn cannot_write(error: io::Error) -> Failure {
+    anyhow::Error::new(error)
+        .context("cannot write the result")
+        .into()
+}
+
+/// The second lock of results: names are escaped where they are put into a text.
+fn harmless(lines: &str) -> Cow<'_, str> {
+    if !lines.contains(|c| c != '\n' && is_hostile(c)) {
+        return lines.into();
+    }
+    let lines: Vec<_> = lines.split('\n').map(sanitise).collect();
+    lines.join("\n").into()
+}
+
+/// The same of JSON. Its own syntax is ASCII and line ends, so whatever else is hostile is in a string.
+fn harmless_json(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| !c.is_ascii() && is_hostile(c) || c == '\u{7f}';
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string can't fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+/// How the fields of an event are written in a log for people: one line whatever is in them. Their
+/// values are escaped where events are made, and this is the second lock.
+pub(crate) fn log_fields() -> impl for<'a> FormatFields<'a> + 'static {
+    debug_fn(|out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+        let value = sanitise(&format!("{value:?}"));
+        match field.name() {
+            "message" => out.write_str(&value),
+            // What the crate `log` says about itself, which is shown as any event's is.
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(out, "{}={value}", name.trim_start_matches("r#")),
+        }
+    })
+    .delimited(" ")
+}
 
 /// Whether stderr takes colours (<https://no-color.org>: any value but an empty one refuses them).
 pub(crate) fn colours() -> bool {
@@ -44,7 +161,7 @@ pub(crate) fn plain(failure: &Failure) -> String {
 pub(crate) fn text_of(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => sanitise(text),
-        other => other.to_string(),
+        other => sanitise(&other.to_string()),
     }
 }
 
@@ -74,10 +191,7 @@ fn line(label: &str, colour: &str, message: &str, colours: bool) -> String {
 
 /// Escapes what acts on a terminal, and leaves backslashes, which may be escapes already.
 fn sanitise(text: &str) -> String {
-    text.split('\\')
-        .map(|part| Escaped::new(part).to_string())
-        .collect::<Vec<_>>()
-        .join("\\")
+    Escaped::again(text).to_string()
 }
 
 /// A bar that counts bytes; drawn on a terminal only.

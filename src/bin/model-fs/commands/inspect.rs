@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::cli::InspectArgs;
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let (signature, root) = find(&args.path)?;
@@ -24,11 +25,10 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Signature, error))?;
     let sizes = sizes(&root, claims.claimed_manifest());
     if args.json {
-        println!("{:#}", to_json(&claims, &sizes));
+        terminal::print_json(&to_json(&claims, &sizes))
     } else {
-        print!("{}", to_text(&signature, &claims, &sizes));
+        terminal::print(&to_text(&signature, &claims, &sizes))
     }
-    Ok(())
 }
 
 /// The signature to show, and the directory where its model may be: a model's own signature, or
@@ -63,6 +63,11 @@ fn sizes<'a>(root: &Path, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
             Some((file.name.as_str(), len))
         })
         .collect()
+}
+
+/// Sizes are claims, so their sum may be anything.
+fn total(sizes: &BTreeMap<&str, u64>) -> u64 {
+    sizes.values().copied().fold(0, u64::saturating_add)
 }
 
 /// What a Sigstore bundle says of its entries in transparency logs.
@@ -107,7 +112,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
          symlinks       {}\n\
          files          {}\n\
          bytes          {} in {} files of known size\n",
-        signature.display(),
+        Escaped::path(signature),
         claims.claimed_material().method(),
         Claim::of(claims.claimed_material()),
         Escaped::bounded(manifest.subject_name()),
@@ -120,7 +125,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
             "refused"
         },
         manifest.files().len(),
-        sizes.values().sum::<u64>(),
+        total(sizes),
         sizes.len(),
     );
     for entry in log_entries(claims) {
@@ -173,7 +178,7 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
         "allow_symlinks": manifest.allow_symlinks(),
         "ignore_paths": manifest.ignore_paths().iter().map(FileName::as_str).collect::<Vec<_>>(),
         "file_count": manifest.files().len(),
-        "bytes": sizes.values().sum::<u64>(),
+        "bytes": total(sizes),
         "files": files,
     })
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use model_fs::fs::{FileSystem, FsOptions, ViolationHook};
 use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown, page_cache};
+use model_fs::name::Escaped;
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
 
 use super::signed_model::{SignedModel, open_store};
@@ -84,15 +85,22 @@ pub(crate) fn run(
     }
     let not_pushed = push_pages(&fs, &session);
     fs.set_mount_facts(serde_json::json!({
-        "mountpoint": session.mountpoint(),
-        "source": model.location.root(),
+        // Escaped: a path may be no text, and JSON has nothing else.
+        "mountpoint": Escaped::path(session.mountpoint()).as_str(),
+        "source": Escaped::path(model.location.root()).as_str(),
+        "hidden_signed_files": model.manifest.left_out().len(),
+        "hidden_signed_names": model.hidden_names(),
         "not_tuned": session.tuning().shortfall(),
         "tuning_command": session.tuning().command(),
         "not_pushed": not_pushed,
     }));
+    let hidden = model.manifest.left_out().len();
+    if hidden > 0 {
+        tracing::warn!(files = hidden, "signed files are hidden, as --ignore-paths says");
+    }
     tracing::info!(
-        model = %model.location.root().display(),
-        mountpoint = %session.mountpoint().display(),
+        model = %Escaped::path(model.location.root()),
+        mountpoint = %Escaped::path(session.mountpoint()),
         signer = %model.signer(),
         root_digest = %model.manifest.manifest().root_digest(),
         "mounted"

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use model_fs::atomic;
 use model_fs::manifest::{Description, Manifest, Serialization};
-use model_fs::name::FileName;
+use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::Bundle;
 use model_fs::oms::claim::Claim;
 use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
@@ -22,11 +22,12 @@ use model_fs::reading::signing::{SigningPlan, hash_model};
 use model_fs::reading::{Found, IndexStore, Links, Scan, TableFile, shipped};
 
 use super::progress::Bar;
-use super::signed_model::{open_store, read_pem, total_bytes};
+use super::signed_model::{files, open_store, read_pem, total_bytes};
 use crate::cli::{self, KeyPlace, SignArgs};
 #[cfg(feature = "pkcs11")]
 use crate::exit::Exit;
 use crate::exit::Failure;
+use crate::terminal;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     // Before anything is hashed.
@@ -94,18 +95,18 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
             .with_context(|| format!("old chunk tables in {}", shipped::DIRECTORY))?;
     }
     write_signature(location.signature(), &bundle)
-        .with_context(|| format!("signature {}", location.signature().display()))?;
-    println!(
-        "signed: {} files, root digest {}, signature {}",
-        manifest.files().len(),
+        .with_context(|| format!("signature {}", Escaped::path(location.signature())))?;
+    terminal::print(&format!(
+        "signed: {}, root digest {}, signature {}\n",
+        files(manifest.files().len()),
         manifest.root_digest(),
-        location.signature().display(),
-    );
+        Escaped::path(location.signature()),
+    ))?;
     // An identity token doesn't show whom it names, and verifiers must be told.
     if !matches!(args.signer(), cli::Signer::Key(_))
         && let Ok(bundle) = Bundle::parse(&bundle)
     {
-        println!("signed by: {}", Claim::of(bundle.material()));
+        terminal::print(&format!("signed by: {}\n", Claim::of(bundle.material())))?;
     }
     Ok(())
 }
@@ -179,7 +180,7 @@ fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Fa
         .collect::<Result<Vec<_>, _>>()?;
     let chain = chain.iter().map(|pem| pem.as_slice());
     let certificate = SigningCertificate::from_pem(&pem, chain)
-        .with_context(|| format!("signing certificate {}", path.display()))?;
+        .with_context(|| format!("signing certificate {}", Escaped::path(path)))?;
     Ok(Some(certificate))
 }
 
@@ -219,13 +220,13 @@ fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, 
     let pem = read_pem(path, "private key")?;
     let password = password_file.map(password).transpose()?;
     let key = PrivateKey::from_pem(&pem, password.as_ref())
-        .with_context(|| format!("private key {}", path.display()))?;
+        .with_context(|| format!("private key {}", Escaped::path(path)))?;
     Ok(key)
 }
 
 /// The first line of a file, so that an editor's newline isn't part of the password.
 fn password(path: &Path) -> Result<Password, Failure> {
-    let context = || format!("password file {}", path.display());
+    let context = || format!("password file {}", Escaped::path(path));
     let mut bytes = read_bounded(path, MAX_PEM).with_context(context)?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();

@@ -20,6 +20,7 @@ use crate::cli::{
     TrustRemoveArgs,
 };
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
     match args.command {
@@ -75,7 +76,7 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
         }
         cli::Trust::PublicKey(path) => {
             let pem = read(&path, MAX_PEM)?;
-            let key = PublicKey::from_pem(&pem).with_context(|| path.display().to_string())?;
+            let key = PublicKey::from_pem(&pem).with_context(|| Escaped::path(&path).to_string())?;
             (short("key", key.hint()), NewIdentity::Key(pem))
         }
         cli::Trust::CertificateChain(paths) => {
@@ -84,7 +85,7 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
             for path in paths {
                 let pem = read(&path, certificate::MAX_PEM)?;
                 let certificates =
-                    Certificate::from_pem(&pem).with_context(|| path.display().to_string())?;
+                    Certificate::from_pem(&pem).with_context(|| Escaped::path(&path).to_string())?;
                 name = name.or_else(|| Some(short("ca", certificates.first()?.fingerprint())));
                 files.push(pem);
             }
@@ -98,7 +99,7 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
             let trusted_root = trust_config
                 .map(|path| {
                     path.canonicalize()
-                        .with_context(|| path.display().to_string())
+                        .with_context(|| Escaped::path(&path).to_string())
                 })
                 .transpose()?;
             let new = NewIdentity::Sigstore {
@@ -131,12 +132,11 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
     let mut store = TrustFile::open(&path).map_err(store_failure)?;
     store.add(&signer).map_err(store_failure)?;
     store.save().map_err(store_failure)?;
-    println!("added {name} to {}", Escaped::new(&path.to_string_lossy()));
-    Ok(())
+    terminal::print(&format!("added {name} to {}\n", Escaped::path(&path)))
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    Ok(read_bounded(path, limit).with_context(|| path.display().to_string())?)
+    Ok(read_bounded(path, limit).with_context(|| Escaped::path(path).to_string())?)
 }
 
 /// A name that tells keys apart.
@@ -165,25 +165,20 @@ fn remove(args: &TrustRemoveArgs) -> Result<(), Failure> {
     let mut store = TrustFile::open(&path).map_err(store_failure)?;
     store.remove(&name).map_err(store_failure)?;
     store.save().map_err(store_failure)?;
-    println!(
-        "removed {name} from {}",
-        Escaped::new(&path.to_string_lossy())
-    );
-    Ok(())
+    terminal::print(&format!("removed {name} from {}\n", Escaped::path(&path)))
 }
 
 fn list(args: &TrustListArgs) -> Result<(), Failure> {
     let store = load_store()?;
     if args.json {
         let signers: Vec<_> = store.signers().map(to_json).collect();
-        println!("{:#}", json!({ "signers": signers }));
-        return Ok(());
+        return terminal::print_json(&json!({ "signers": signers }));
     }
     if store.is_empty() {
-        eprintln!("nobody is trusted");
+        terminal::note("the trust store is empty");
     }
     for signer in store.signers() {
-        print!("{}", to_text(signer));
+        terminal::print(&to_text(signer))?;
     }
     Ok(())
 }
@@ -205,7 +200,7 @@ fn to_text(signer: &TrustedSigner) -> String {
             line("identity", &Escaped::new(&sigstore.identity));
             line("provider", &Escaped::new(&sigstore.identity_provider));
             if let Some(path) = &sigstore.trusted_root_file {
-                line("trusted root", &Escaped::new(&path.to_string_lossy()));
+                line("trusted root", &Escaped::path(&path));
             }
         }
         _ => {}
@@ -220,7 +215,7 @@ fn to_text(signer: &TrustedSigner) -> String {
     for digest in limits.root_digests().into_iter().flatten() {
         line("only digest", digest);
     }
-    line("file", &Escaped::new(&signer.file().to_string_lossy()));
+    line("file", &Escaped::path(signer.file()));
     text
 }
 
