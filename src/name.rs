@@ -5,6 +5,7 @@
 //! it. Doesn't: say that such a file exists.
 
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::os::unix::ffi::OsStrExt as _;
@@ -39,6 +40,20 @@ impl FileName {
     pub fn new(path: &str) -> Result<Self, NameError> {
         validate(path)?;
         Ok(Self::part_of(&Arc::new(path.into()), 0, path.len()))
+    }
+
+    /// Validates a path of the system.
+    ///
+    /// # Errors
+    /// As [`FileName::new`], and [`NameRule::NotUtf8`]: names are text.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, NameError> {
+        match path.as_ref().to_str() {
+            Some(text) => Self::new(text),
+            None => Err(NameError {
+                name: Escaped::bounded_path(path),
+                rule: NameRule::NotUtf8,
+            }),
+        }
     }
 
     /// Validates many paths and gives as many names.
@@ -216,6 +231,17 @@ impl Escaped {
         Self(out)
     }
 
+    /// Escapes the beginning of a path, for messages about one that may be huge.
+    pub fn bounded_path(path: impl AsRef<Path>) -> Self {
+        let bytes = path.as_ref().as_os_str().as_bytes();
+        if bytes.len() <= Self::MAX_SHOWN {
+            return Self::path(path);
+        }
+        let mut escaped = Self::path(OsStr::from_bytes(&bytes[..Self::MAX_SHOWN]));
+        escaped.0.push('…');
+        escaped
+    }
+
     /// Escapes what is our own text around text that was escaped before: a second lock, behind which
     /// nothing acts on a terminal. Backslashes stay as they are.
     pub fn again(text: &str) -> Self {
@@ -336,6 +362,9 @@ pub enum NameRule {
     /// At most [`MAX_COMPONENT`] bytes between slashes.
     #[error("a component is longer than {MAX_COMPONENT} bytes")]
     LongComponent,
+    /// Text.
+    #[error("it is not valid UTF-8")]
+    NotUtf8,
     /// No NUL.
     #[error("it contains a NUL character")]
     Nul,
@@ -435,13 +464,34 @@ mod tests {
     fn whatever_is_invisible_is_shown() {
         // The first and the last of each range, and their neighbours.
         for (hostile, harmless) in [
-            ("\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}", "\u{ac}\u{ae}\u{115e}\u{1161}"),
-            ("\u{17b4}\u{17b5}\u{180b}\u{180f}", "\u{17b3}\u{180a}\u{1810}"),
-            ("\u{200b}\u{200f}\u{2028}\u{202e}", "\u{200a}\u{2010}\u{2027}\u{202f}"),
-            ("\u{2060}\u{2065}\u{206f}\u{3164}", "\u{205f}\u{2070}\u{3163}"),
-            ("\u{fe00}\u{fe0f}\u{feff}\u{ffa0}", "\u{fe10}\u{ff9f}\u{ffa1}"),
-            ("\u{fff0}\u{fffb}\u{1bca0}\u{1bca3}", "\u{fffc}\u{1bc9f}\u{1d172}"),
-            ("\u{1d173}\u{1d17a}\u{e0000}\u{e0fff}", "\u{1d17b}\u{e1000}ü漢"),
+            (
+                "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}",
+                "\u{ac}\u{ae}\u{115e}\u{1161}",
+            ),
+            (
+                "\u{17b4}\u{17b5}\u{180b}\u{180f}",
+                "\u{17b3}\u{180a}\u{1810}",
+            ),
+            (
+                "\u{200b}\u{200f}\u{2028}\u{202e}",
+                "\u{200a}\u{2010}\u{2027}\u{202f}",
+            ),
+            (
+                "\u{2060}\u{2065}\u{206f}\u{3164}",
+                "\u{205f}\u{2070}\u{3163}",
+            ),
+            (
+                "\u{fe00}\u{fe0f}\u{feff}\u{ffa0}",
+                "\u{fe10}\u{ff9f}\u{ffa1}",
+            ),
+            (
+                "\u{fff0}\u{fffb}\u{1bca0}\u{1bca3}",
+                "\u{fffc}\u{1bc9f}\u{1d172}",
+            ),
+            (
+                "\u{1d173}\u{1d17a}\u{e0000}\u{e0fff}",
+                "\u{1d17b}\u{e1000}ü漢",
+            ),
             ("\0\t\n\r\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9f}", " ~\u{a0}"),
         ] {
             assert!(hostile.chars().all(is_hostile), "{hostile:?}");
@@ -466,6 +516,20 @@ mod tests {
             assert_eq!(Escaped::path(path(bytes)).as_str(), shown);
         }
         assert_eq!(Escaped::again("a\\u{7}\u{7}").as_str(), "a\\u{7}\\u{7}");
+    }
+
+    #[test]
+    fn names_are_text() {
+        let error = FileName::from_path(OsStr::from_bytes(b"f\xff")).unwrap_err();
+        assert_eq!(error.rule, NameRule::NotUtf8);
+        assert_eq!(
+            error.to_string(),
+            "\"f\\xff\" is not a valid file name: it is not valid UTF-8"
+        );
+        assert_eq!(FileName::from_path("a/b").unwrap().as_str(), "a/b");
+        let long = "\u{7}".repeat(100_000);
+        assert!(Escaped::bounded_path(&long).as_str().len() < 4096);
+        assert_eq!(Escaped::bounded_path("x").as_str(), "x");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl ModelLocation {
             (model.canonicalize().map_err(failed)?, None)
         } else if kind.is_file() {
             let name = model.file_name().unwrap_or_default();
-            let name = FileName::new(&name.to_string_lossy())?;
+            let name = FileName::from_path(name)?;
             let parent = model.parent().filter(|parent| *parent != Path::new(""));
             let parent = parent.unwrap_or(Path::new("."));
             (parent.canonicalize().map_err(failed)?, Some(name))
@@ -174,9 +174,7 @@ impl ModelLocation {
                 } else {
                     lexical_name(path)
                 };
-                name.ok_or_else(|| {
-                    LocationError::Ignored(Escaped::bounded(&path.to_string_lossy()))
-                })
+                name.ok_or_else(|| LocationError::Ignored(Escaped::bounded_path(path)))
             })
             .collect()
     }

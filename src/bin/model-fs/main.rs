@@ -17,16 +17,26 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use model_fs::name::Escaped;
 
 use crate::cli::Cli;
+
+/// The same message, with arguments as they may be shown: clap repeats them, and a name that a shell's
+/// pattern found isn't the user's.
+fn shown(message: clap::Error) -> clap::Error {
+    let escaped = std::env::args_os().map(|argument| Escaped::path(argument).to_string());
+    // It is about the same argument. Where it isn't, it was about one that is no text, and shows none.
+    Cli::try_parse_from(escaped).err().unwrap_or(message)
+}
 
 fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => commands::run(cli),
-        Err(message) => terminal::show_clap(&message).map(|()| {
+        Err(message) => {
             // 2 for wrong usage, 0 for help that was asked for.
-            u8::try_from(message.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
-        }),
+            let code = u8::try_from(message.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            terminal::show_clap(&shown(message)).map(|()| code)
+        }
     };
     match result {
         Ok(code) => code,

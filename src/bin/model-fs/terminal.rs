@@ -45,19 +45,11 @@ pub(crate) fn print_json(document: &serde_json::Value) -> Result<(), Failure> {
 /// # Errors
 /// As [`print`], for help.
 pub(crate) fn show_clap(message: &clap::Error) -> Result<(), Failure> {
-    let text = message.render().to_string();
-    // An argument is repeated as it was given, and a name that a shell's pattern found isn't the
-    // user's. Where it is harmless clap writes it, in colours.
-    match harmless(&text) {
-        Cow::Borrowed(_) => match message.print() {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) if !message.use_stderr() => Err(cannot_write(error)),
-            Ok(()) | Err(_) => Ok(()),
-        },
-        Cow::Owned(text) => {
-            let _ = io::stderr().lock().write_all(text.as_bytes());
-            Ok(())
-        }
+    match message.print() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if !message.use_stderr() => Err(cannot_write(error)),
+        // With stderr gone there is nobody to tell.
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -115,15 +107,17 @@ fn harmless_json(text: &str) -> Cow<'_, str> {
 /// How the fields of an event are written in a log for people: one line whatever is in them. Their
 /// values are escaped where events are made, and this is the second lock.
 pub(crate) fn log_fields() -> impl for<'a> FormatFields<'a> + 'static {
-    debug_fn(|out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
-        let value = sanitise(&format!("{value:?}"));
-        match field.name() {
-            "message" => out.write_str(&value),
-            // What the crate `log` says about itself, which is shown as any event's is.
-            name if name.starts_with("log.") => Ok(()),
-            name => write!(out, "{}={value}", name.trim_start_matches("r#")),
-        }
-    })
+    debug_fn(
+        |out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+            let value = sanitise(&format!("{value:?}"));
+            match field.name() {
+                "message" => out.write_str(&value),
+                // What the crate `log` says about itself, which is shown as any event's is.
+                name if name.starts_with("log.") => Ok(()),
+                name => write!(out, "{}={value}", name.trim_start_matches("r#")),
+            }
+        },
+    )
     .delimited(" ")
 }
 
@@ -237,6 +231,80 @@ mod tests {
         );
         let text = render(&failure("one\nerror: forged", None), false);
         assert_eq!(text, "error: cannot do it: one\n  error: forged\n");
+    }
+
+    struct Broken(io::ErrorKind);
+
+    impl io::Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_and_anything_else_is() {
+        write_result(&mut Broken(io::ErrorKind::BrokenPipe), "x").unwrap();
+        let full = write_result(&mut Broken(io::ErrorKind::StorageFull), "x").unwrap_err();
+        assert_eq!(full.exit, Exit::Failed);
+        assert!(plain(&full).starts_with("cannot write the result: "));
+    }
+
+    #[test]
+    fn results_act_on_no_terminal() {
+        assert_eq!(harmless("a\\u{7}\nü\n"), "a\\u{7}\nü\n");
+        assert_eq!(
+            harmless("a\u{1b}[2J\r\n\u{9b}\n"),
+            "a\\u{1b}[2J\\u{d}\n\\u{9b}\n"
+        );
+        let document = serde_json::json!({"\u{9b}1m": ["\u{1b}\u{202e}\u{e0041}\u{7f}\\ü\u{85}"]});
+        let text = format!("{document:#}");
+        let shown = harmless_json(&text);
+        assert!(!shown.contains(|c| c != '\n' && is_hostile(c)), "{shown}");
+        assert!(shown.contains('ü'));
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, document);
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        use std::sync::{Arc, Mutex};
+        use tracing_subscriber::layer::SubscriberExt as _;
+
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+
+        impl io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let log = Log::default();
+        let writer = log.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .fmt_fields(log_fields());
+        let hostile = "x\n2026 ERROR forged\u{1b}[2J\u{9b}\u{202e}";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(field = %hostile, text = hostile, number = 7, "said: {hostile}");
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(is_hostile), "{text}");
+        assert!(
+            text.ends_with("number=7\n") && text.contains("field=x\\u{a}2026"),
+            "{text}"
+        );
     }
 
     #[test]

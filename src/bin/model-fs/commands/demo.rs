@@ -82,12 +82,19 @@ impl Demo {
     }
 
     fn tell(&mut self) -> anyhow::Result<()> {
-        tell(&format!("everything happens in {}", Escaped::path(self.folder.path())))?;
+        tell(&format!(
+            "everything happens in {}",
+            Escaped::path(self.folder.path())
+        ))?;
 
         self.say("a model, as hubs ship them: safetensors, GGUF, ONNX, configuration, tokenizer")?;
         let total = write_model(&self.path("model"))?;
         make_key(&self.path("key.pem"), &self.path("key.pub"))?;
-        tell(&format!("   {} in {}", size(total), Escaped::path(self.path("model"))))?;
+        tell(&format!(
+            "   {} in {}",
+            size(total),
+            Escaped::path(self.path("model"))
+        ))?;
 
         self.say("its publisher signs it")?;
         self.command(&["sign", "model", "--private-key", "key.pem"])?;
@@ -115,12 +122,14 @@ impl Demo {
             read < 8 * PEEK,
             "reading {PEEK} bytes took {read} from the source"
         );
-        tell(&format!("   {} wanted, {} read from the model and {} verified, of {} ({:.1} %)",
+        tell(&format!(
+            "   {} wanted, {} read from the model and {} verified, of {} ({:.1} %)",
             size(PEEK),
             size(read),
             size(verified),
             size(total),
-            100.0 * as_float(read) / as_float(total)))?;
+            100.0 * as_float(read) / as_float(total)
+        ))?;
 
         self.say("then all of it, and it is the model byte for byte")?;
         let mut compared = 0;

@@ -94,10 +94,7 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
         ));
     }
     if unsigned > 0 {
-        terminal::note(&format!(
-            "left out: {}, not signed",
-            self::files(unsigned)
-        ));
+        terminal::note(&format!("left out: {}, not signed", self::files(unsigned)));
     }
     terminal::print(&format!(
         "indexed: {}, {} hashed, index store {}\n",

@@ -96,7 +96,10 @@ pub(crate) fn run(
     }));
     let hidden = model.manifest.left_out().len();
     if hidden > 0 {
-        tracing::warn!(files = hidden, "signed files are hidden, as --ignore-paths says");
+        tracing::warn!(
+            files = hidden,
+            "signed files are hidden, as --ignore-paths says"
+        );
     }
     tracing::info!(
         model = %Escaped::path(model.location.root()),

@@ -76,7 +76,8 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
         }
         cli::Trust::PublicKey(path) => {
             let pem = read(&path, MAX_PEM)?;
-            let key = PublicKey::from_pem(&pem).with_context(|| Escaped::path(&path).to_string())?;
+            let key =
+                PublicKey::from_pem(&pem).with_context(|| Escaped::path(&path).to_string())?;
             (short("key", key.hint()), NewIdentity::Key(pem))
         }
         cli::Trust::CertificateChain(paths) => {
@@ -84,8 +85,8 @@ fn add(args: TrustAddArgs) -> Result<(), Failure> {
             let mut files = Vec::new();
             for path in paths {
                 let pem = read(&path, certificate::MAX_PEM)?;
-                let certificates =
-                    Certificate::from_pem(&pem).with_context(|| Escaped::path(&path).to_string())?;
+                let certificates = Certificate::from_pem(&pem)
+                    .with_context(|| Escaped::path(&path).to_string())?;
                 name = name.or_else(|| Some(short("ca", certificates.first()?.fingerprint())));
                 files.push(pem);
             }
