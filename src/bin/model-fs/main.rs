@@ -24,7 +24,11 @@ use crate::cli::Cli;
 /// The same message, with arguments as they may be shown: clap repeats them, and a name that a shell's
 /// pattern found isn't the user's.
 fn shown(message: clap::Error) -> clap::Error {
-    let escaped = std::env::args_os().map(|argument| Escaped::path(argument).to_string());
+    let escaped = std::env::args_os().map(|argument| match argument.to_str() {
+        Some(text) => Escaped::again(text),
+        None => Escaped::path(&argument),
+    });
+    let escaped = escaped.map(|argument| argument.to_string());
     // It is about the same argument. Where it isn't, it was about one that is no text, and shows none.
     Cli::try_parse_from(escaped).err().unwrap_or(message)
 }

@@ -27,7 +27,15 @@ use crate::exit::Failure;
 /// # Errors
 /// Whatever else keeps the result from being written, a full disk for instance.
 pub(crate) fn print(lines: &str) -> Result<(), Failure> {
-    write_result(&mut io::stdout().lock(), &harmless(lines))
+    write_result(&mut io::stdout().lock(), harmless(lines).as_bytes())
+}
+
+/// Writes to stdout what another process of this program reads.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    write_result(&mut io::stdout().lock(), bytes)
 }
 
 /// Writes a JSON document to stdout. Characters that act on a terminal are escaped as JSON has it, so
@@ -37,7 +45,7 @@ pub(crate) fn print(lines: &str) -> Result<(), Failure> {
 /// As [`print`].
 pub(crate) fn print_json(document: &serde_json::Value) -> Result<(), Failure> {
     let text = format!("{document:#}\n");
-    write_result(&mut io::stdout().lock(), &harmless_json(&text))
+    write_result(&mut io::stdout().lock(), harmless_json(&text).as_bytes())
 }
 
 /// Writes what clap has to say: help to stdout, wrong usage to stderr.
@@ -61,8 +69,8 @@ pub(crate) fn note(line: &str) {
         .write_all(format!("{}\n", harmless(line)).as_bytes());
 }
 
-fn write_result(out: &mut impl io::Write, text: &str) -> Result<(), Failure> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+fn write_result(out: &mut impl io::Write, bytes: &[u8]) -> Result<(), Failure> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(cannot_write(error)),
         Ok(()) => Ok(()),
@@ -247,8 +255,8 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_failure_and_anything_else_is() {
-        write_result(&mut Broken(io::ErrorKind::BrokenPipe), "x").unwrap();
-        let full = write_result(&mut Broken(io::ErrorKind::StorageFull), "x").unwrap_err();
+        write_result(&mut Broken(io::ErrorKind::BrokenPipe), b"x").unwrap();
+        let full = write_result(&mut Broken(io::ErrorKind::StorageFull), b"x").unwrap_err();
         assert_eq!(full.exit, Exit::Failed);
         assert!(plain(&full).starts_with("cannot write the result: "));
     }

@@ -5,8 +5,10 @@
 //! is said to be; whose word the status is comes from the kernel. Doesn't: know whether the process
 //! behind a mount of that type is this program: whoever may mount may call it so.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::io::Read as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -29,6 +31,12 @@ const MAX_ATTRIBUTE: usize = 64 * 1024;
 
 /// How long a mount may take to answer. It reads nothing for that, so it answers at once or never.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The flag of the process that asks a mount, see [`Mount::ask`].
+const CHILD_FLAG: &str = "--status-child";
+
+/// What the child's answer begins with where it is the attribute, not an error's number.
+const VALUE: u8 = b'v';
 
 /// Facts that come first, in this order, and what they are called.
 const FIRST: [(&str, &str); 12] = [
@@ -57,6 +65,9 @@ const LAST: [(&str, &str); 3] = [
 const MAX_TEXT: usize = 500;
 
 pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
+    if args.status_child {
+        return answer();
+    }
     let mount = Mount::find(&args.mountpoint)?;
     let mut facts = mount.facts()?;
     // The kernel's word, whatever the mount says.
@@ -150,24 +161,57 @@ impl Mount {
     }
 
     /// The status attribute; `None` if the mount doesn't answer in time.
+    ///
+    /// Another process asks: one that waits for a request that a daemon has taken, and doesn't answer,
+    /// can't be ended, and nor could this one.
     fn ask(&self) -> Result<Option<Result<Vec<u8>, Errno>>, Failure> {
-        let root = self.root.as_fd().try_clone_to_owned()?;
+        let mut child = Command::new("/proc/self/exe")
+            .args(["status", CHILD_FLAG, "."])
+            .stdin(self.root.try_clone()?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start a process")?;
         let (sender, receiver) = sync_channel(1);
-        // Left behind where it gets no answer: it ends with this process.
+        let stdout = child.stdout.take();
         std::thread::Builder::new().spawn(move || {
-            let mut value = vec![0; MAX_ATTRIBUTE];
-            let answer = rustix::fs::getxattr(magic_link(&root), STATUS_ATTRIBUTE, &mut value[..]);
+            let mut said = Vec::new();
+            let limit = MAX_ATTRIBUTE as u64 + 1;
+            let read = stdout.map(|stdout| stdout.take(limit).read_to_end(&mut said));
             // Nobody may be waiting any more.
-            let _ = sender.send(answer.map(|len| {
-                value.truncate(len);
-                value
-            }));
+            let _ = sender.send(read.map(|read| read.map(|_| said)));
         })?;
         match receiver.recv_timeout(PATIENCE) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
+            Ok(said) => {
+                child.wait()?;
+                let said = said.transpose()?.unwrap_or_default();
+                let (&first, rest) = said.split_first().context("lost the process that asks")?;
+                if first == VALUE {
+                    return Ok(Some(Ok(rest.to_vec())));
+                }
+                let errno = std::str::from_utf8(rest)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
+                Ok(Some(Err(errno.map_or(Errno::IO, Errno::from_raw_os_error))))
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                // It ends now, or with the daemon.
+                let _ = child.kill();
+                Ok(None)
+            }
         }
     }
+}
+
+/// In the child: asks the file system that stdin lies in, and says on stdout what came of it.
+fn answer() -> Result<(), Failure> {
+    let mut value = vec![0; MAX_ATTRIBUTE];
+    let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
+    let said = match asked {
+        Ok(len) => [&[VALUE], &value[..len]].concat(),
+        Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
+    };
+    terminal::print_bytes(&said)
 }
 
 /// A path that leads to what is open, whatever has the name now (proc(5)).
