@@ -245,7 +245,7 @@ fn component(name: &OsStr) -> io::Result<&OsStr> {
         (Some(Component::Normal(only)), None) if only == name => Ok(only),
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{} is no file name", shown(Path::new(name))),
+            format!("{} is no file name", Escaped::path(Path::new(name))),
         )),
     }
 }
@@ -378,11 +378,6 @@ fn not_by_this_path(error: io::Error) -> io::Error {
 
 fn nowhere() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "no path leads to it any more")
-}
-
-/// A path for a message.
-pub fn shown(path: &Path) -> Escaped {
-    Escaped::new(&path.to_string_lossy())
 }
 
 /// What a file is, in words.

@@ -5,8 +5,11 @@
 //! it. Doesn't: say that such a file exists.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::ffi::OsStr;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Longest path component, in bytes (`NAME_MAX` of Linux).
@@ -37,6 +40,20 @@ impl FileName {
     pub fn new(path: &str) -> Result<Self, NameError> {
         validate(path)?;
         Ok(Self::part_of(&Arc::new(path.into()), 0, path.len()))
+    }
+
+    /// Validates a path of the system.
+    ///
+    /// # Errors
+    /// As [`FileName::new`], and [`NameRule::NotUtf8`]: names are text.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, NameError> {
+        match path.as_ref().to_str() {
+            Some(text) => Self::new(text),
+            None => Err(NameError {
+                name: Escaped::bounded_path(path),
+                rule: NameRule::NotUtf8,
+            }),
+        }
     }
 
     /// Validates many paths and gives as many names.
@@ -168,14 +185,15 @@ impl fmt::Debug for FileName {
     }
 }
 
-impl AsRef<std::path::Path> for FileName {
-    fn as_ref(&self) -> &std::path::Path {
-        std::path::Path::new(self.as_str())
+impl AsRef<Path> for FileName {
+    fn as_ref(&self) -> &Path {
+        Path::new(self.as_str())
     }
 }
 
 /// Untrusted text made safe to show: control characters, line separators and characters that
-/// change the direction or are invisible are written as `\u{…}`.
+/// change the direction or are invisible are written as `\u{…}`, bytes that are no UTF-8 as `\x…`,
+/// and a backslash as two, so that different text is shown differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Escaped(String);
 
@@ -198,6 +216,51 @@ impl Escaped {
         Self(out)
     }
 
+    /// Escapes a path, or whatever else the system gives as bytes. The one way to show a path:
+    /// [`Path::display`] leaves everything in it that acts on a terminal, and what isn't UTF-8 looks
+    /// all the same.
+    pub fn path(path: impl AsRef<Path>) -> Self {
+        let mut out = String::new();
+        for chunk in path.as_ref().as_os_str().as_bytes().utf8_chunks() {
+            out.push_str(&Self::new(chunk.valid()).0);
+            for byte in chunk.invalid() {
+                // Writing to a string can't fail.
+                let _ = write!(out, "\\x{byte:02x}");
+            }
+        }
+        Self(out)
+    }
+
+    /// Escapes the beginning of a path, for messages about one that may be huge.
+    pub fn bounded_path(path: impl AsRef<Path>) -> Self {
+        let bytes = path.as_ref().as_os_str().as_bytes();
+        if bytes.len() <= Self::MAX_SHOWN {
+            return Self::path(path);
+        }
+        let mut escaped = Self::path(OsStr::from_bytes(&bytes[..Self::MAX_SHOWN]));
+        escaped.0.push('…');
+        escaped
+    }
+
+    /// Escapes what is our own text around text that was escaped before: a second lock, behind which
+    /// nothing acts on a terminal. Backslashes stay as they are.
+    pub fn again(text: &str) -> Self {
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            if is_hostile(c) {
+                out.extend(c.escape_unicode());
+            } else {
+                out.push(c);
+            }
+        }
+        Self(out)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Escapes the beginning of `text`, for messages about text that may be huge.
     pub fn bounded(text: &str) -> Self {
         match text.char_indices().nth(Self::MAX_SHOWN) {
@@ -218,22 +281,63 @@ impl fmt::Display for Escaped {
 }
 
 /// Whether a character could act on a terminal or mislead its reader: controls (C0, C1, DEL), line
-/// and paragraph separators, bidirectional formatting (Unicode UAX #9), zero-width and tag
-/// characters.
-fn is_hostile(c: char) -> bool {
+/// and paragraph separators, bidirectional formatting (Unicode UAX #9), what is invisible because
+/// Unicode calls it default-ignorable (zero-width characters, variation selectors, fillers, tags),
+/// and interlinear annotation.
+pub fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+        || is_default_ignorable(c)
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// `Default_Ignorable_Code_Point`, as `DerivedCoreProperties.txt` of Unicode 16.0 has it. Every
+/// character with `Bidi_Control` is one of them. What later versions may add lies in blocks that are
+/// reserved for it, and these are in the list already.
+fn is_default_ignorable(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// A path as a word of a command line that a user may copy into a shell: as it is where nothing in it
+/// means something to a shell, else quoted. What isn't to be shown is written as bash, zsh, ksh and
+/// POSIX.1-2024 write it, `$'\033'`.
+pub fn shell_word(path: impl AsRef<Path>) -> String {
+    let bytes = path.as_ref().as_os_str().as_bytes();
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:,@%=".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) if !text.contains(is_hostile) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let escaped: String = bytes
+                .iter()
+                .map(|&byte| match byte {
+                    b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+                    b' '..=b'~' => char::from(byte).to_string(),
+                    // Three octal digits: hexadecimal ones have no end in some shells.
+                    _ => format!("\\{byte:03o}"),
+                })
+                .collect();
+            format!("$'{escaped}'")
+        }
+    }
 }
 
 /// A path that a manifest may not contain.
@@ -258,6 +362,9 @@ pub enum NameRule {
     /// At most [`MAX_COMPONENT`] bytes between slashes.
     #[error("a component is longer than {MAX_COMPONENT} bytes")]
     LongComponent,
+    /// Text.
+    #[error("it is not valid UTF-8")]
+    NotUtf8,
     /// No NUL.
     #[error("it contains a NUL character")]
     Nul,
@@ -351,5 +458,97 @@ mod tests {
         assert_eq!(shown, "a\\u{1b}[2Jb\\u{202e}c\\u{a}\\\\");
         let error = FileName::new(&"/\u{7}".repeat(100_000)).unwrap_err();
         assert!(error.to_string().len() < 4096);
+    }
+
+    #[test]
+    fn whatever_is_invisible_is_shown() {
+        // The first and the last of each range, and their neighbours.
+        for (hostile, harmless) in [
+            (
+                "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}",
+                "\u{ac}\u{ae}\u{115e}\u{1161}",
+            ),
+            (
+                "\u{17b4}\u{17b5}\u{180b}\u{180f}",
+                "\u{17b3}\u{180a}\u{1810}",
+            ),
+            (
+                "\u{200b}\u{200f}\u{2028}\u{202e}",
+                "\u{200a}\u{2010}\u{2027}\u{202f}",
+            ),
+            (
+                "\u{2060}\u{2065}\u{206f}\u{3164}",
+                "\u{205f}\u{2070}\u{3163}",
+            ),
+            (
+                "\u{fe00}\u{fe0f}\u{feff}\u{ffa0}",
+                "\u{fe10}\u{ff9f}\u{ffa1}",
+            ),
+            (
+                "\u{fff0}\u{fffb}\u{1bca0}\u{1bca3}",
+                "\u{fffc}\u{1bc9f}\u{1d172}",
+            ),
+            (
+                "\u{1d173}\u{1d17a}\u{e0000}\u{e0fff}",
+                "\u{1d17b}\u{e1000}ü漢",
+            ),
+            ("\0\t\n\r\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9f}", " ~\u{a0}"),
+        ] {
+            assert!(hostile.chars().all(is_hostile), "{hostile:?}");
+            assert!(!harmless.chars().any(is_hostile), "{harmless:?}");
+            assert!(Escaped::new(hostile).as_str().is_ascii());
+            assert_eq!(Escaped::new(harmless).as_str(), harmless);
+        }
+    }
+
+    #[test]
+    fn paths_are_shown_whatever_bytes_they_have() {
+        let path = |bytes: &'static [u8]| std::ffi::OsStr::from_bytes(bytes);
+        for (bytes, shown) in [
+            (&b"/plain/path"[..], "/plain/path"),
+            (b"/m\xff\xfe/\xc3\xbc", "/m\\xff\\xfe/ü"),
+            (b"cut \xe2\x80", "cut \\xe2\\x80"),
+            (b"\x1b[2J\nverified", "\\u{1b}[2J\\u{a}verified"),
+            // Not what the second looks like.
+            (b"\\xff", "\\\\xff"),
+            (b"", ""),
+        ] {
+            assert_eq!(Escaped::path(path(bytes)).as_str(), shown);
+        }
+        assert_eq!(Escaped::again("a\\u{7}\u{7}").as_str(), "a\\u{7}\\u{7}");
+    }
+
+    #[test]
+    fn names_are_text() {
+        let error = FileName::from_path(OsStr::from_bytes(b"f\xff")).unwrap_err();
+        assert_eq!(error.rule, NameRule::NotUtf8);
+        assert_eq!(
+            error.to_string(),
+            "\"f\\xff\" is not a valid file name: it is not valid UTF-8"
+        );
+        assert_eq!(FileName::from_path("a/b").unwrap().as_str(), "a/b");
+        let long = "\u{7}".repeat(100_000);
+        assert!(Escaped::bounded_path(&long).as_str().len() < 4096);
+        assert_eq!(Escaped::bounded_path("x").as_str(), "x");
+    }
+
+    #[test]
+    fn words_are_what_a_shell_reads_back() {
+        for bytes in [
+            &b"/plain/path-1.2"[..],
+            b"/with space/'quote'",
+            b"$(reboot) `reboot` \\",
+            b"/\xc3\xbc",
+            b"new\nline 'quote' \\ \xff7\x1b[2J",
+            b"",
+        ] {
+            let word = shell_word(std::ffi::OsStr::from_bytes(bytes));
+            assert!(!word.contains(is_hostile), "{word:?}");
+            let output = std::process::Command::new("bash")
+                .args(["-c", &format!("printf %s {word}")])
+                .output()
+                .unwrap();
+            assert_eq!(output.stdout, bytes, "{word}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::FileSystem;
+use crate::name::Escaped;
 use crate::reading::{ReaderStats, SourceFailure, Violation};
 
 /// Most bytes in the value of an extended attribute (`XATTR_SIZE_MAX`, `xattr(7)`).
@@ -35,6 +36,10 @@ pub struct MountFacts {
     pub mountpoint: String,
     /// The model.
     pub source: String,
+    /// Signed files that the mount doesn't show, because the user left them out.
+    pub hidden_signed_files: usize,
+    /// The first of them.
+    pub hidden_signed_names: Vec<String>,
     /// Why reading could be faster.
     pub not_tuned: Option<String>,
     /// What an administrator could do about it.
@@ -47,8 +52,11 @@ impl MountFacts {
     /// Where the model `source` is mounted.
     pub fn new(mountpoint: &Path, source: &Path) -> Self {
         Self {
-            mountpoint: mountpoint.to_string_lossy().into_owned(),
-            source: source.to_string_lossy().into_owned(),
+            // Escaped: a path may be no text, and JSON has nothing else.
+            mountpoint: Escaped::path(mountpoint).to_string(),
+            source: Escaped::path(source).to_string(),
+            hidden_signed_files: 0,
+            hidden_signed_names: Vec::new(),
             not_tuned: None,
             tuning_command: None,
             not_pushed: None,
@@ -61,6 +69,7 @@ impl MountFacts {
 struct Status<'a> {
     signer: String,
     root_digest: String,
+    payload_digest: String,
     files: usize,
     /// Whether a violation has ended all reading.
     locked_down: bool,
@@ -112,6 +121,7 @@ impl FileSystem {
         within_bounds(&Status {
             signer: manifest.signer().to_string(),
             root_digest: manifest.manifest().root_digest().to_string(),
+            payload_digest: manifest.payload_digest().to_string(),
             files: manifest.manifest().files().len(),
             locked_down: self.lockdown.is_met(),
             told,
@@ -179,6 +189,7 @@ mod tests {
         within_bounds(&Status {
             signer: long.repeat(10),
             root_digest: format!("sha256:{}", "0".repeat(64)),
+            payload_digest: format!("sha256:{}", "0".repeat(64)),
             files: 1,
             locked_down: true,
             told: Told::Owner {
@@ -221,6 +232,7 @@ mod tests {
         let text = within_bounds(&Status {
             signer: "key".to_owned(),
             root_digest: "sha256:00".to_owned(),
+            payload_digest: "sha256:00".to_owned(),
             files: 1,
             locked_down: false,
             told: Told::Owner {

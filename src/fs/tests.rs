@@ -116,10 +116,7 @@ fn errors_have_their_errno() {
     let name = "x".repeat(MAX_COMPONENT);
     assert!(is(it.lookup(ROOT, &name), Errno::NOENT));
     let long = name + "x";
-    assert!(is(
-        it.lookup(ROOT, &long),
-        Errno::NAMETOOLONG
-    ));
+    assert!(is(it.lookup(ROOT, &long), Errno::NAMETOOLONG));
     assert!(is(it.fs.stat(99), Errno::NOENT));
     assert!(is(it.fs.entry(large, 0), Errno::NOTDIR));
     assert!(is(it.open(sub), Errno::ISDIR));
@@ -398,8 +395,5 @@ fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     drop(owed);
     assert_eq!(dropped.recv(), Ok(small), "then that one");
     assert!(dropped.recv().is_err(), "and no directory");
-    assert!(
-        it.lookup(ROOT, "large").is_ok(),
-        "names stay"
-    );
+    assert!(it.lookup(ROOT, "large").is_ok(), "names stay");
 }

@@ -403,16 +403,10 @@ impl MountError {
 
 /// A path made safe to show.
 pub(super) fn show(path: &Path) -> crate::name::Escaped {
-    crate::name::Escaped::new(&path.to_string_lossy())
+    crate::name::Escaped::path(path)
 }
 
 /// A path as an argument in a command line that a user may copy.
 pub(super) fn shell(path: &Path) -> String {
-    let text = show(path).to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    crate::name::shell_word(path)
 }

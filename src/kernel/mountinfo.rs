@@ -39,6 +39,9 @@ pub struct MountEntry {
     pub fs_type: String,
     /// What was mounted, `fsname` of a FUSE file system.
     pub source: OsString,
+    /// Of a FUSE file system: the user who mounted it, and whose process answers for it, as the kernel
+    /// knows (`user_id`).
+    pub user: Option<u32>,
 }
 
 impl MountEntry {
@@ -56,6 +59,7 @@ impl MountEntry {
         fields.find(|field| field == b"-")?;
         let fs_type = std::str::from_utf8(fields.next()?).ok()?.to_owned();
         let source = unescape(fields.next()?);
+        let user = fields.next().and_then(user_of);
         Some(Self {
             id,
             parent,
@@ -66,8 +70,16 @@ impl MountEntry {
             mountpoint,
             fs_type,
             source,
+            user,
         })
     }
+}
+
+/// The option `user_id` of FUSE. The kernel writes it itself, before whatever a daemon may choose.
+fn user_of(options: &[u8]) -> Option<u32> {
+    let mut options = options.split(|&byte| byte == b',');
+    let value = options.find_map(|option| option.strip_prefix(b"user_id="))?;
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -130,6 +142,11 @@ impl MountTable {
         })
     }
 
+    /// The mount of this number.
+    pub fn by_id(&self, id: u64) -> Option<&MountEntry> {
+        self.0.iter().find(|entry| entry.id == id)
+    }
+
     /// Every place where the file system `device` is attached.
     pub fn of_device(&self, device: DeviceId) -> impl Iterator<Item = &MountEntry> {
         self.0.iter().filter(move |entry| entry.device == device)
@@ -172,6 +189,10 @@ mod tests {
         let entry = table.at(Path::new("/mnt/a b\t\\c")).unwrap();
         assert_eq!(entry.fs_type, "fuse.model-fs");
         assert_eq!(entry.source, "/m#x");
+        assert_eq!(entry.user, Some(0));
+        assert_eq!(table.by_id(30), Some(entry));
+        assert_eq!(table.by_id(22).unwrap().user, None);
+        assert!(table.by_id(31).is_none());
         assert_eq!(
             entry.device,
             DeviceId {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::mountinfo::DeviceId;
+use crate::name::Escaped;
 
 /// How far the kernel reads ahead in a sequentially read file, in KiB.
 ///
@@ -66,7 +67,7 @@ impl TuningReport {
         match self.read_ahead {
             Outcome::Refused { .. } => Some(format!(
                 "echo {READ_AHEAD_KIB} | sudo tee {}",
-                self.read_ahead_file.display()
+                Escaped::path(&self.read_ahead_file)
             )),
             Outcome::Enough | Outcome::Raised { .. } => None,
         }

@@ -66,6 +66,8 @@ pub struct VerifiedManifest {
     signer: Signer,
     payload_digest: Digest,
     bundle: Arc<[u8]>,
+    /// Signed, and taken out of `manifest` by [`VerifiedManifest::without`]. Sorted.
+    left_out: Vec<FileName>,
 }
 
 impl VerifiedManifest {
@@ -79,6 +81,7 @@ impl VerifiedManifest {
             signer: proof.signer().clone(),
             payload_digest: proof.payload_digest(),
             bundle: proof.into_bundle(),
+            left_out: Vec::new(),
         })
     }
 
@@ -141,12 +144,26 @@ impl VerifiedManifest {
     }
 
     /// The same, without the files that are one of `ignored` or beneath one. What is left out is
-    /// neither checked nor served.
+    /// neither checked nor served; [`left_out`](Self::left_out) names it.
     #[must_use]
     pub fn without(mut self, ignored: &[FileName]) -> Self {
         let is_ignored = |name: &FileName| ignored.iter().any(|ignored| name.is_within(ignored));
-        self.manifest.files.retain(|file| !is_ignored(&file.name));
+        let left_out = &mut self.left_out;
+        self.manifest.files.retain(|file| {
+            let keep = !is_ignored(&file.name);
+            if !keep {
+                left_out.push(file.name.clone());
+            }
+            keep
+        });
+        left_out.sort_unstable();
         self
+    }
+
+    /// The signed files that were taken out by [`without`](Self::without), by name. A model isn't
+    /// verified while there are any: what is signed has to be there.
+    pub fn left_out(&self) -> &[FileName] {
+        &self.left_out
     }
 
     /// Who signed it.

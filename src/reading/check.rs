@@ -23,6 +23,9 @@ pub enum Failure {
     /// A signed file isn't there.
     #[error("\"{0}\": the file is missing")]
     Missing(FileName),
+    /// A signed file that whoever verifies wanted left out: nothing is known about it.
+    #[error("\"{0}\": the file is signed, so it can't be left out")]
+    LeftOut(FileName),
     /// Something that isn't a regular file has the name of a signed one.
     #[error("\"{file}\": it is {found}, not a regular file")]
     WrongType {
@@ -213,7 +216,7 @@ fn check_file(
         && let Ok(table) = ChunkTable::of_pass(&file.content, hashed)
         && let Err(error) = store.save(&table)
     {
-        let path = store.directory().display();
+        let path = Escaped::path(store.directory());
         tracing::warn!(%path, %error, file = %file.name, "chunk table not kept");
     }
     violations

@@ -35,6 +35,7 @@ use super::source::LocalFile;
 use super::table::{Bound, ChunkTable, HostKey, ProvedLength};
 use super::table_file::{OpenTable, TableFileError};
 use crate::manifest::SignedContent;
+use crate::name::Escaped;
 
 /// The directory that holds this version's tables.
 const VERSION: &str = "v2";
@@ -53,7 +54,7 @@ pub struct IndexStore {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexStoreError {
     /// The directory can't be made or looked at.
-    #[error("index store {}: {error}", path.display())]
+    #[error("index store {}: {error}", Escaped::path(path))]
     Io {
         /// What was being used.
         path: PathBuf,
@@ -61,7 +62,7 @@ pub enum IndexStoreError {
         error: io::Error,
     },
     /// Others could put tables there.
-    #[error("index store {} is owned by another user or writable by others", .0.display())]
+    #[error("index store {} is owned by another user or writable by others", Escaped::path(.0))]
     NotOwnerOnly(PathBuf),
 }
 
@@ -156,7 +157,7 @@ impl IndexStore {
             .inspect_err(|error| {
                 let (folder, name) = place(content);
                 let path = self.directory.join(VERSION).join(folder).join(name);
-                tracing::warn!(path = %path.display(), %error, "chunk table not believed");
+                tracing::warn!(path = %Escaped::path(path), %error, "chunk table not believed");
             })
             .ok()
     }
@@ -214,7 +215,7 @@ impl IndexStore {
                 continue;
             }
             tracing::warn!(
-                store = %self.directory.display(),
+                store = %Escaped::path(&self.directory),
                 "chunk tables of an earlier release are no longer believed, so files may be hashed \
                  once more; `model-fs index --clean` removes them"
             );

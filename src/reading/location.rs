@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::shipped;
 use super::source::{ABSENT, Links, LocalDirectory, Scan};
 use crate::files::{
-    Directory, Identity, Output, look_at, open_given, open_regular, place_of, read_stream, shown,
+    Directory, Identity, Output, look_at, open_given, open_regular, place_of, read_stream,
 };
 use crate::manifest::{DEFAULT_IGNORE_PATHS, Manifest};
 use crate::name::{Escaped, FileName, NameError};
@@ -64,7 +64,7 @@ enum SignaturePlace {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// There is nothing, or nothing that can be looked at.
-    #[error("model {}: {error}", shown(path))]
+    #[error("model {}: {error}", Escaped::path(path))]
     Model {
         /// Where it was looked for.
         path: PathBuf,
@@ -72,16 +72,16 @@ pub enum LocationError {
         error: io::Error,
     },
     /// It is neither a directory nor a regular file.
-    #[error("model {}: neither a directory nor a regular file", shown(.0))]
+    #[error("model {}: neither a directory nor a regular file", Escaped::path(.0))]
     Kind(PathBuf),
     /// The file has a name that can't be signed.
     #[error("model: {0}")]
     Name(#[from] NameError),
     /// The file has a name that can't be signed, since names in manifests are UTF-8.
-    #[error("model {}: the name of the file is not valid UTF-8", shown(.0))]
+    #[error("model {}: the name of the file is not valid UTF-8", Escaped::path(.0))]
     NotUtf8(PathBuf),
     /// The signature can't be read.
-    #[error("signature {}: {error}", shown(path))]
+    #[error("signature {}: {error}", Escaped::path(path))]
     Signature {
         /// The file.
         path: PathBuf,
@@ -89,7 +89,7 @@ pub enum LocationError {
         error: io::Error,
     },
     /// No signature is that large: a malformed one, and not a file that can't be read.
-    #[error("signature {}: it has more than {MAX_BUNDLE} bytes", shown(.0))]
+    #[error("signature {}: it has more than {MAX_BUNDLE} bytes", Escaped::path(.0))]
     LargeSignature(PathBuf),
     /// A path to ignore isn't in the model.
     #[error("\"{0}\" is not a path in the model")]
@@ -320,9 +320,7 @@ impl ModelLocation {
                 } else {
                     lexical_name(path)
                 };
-                name.ok_or_else(|| {
-                    LocationError::Ignored(Escaped::bounded(&path.to_string_lossy()))
-                })
+                name.ok_or_else(|| LocationError::Ignored(Escaped::bounded_path(path)))
             })
             .collect()
     }

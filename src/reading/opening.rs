@@ -26,6 +26,7 @@ use super::verified::verify_length;
 use super::violation::{ReadError, Violation, ViolationKind};
 use super::{proof, shipped};
 use crate::manifest::{ManifestFile, VerifiedManifest};
+use crate::name::Escaped;
 use crate::sync::lock;
 
 /// How often a pass looks whether somebody still waits for it.
@@ -301,7 +302,7 @@ impl Opening {
             && let Err(error) = store.save(table)
         {
             self.shared.counters.unkept_tables.add(1);
-            let path = store.directory().display();
+            let path = Escaped::path(store.directory());
             tracing::warn!(%path, %error, "chunk table not kept: the next mount will prove it again");
         }
     }

@@ -11,6 +11,7 @@ mod mounted;
 #[path = "../common/process.rs"]
 mod process;
 
+mod manners;
 mod program;
 mod reports;
 mod signed;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -40,6 +40,19 @@ impl Home {
     /// Runs one verb.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
         finish(self.command(MODEL_FS).args(arguments), LIMIT)
+    }
+
+    /// Runs one verb whose results go to `stdout`.
+    pub(crate) fn run_into<S: AsRef<OsStr>>(
+        &self,
+        stdout: impl Into<Stdio>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Output {
+        let mut command = self.command(MODEL_FS);
+        command.args(arguments).stdin(Stdio::null()).stdout(stdout);
+        command.stderr(Stdio::piped());
+        let child = command.spawn().expect("start the program");
+        child.wait_with_output().expect("wait for the program")
     }
 
     /// Runs one verb in at most so many bytes of memory (all that it maps counts, its code too) and seconds

@@ -22,6 +22,7 @@ mod exits;
 mod index;
 mod lazy;
 mod links;
+mod manners;
 mod passes;
 mod populate;
 mod pushed;

@@ -252,6 +252,10 @@ pub(crate) struct StatusArgs {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// This process is the one that asks the mount, which is its stdin.
+    #[arg(long, hide = true)]
+    pub(crate) status_child: bool,
 }
 
 /// `verify`.

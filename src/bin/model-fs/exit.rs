@@ -1,6 +1,9 @@
 //! Exit codes, and the failures that lead to them.
 //!
-//! Guarantees: an error that says nothing else exits with 1. Doesn't: print anything.
+//! Guarantees: an error that says nothing else exits with 1, a result that can't be written too. What
+//! was found out is not forgotten over that: a model that doesn't match exits with 4 even where
+//! nobody can be told. A reader who closes the pipe before the end has had enough, and changes no
+//! exit code. Doesn't: print anything.
 
 use std::process::ExitCode;
 

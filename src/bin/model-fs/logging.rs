@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use model_fs::name::Escaped;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -47,6 +48,7 @@ pub(crate) fn init(args: &LogArgs, background: bool) -> anyhow::Result<Detached>
     } else {
         let syslog = (background && Path::new(SYSLOG).exists()).then(|| {
             tracing_subscriber::fmt::layer()
+                .fmt_fields(terminal::log_fields())
                 .with_ansi(false)
                 // The system log has its own time and level.
                 .without_time()
@@ -68,7 +70,7 @@ fn open(path: &Path) -> anyhow::Result<Arc<File>> {
         .append(true)
         .create(true)
         .open(path)
-        .with_context(|| format!("cannot open log file {}", path.display()))?;
+        .with_context(|| format!("cannot open log file {}", Escaped::path(path)))?;
     Ok(Arc::new(file))
 }
 
@@ -94,7 +96,7 @@ where
         .with_ansi(colours)
         .with_writer(writer);
     match format {
-        LogFormat::Text => layer.boxed(),
+        LogFormat::Text => layer.fmt_fields(terminal::log_fields()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     }
 }

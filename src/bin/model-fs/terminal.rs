@@ -1,14 +1,133 @@
-//! What people see on stderr: errors, hints, progress.
+//! What is told: results on stdout; errors, hints, progress on stderr.
 //!
-//! Guarantees: nothing that comes from a model or a path acts on the terminal; colours and progress
-//! bars appear only on one, and colours not where `NO_COLOR` is set. Doesn't: write to stdout.
+//! The only place that writes to either. Guarantees: nothing that comes from a model or a path acts
+//! on a terminal; colours and progress bars appear only on one, and colours not where `NO_COLOR` is
+//! set; a result that can't be written is a failure, unless its reader has closed the pipe. Doesn't:
+//! take line ends out of what it is given, which are the caller's: names are escaped where texts are
+//! made.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model_fs::name::Escaped;
+use model_fs::name::{Escaped, is_hostile};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::exit::Failure;
+
+/// Writes lines of a result to stdout, at once.
+///
+/// A reader that has closed the pipe (`model-fs inspect M | head -1`) has what it wanted: that is no
+/// failure, nothing is said about it, and the command's exit code is what it would have been.
+///
+/// # Errors
+/// Whatever else keeps the result from being written, a full disk for instance.
+pub(crate) fn print(lines: &str) -> Result<(), Failure> {
+    write_result(&mut io::stdout().lock(), harmless(lines).as_bytes())
+}
+
+/// Writes to stdout what another process of this program reads.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    write_result(&mut io::stdout().lock(), bytes)
+}
+
+/// Writes a JSON document to stdout. Characters that act on a terminal are escaped as JSON has it, so
+/// that the document means the same.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json(document: &serde_json::Value) -> Result<(), Failure> {
+    let text = format!("{document:#}\n");
+    write_result(&mut io::stdout().lock(), harmless_json(&text).as_bytes())
+}
+
+/// Writes what clap has to say: help to stdout, wrong usage to stderr.
+///
+/// # Errors
+/// As [`print`], for help.
+pub(crate) fn show_clap(message: &clap::Error) -> Result<(), Failure> {
+    match message.print() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if !message.use_stderr() => Err(cannot_write(error)),
+        // With stderr gone there is nobody to tell.
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes a line to stderr that is no failure.
+pub(crate) fn note(line: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{}\n", harmless(line)).as_bytes());
+}
+
+fn write_result(out: &mut impl io::Write, bytes: &[u8]) -> Result<(), Failure> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(cannot_write(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn cannot_write(error: io::Error) -> Failure {
+    anyhow::Error::new(error)
+        .context("cannot write the result")
+        .into()
+}
+
+/// The second lock of results: names are escaped where they are put into a text.
+fn harmless(lines: &str) -> Cow<'_, str> {
+    if !lines.contains(|c| c != '\n' && is_hostile(c)) {
+        return lines.into();
+    }
+    let lines: Vec<_> = lines.split('\n').map(sanitise).collect();
+    lines.join("\n").into()
+}
+
+/// The same of JSON. Its own syntax is ASCII and line ends, so whatever else is hostile is in a string.
+fn harmless_json(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| !c.is_ascii() && is_hostile(c) || c == '\u{7f}';
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string can't fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+/// How the fields of an event are written in a log for people: one line whatever is in them. Their
+/// values are escaped where events are made, and this is the second lock.
+pub(crate) fn log_fields() -> impl for<'a> FormatFields<'a> + 'static {
+    debug_fn(
+        |out: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug| {
+            let value = sanitise(&format!("{value:?}"));
+            match field.name() {
+                "message" => out.write_str(&value),
+                // What the crate `log` says about itself, which is shown as any event's is.
+                name if name.starts_with("log.") => Ok(()),
+                name => write!(out, "{}={value}", name.trim_start_matches("r#")),
+            }
+        },
+    )
+    .delimited(" ")
+}
 
 /// Whether stderr takes colours (<https://no-color.org>: any value but an empty one refuses them).
 pub(crate) fn colours() -> bool {
@@ -44,7 +163,7 @@ pub(crate) fn plain(failure: &Failure) -> String {
 pub(crate) fn text_of(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => sanitise(text),
-        other => other.to_string(),
+        other => sanitise(&other.to_string()),
     }
 }
 
@@ -74,10 +193,7 @@ fn line(label: &str, colour: &str, message: &str, colours: bool) -> String {
 
 /// Escapes what acts on a terminal, and leaves backslashes, which may be escapes already.
 fn sanitise(text: &str) -> String {
-    text.split('\\')
-        .map(|part| Escaped::new(part).to_string())
-        .collect::<Vec<_>>()
-        .join("\\")
+    Escaped::again(text).to_string()
 }
 
 /// A bar that counts bytes; drawn on a terminal only.
@@ -123,6 +239,80 @@ mod tests {
         );
         let text = render(&failure("one\nerror: forged", None), false);
         assert_eq!(text, "error: cannot do it: one\n  error: forged\n");
+    }
+
+    struct Broken(io::ErrorKind);
+
+    impl io::Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_and_anything_else_is() {
+        write_result(&mut Broken(io::ErrorKind::BrokenPipe), b"x").unwrap();
+        let full = write_result(&mut Broken(io::ErrorKind::StorageFull), b"x").unwrap_err();
+        assert_eq!(full.exit, Exit::Failed);
+        assert!(plain(&full).starts_with("cannot write the result: "));
+    }
+
+    #[test]
+    fn results_act_on_no_terminal() {
+        assert_eq!(harmless("a\\u{7}\nü\n"), "a\\u{7}\nü\n");
+        assert_eq!(
+            harmless("a\u{1b}[2J\r\n\u{9b}\n"),
+            "a\\u{1b}[2J\\u{d}\n\\u{9b}\n"
+        );
+        let document = serde_json::json!({"\u{9b}1m": ["\u{1b}\u{202e}\u{e0041}\u{7f}\\ü\u{85}"]});
+        let text = format!("{document:#}");
+        let shown = harmless_json(&text);
+        assert!(!shown.contains(|c| c != '\n' && is_hostile(c)), "{shown}");
+        assert!(shown.contains('ü'));
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, document);
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        use std::sync::{Arc, Mutex};
+        use tracing_subscriber::layer::SubscriberExt as _;
+
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+
+        impl io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let log = Log::default();
+        let writer = log.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .fmt_fields(log_fields());
+        let hostile = "x\n2026 ERROR forged\u{1b}[2J\u{9b}\u{202e}";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(field = %hostile, text = hostile, number = 7, "said: {hostile}");
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(is_hostile), "{text}");
+        assert!(
+            text.ends_with("number=7\n") && text.contains("field=x\\u{a}2026"),
+            "{text}"
+        );
     }
 
     #[test]

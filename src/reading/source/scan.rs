@@ -5,8 +5,11 @@
 //! threads. What was found doesn't depend on which thread found it. Doesn't: hold more directories
 //! open than a path has components, for each thread.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -268,7 +271,9 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
                         name = Some(valid);
                     }
                     _ => {
-                        found.unnameable.push(Escaped::bounded(&joined));
+                        let raw = OsStr::from_bytes(raw.to_bytes());
+                        let path = Path::new(&directory.path).join(raw);
+                        found.unnameable.push(Escaped::bounded_path(path));
                         continue;
                     }
                 }

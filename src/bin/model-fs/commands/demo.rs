@@ -17,8 +17,11 @@ use rustix::io::Errno;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use model_fs::name::Escaped;
+
 use crate::cli::DemoArgs;
 use crate::exit::Failure;
+use crate::terminal;
 
 const MIB: u64 = 1 << 20;
 
@@ -40,8 +43,7 @@ pub(crate) fn run(_args: &DemoArgs) -> Result<(), Failure> {
     let cleaned = demo.clean_up();
     result?;
     cleaned?;
-    println!("\nall of it held");
-    Ok(())
+    terminal::print("\nall of it held\n")
 }
 
 struct Demo {
@@ -74,34 +76,41 @@ impl Demo {
         self.path("mnt").join(name)
     }
 
-    fn say(&mut self, text: &str) {
+    fn say(&mut self, text: &str) -> anyhow::Result<()> {
         self.step += 1;
-        println!("\n{}. {text}", self.step);
+        tell(&format!("\n{}. {text}", self.step))
     }
 
     fn tell(&mut self) -> anyhow::Result<()> {
-        println!("everything happens in {}", self.folder.path().display());
+        tell(&format!(
+            "everything happens in {}",
+            Escaped::path(self.folder.path())
+        ))?;
 
-        self.say("a model, as hubs ship them: safetensors, GGUF, ONNX, configuration, tokenizer");
+        self.say("a model, as hubs ship them: safetensors, GGUF, ONNX, configuration, tokenizer")?;
         let total = write_model(&self.path("model"))?;
         make_key(&self.path("key.pem"), &self.path("key.pub"))?;
-        println!("   {} in {}", size(total), self.path("model").display());
+        tell(&format!(
+            "   {} in {}",
+            size(total),
+            Escaped::path(self.path("model"))
+        ))?;
 
-        self.say("its publisher signs it");
+        self.say("its publisher signs it")?;
         self.command(&["sign", "model", "--private-key", "key.pem"])?;
 
         self.say(
             "a host that has never seen it mounts it: the signature is checked, no content is read",
-        );
+        )?;
         self.mount()?;
         let before = self.status()?;
         ensure!(
             count(&before, "source_bytes")? == 0,
             "mounting read content"
         );
-        println!("   content read so far: 0 bytes");
+        tell("   content read so far: 0 bytes")?;
 
-        self.say("a program reads a little: only that is read and verified");
+        self.say("a program reads a little: only that is read and verified")?;
         self.compare(VICTIM, SHARD / 4, PEEK)?;
         let after = self.status()?;
         let (read, verified) = (
@@ -113,16 +122,16 @@ impl Demo {
             read < 8 * PEEK,
             "reading {PEEK} bytes took {read} from the source"
         );
-        println!(
+        tell(&format!(
             "   {} wanted, {} read from the model and {} verified, of {} ({:.1} %)",
             size(PEEK),
             size(read),
             size(verified),
             size(total),
-            100.0 * as_float(read) / as_float(total),
-        );
+            100.0 * as_float(read) / as_float(total)
+        ))?;
 
-        self.say("then all of it, and it is the model byte for byte");
+        self.say("then all of it, and it is the model byte for byte")?;
         let mut compared = 0;
         for name in files(&self.path("model"))? {
             let len = self.path("model").join(&name).metadata()?.len();
@@ -130,19 +139,19 @@ impl Demo {
             compared += len;
         }
         ensure!(compared == total, "the mount doesn't show all of the model");
-        println!("   {} compared", size(compared));
+        tell(&format!("   {} compared", size(compared)))?;
 
-        self.say("an attacker who owns the disk changes one byte, behind the mount's back");
+        self.say("an attacker who owns the disk changes one byte, behind the mount's back")?;
         self.command(&["umount", "mnt"])?;
         self.mounted = false;
         self.mount()?;
         self.flip()?;
-        println!("   byte {TAMPERED} of {VICTIM}");
+        tell(&format!("   byte {TAMPERED} of {VICTIM}"))?;
         let mut byte = [0];
         let opened = File::open(self.mounted_path(VICTIM))?;
         match opened.read_exact_at(&mut byte, TAMPERED) {
             Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-                println!("   reading it through the mount: {error}");
+                tell(&format!("   reading it through the mount: {error}"))?;
             }
             Err(error) => bail!("reading the tampered byte failed with {error}, not EIO"),
             Ok(()) => bail!("the mount delivered a tampered byte"),
@@ -152,16 +161,16 @@ impl Demo {
         let status = self.status()?;
         let recent = status["recent_violations"][0].as_str().unwrap_or_default();
         ensure!(recent.contains(VICTIM), "the violation wasn't reported");
-        println!("   reported: {recent}");
+        tell(&format!("   reported: {recent}"))?;
 
-        self.say("everything else is still served, and so is that byte once it is right again");
+        self.say("everything else is still served, and so is that byte once it is right again")?;
         self.compare(VICTIM, 0, SHARD / 4)?;
         self.compare("model-00001-of-00002.safetensors", 0, SHARD)?;
         self.flip()?;
         self.compare(VICTIM, 0, SHARD)?;
-        println!("   compared again, all right");
+        tell("   compared again, all right")?;
 
-        self.say("the mount goes away");
+        self.say("the mount goes away")?;
         self.command(&["umount", "mnt"])?;
         self.mounted = false;
         ensure!(
@@ -180,13 +189,13 @@ impl Demo {
     /// Runs a verb of this very program in the demo's folder, and shows it. It has an index store
     /// of its own: the user's stays as it is.
     fn command(&self, args: &[&str]) -> anyhow::Result<()> {
-        println!("   $ model-fs {}", args.join(" "));
+        tell(&format!("   $ model-fs {}", args.join(" ")))?;
         let output = self
             .program(args)
             .output()
             .context("cannot run this program again")?;
         for line in String::from_utf8_lossy(&output.stdout).lines() {
-            println!("   {line}");
+            tell(&format!("   {line}"))?;
         }
         ensure!(
             output.status.success(),
@@ -252,6 +261,12 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+/// Shows a line.
+fn tell(line: &str) -> anyhow::Result<()> {
+    let shown = terminal::print(&format!("{line}\n"));
+    shown.map_err(|failure| failure.error)
 }
 
 /// A small model with the files that hubs ship. The weights are random, which load and hash like

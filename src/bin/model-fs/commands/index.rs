@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use model_fs::name::Escaped;
 use model_fs::reading::{ReadError, Reader, ReaderOptions, Source, SourceError};
 
 use super::progress::Bar;
-use super::signed_model::{SignedModel, open_store};
+use super::signed_model::{SignedModel, files, open_store};
 use crate::cli::{IgnoreArgs, IndexArgs};
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -30,6 +32,7 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     };
     let directory = store.directory().to_owned();
     let files = model.manifest.manifest().files().len();
+    let unsigned = model.unsigned_files();
     let reader = Reader::new(
         Arc::clone(&model.manifest),
         Arc::clone(&model.directory) as Arc<dyn Source>,
@@ -61,8 +64,9 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     bar.finish();
     if let Some(first) = failures.first() {
         let message = format!(
-            "{} of {files} files failed, the first: {first}",
-            failures.len()
+            "{} of {} failed, the first: {first}",
+            failures.len(),
+            self::files(files),
         );
         // Something in the way of reading says nothing about the content.
         let unreadable = |error: &ReadError| {
@@ -77,10 +81,25 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
         return Err(Failure::new(exit, anyhow::Error::msg(message)));
     }
     let stats = reader.stats();
-    println!(
-        "indexed: {files} files, {} hashed, index store {}",
+    if stats.unkept_tables > 0 {
+        // Each with its reason in the log.
+        let message = format!(
+            "{} of {} proved, but not kept in the index store {}",
+            stats.unkept_tables,
+            self::files(files),
+            Escaped::path(&directory),
+        );
+        return Err(Failure::from(anyhow::Error::msg(message)).with_hint(
+            "make room there, or choose another directory with --index-dir".to_owned(),
+        ));
+    }
+    if unsigned > 0 {
+        terminal::note(&format!("left out: {}, not signed", self::files(unsigned)));
+    }
+    terminal::print(&format!(
+        "indexed: {}, {} hashed, index store {}\n",
+        self::files(files),
         indicatif::HumanBytes(stats.full_pass_bytes),
-        directory.display(),
-    );
-    Ok(())
+        Escaped::path(&directory),
+    ))
 }

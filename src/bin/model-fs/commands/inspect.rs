@@ -17,17 +17,17 @@ use serde_json::{Value, json};
 
 use crate::cli::InspectArgs;
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let (location, signature) = find(&args.path)?;
     let claims = claims(location.as_ref(), &signature)?;
     let sizes = sizes(location.as_ref(), claims.claimed_manifest());
     if args.json {
-        println!("{:#}", to_json(&claims, &sizes));
+        terminal::print_json(&to_json(&claims, &sizes))
     } else {
-        print!("{}", to_text(&signature, &claims, &sizes));
+        terminal::print(&to_text(&signature, &claims, &sizes))
     }
-    Ok(())
 }
 
 /// The signature to show, and the model that it may be about: a model's own signature, or whatever is
@@ -88,6 +88,11 @@ fn sizes<'a>(location: Option<&ModelLocation>, manifest: &'a Manifest) -> BTreeM
         .collect()
 }
 
+/// Sizes are claims, so their sum may be anything.
+fn total(sizes: &BTreeMap<&str, u64>) -> u64 {
+    sizes.values().copied().fold(0, u64::saturating_add)
+}
+
 /// What a Sigstore bundle says of its entries in transparency logs.
 fn log_entries(claims: &UnverifiedManifest) -> impl Iterator<Item = String> {
     let entries = match claims.claimed_material() {
@@ -131,7 +136,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
          symlinks       {}\n\
          files          {}\n\
          bytes          {} in {} files of known size\n",
-        signature.display(),
+        Escaped::path(signature),
         claims.claimed_material().method(),
         Claim::of(claims.claimed_material()),
         Escaped::bounded(manifest.subject_name()),
@@ -145,7 +150,7 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
             "refused"
         },
         manifest.files().len(),
-        sizes.values().copied().fold(0, u64::saturating_add),
+        total(sizes),
         sizes.len(),
     );
     for entry in log_entries(claims) {
@@ -199,7 +204,7 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
         "allow_symlinks": manifest.allow_symlinks(),
         "ignore_paths": manifest.ignore_paths().iter().map(FileName::as_str).collect::<Vec<_>>(),
         "file_count": manifest.files().len(),
-        "bytes": sizes.values().copied().fold(0, u64::saturating_add),
+        "bytes": total(sizes),
         "files": files,
     })
 }

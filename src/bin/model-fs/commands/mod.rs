@@ -22,7 +22,13 @@ use crate::logging;
 
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let detached = logging::init(&cli.log, cli.background_child)?;
+    let detached = match (logging::init(&cli.log, cli.background_child), &cli.command) {
+        (Ok(detached), _) => detached,
+        (Err(error), Command::Verify(args)) if args.json => {
+            return verify::report_failure(error.into()).map(ExitCode::from);
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
     match cli.command {
         // May have another process's exit code to pass on.
         Command::Mount(args) => return mount::run(args, cli.background_child, &detached),

@@ -6,6 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use model_fs::fs::{FileSystem, FsOptions, MountFacts, ViolationHook};
 use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown, page_cache};
+use model_fs::name::Escaped;
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
 
 use super::signed_model::{SignedModel, open_store};
@@ -86,15 +87,24 @@ pub(crate) fn run(
     let not_pushed = push_pages(&fs, &session);
     let pages = session.page_cache();
     fs.on_lockdown(move |ino| pages.drop_pages(ino))?;
+    let hidden = model.manifest.left_out().len();
     fs.set_mount_facts(MountFacts {
+        hidden_signed_files: hidden,
+        hidden_signed_names: model.hidden_names(),
         not_tuned: session.tuning().shortfall(),
         tuning_command: session.tuning().command(),
         not_pushed,
         ..MountFacts::new(session.mountpoint(), &model.location.path())
     });
+    if hidden > 0 {
+        tracing::warn!(
+            files = hidden,
+            "signed files are hidden, as --ignore-paths says"
+        );
+    }
     tracing::info!(
-        model = %model.location.path().display(),
-        mountpoint = %session.mountpoint().display(),
+        model = %Escaped::path(model.location.path()),
+        mountpoint = %Escaped::path(session.mountpoint()),
         signer = %model.signer(),
         root_digest = %model.manifest.manifest().root_digest(),
         "mounted"

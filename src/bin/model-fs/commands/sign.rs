@@ -5,9 +5,9 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::Context as _;
-use model_fs::files::{Directory, Output, read_given, shown};
+use model_fs::files::{Directory, Output, read_given};
 use model_fs::manifest::{Description, Manifest, ManifestFile, Serialization};
-use model_fs::name::FileName;
+use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::{Bundle, MAX_BUNDLE, Material};
 use model_fs::oms::certificate::Certificate;
 use model_fs::oms::claim::Claim;
@@ -25,9 +25,10 @@ use model_fs::reading::{ChunkTable, Found, IndexStore, Links, Scan, shipped};
 use zeroize::Zeroize as _;
 
 use super::progress::Bar;
-use super::signed_model::{open_store, read_pem, total_bytes, warn_of_absent};
+use super::signed_model::{files, open_store, read_pem, total_bytes, warn_of_absent};
 use crate::cli::{self, KeyPlace, SignArgs};
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     // Before anything is hashed: whatever can be known to be in the way.
@@ -83,8 +84,8 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         .sign(signer.signing(), compat)
         .map_err(anyhow::Error::new)?;
     let mut told = format!(
-        "signed: {} files, root digest {}, signature {}\n",
-        manifest.files().len(),
+        "signed: {}, root digest {}, signature {}\n",
+        files(manifest.files().len()),
         manifest.root_digest(),
         output.path,
     );
@@ -207,8 +208,12 @@ impl Replaced {
         })?;
         let path = location.signature();
         let path = match output.linked_to() {
-            Some(target) => format!("{} (a link to {})", shown(&path), shown(&target)),
-            None => shown(&path).to_string(),
+            Some(target) => format!(
+                "{} (a link to {})",
+                Escaped::path(&path),
+                Escaped::path(&target)
+            ),
+            None => Escaped::path(&path).to_string(),
         };
         let content = |what: &dyn std::fmt::Display| {
             let error = anyhow::anyhow!(
@@ -276,11 +281,11 @@ impl Replaced {
             .write(0o644, bundle)
             .with_context(|| format!("signature {}", self.path))?;
         if is_stdout {
-            eprint!("{told}");
+            terminal::note(told.trim_end());
+            Ok(())
         } else {
-            print!("{told}");
+            terminal::print(told)
         }
-        Ok(())
     }
 }
 
@@ -290,7 +295,7 @@ fn shelf(location: &ModelLocation) -> Result<Option<&Directory>, Failure> {
         Ok(()) => Ok(Some(location.directory())),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
             let path = location.root().join(shipped::DIRECTORY);
-            let error = anyhow::Error::new(error).context(shown(&path).to_string());
+            let error = anyhow::Error::new(error).context(Escaped::path(&path).to_string());
             Err(Failure::from(error).with_hint(
                 "chunk tables are written there: take it away, or sign with --no-tables".to_owned(),
             ))
@@ -384,7 +389,7 @@ fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Fa
         .collect::<Result<Vec<_>, _>>()?;
     let chain = chain.iter().map(|pem| pem.as_slice());
     let certificate = SigningCertificate::from_pem(&pem, chain)
-        .with_context(|| format!("signing certificate {}", path.display()))?;
+        .with_context(|| format!("signing certificate {}", Escaped::path(path)))?;
     Ok(Some(certificate))
 }
 
@@ -424,14 +429,14 @@ fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, 
     let pem = read_pem(path, "private key")?;
     let password = password_file.map(password).transpose()?;
     let key = PrivateKey::from_pem(&pem, password.as_ref())
-        .with_context(|| format!("private key {}", path.display()))?;
+        .with_context(|| format!("private key {}", Escaped::path(path)))?;
     Ok(key)
 }
 
 /// The first line of a file without its end: neither an editor's newline nor a note below it is part of
 /// the password.
 fn password(path: &Path) -> Result<Password, Failure> {
-    let context = || format!("password file {}", path.display());
+    let context = || format!("password file {}", Escaped::path(path));
     let mut bytes = read_given(path, MAX_PEM).with_context(context)?;
     if let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
         // What is cut off may be secret too, and isn't wiped by cutting.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use model_fs::files::{self, Directory, read_given};
 use model_fs::manifest::{VerifiedManifest, VerifyWithStoreError};
-use model_fs::name::FileName;
+use model_fs::name::{Escaped, FileName};
 use model_fs::oms::certificate::{Anchors, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
 use model_fs::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
@@ -23,6 +23,9 @@ use crate::exit::{Exit, Failure};
 
 /// Failures listed for people; `verify --json` has more.
 const LISTED: usize = 20;
+
+/// Hidden files named in a status, which is of limited size.
+const HIDDEN_NAMED: usize = 8;
 
 /// A model with a good signature, and what lies in its directory.
 pub(crate) struct SignedModel {
@@ -105,6 +108,13 @@ impl SignedModel {
         check::check_names(self.manifest.manifest(), &self.scan, self.unsigned)
     }
 
+    /// What is signed and was to be left out. A mount hides it and says so; a model without it isn't
+    /// verified.
+    pub(crate) fn left_out_failures(&self) -> Vec<check::Failure> {
+        let left_out = self.manifest.left_out().iter().cloned();
+        left_out.map(check::Failure::LeftOut).collect()
+    }
+
     /// That every signed name is there, and no other.
     pub(crate) fn require_names(&self) -> Result<(), Failure> {
         let failures = self.name_failures();
@@ -119,6 +129,22 @@ impl SignedModel {
                 .to_owned()
         });
         Err(content_failure(&failures).with_hint(hint))
+    }
+
+    /// The first of the signed files that are left out, for messages.
+    pub(crate) fn hidden_names(&self) -> Vec<String> {
+        let left_out = self.manifest.left_out().iter().take(HIDDEN_NAMED);
+        left_out
+            .map(|name| Escaped::bounded(name.as_str()).to_string())
+            .collect()
+    }
+
+    /// How many files are there that nobody signed.
+    pub(crate) fn unsigned_files(&self) -> usize {
+        check::check_names(self.manifest.manifest(), &self.scan, Unsigned::Refuse)
+            .iter()
+            .filter(|failure| matches!(failure, check::Failure::Unsigned(_)))
+            .count()
     }
 
     /// Who signed, by the name in the trust store too where that decided.
@@ -146,14 +172,26 @@ pub(crate) fn total_bytes<'a>(scan: &Scan, names: impl Iterator<Item = &'a FileN
         .fold(0, u64::saturating_add)
 }
 
+/// A number of files, in words.
+pub(crate) fn files(count: usize) -> String {
+    match count {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    }
+}
+
+/// What some failures mean for the model.
+pub(crate) fn verdict(failures: &[check::Failure]) -> &'static str {
+    match exit_for(failures) {
+        Exit::Content => "the model doesn't match its signature",
+        _ => "could not read all of the model; nothing was found to be wrong so far",
+    }
+}
+
 /// What is wrong, and the exit code for it.
 pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
     let exit = exit_for(failures);
-    let mut message = match exit {
-        Exit::Content => "the model doesn't match its signature",
-        _ => "the model can't be read, so nothing is known about it",
-    }
-    .to_owned();
+    let mut message = verdict(failures).to_owned();
     for failure in failures.iter().take(LISTED) {
         message.push('\n');
         message.push_str(&failure.to_string());
@@ -161,7 +199,11 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
     if let Some(more) = failures.len().checked_sub(LISTED + 1) {
         let _ = write!(message, "\n… and {} more", more + 1);
     }
-    Failure::new(exit, anyhow::Error::msg(message))
+    let left_out = |failure: &check::Failure| matches!(failure, check::Failure::LeftOut(_));
+    let hint = failures.iter().any(left_out).then(|| {
+        "--ignore-paths leaves out what isn't signed; a mount may hide signed files, too".to_owned()
+    });
+    Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint)
 }
 
 /// Exit code 4 needs content that was seen and is wrong: a disk or a permission in the way says
@@ -189,7 +231,7 @@ fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
         cli::Trust::PublicKey(path) => {
             let pem = read_pem(&path, "public key")?;
             let key = PublicKey::from_pem(&pem)
-                .with_context(|| format!("public key {}", path.display()))?;
+                .with_context(|| format!("public key {}", Escaped::path(&path)))?;
             Ok(Trusted::Flags(Trust::Key(key)))
         }
         cli::Trust::CertificateChain(paths) => {
@@ -197,7 +239,7 @@ fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
             for path in paths {
                 let pem = read_pem(&path, "certificate")?;
                 let read = Certificate::from_pem(&pem)
-                    .with_context(|| format!("certificate {}", path.display()))?;
+                    .with_context(|| format!("certificate {}", Escaped::path(&path)))?;
                 certificates.extend(read);
             }
             let anchors = Anchors::new(certificates).map_err(anyhow::Error::new)?;
@@ -211,7 +253,7 @@ fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
             let trusted_root = match trust_config {
                 None => TrustedRoot::public_good(),
                 Some(path) => {
-                    let context = || format!("trust configuration {}", path.display());
+                    let context = || format!("trust configuration {}", Escaped::path(&path));
                     let json = read_given(&path, MAX_TRUSTED_ROOT).with_context(context)?;
                     TrustedRoot::from_json(&json).with_context(context)?
                 }
@@ -247,7 +289,8 @@ fn not_trusted(error: VerifyWithStoreError) -> Failure {
 
 /// Reads a PEM file of bounded size.
 pub(crate) fn read_pem(path: &Path, what: &str) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
-    let bytes = read_given(path, MAX_PEM).with_context(|| format!("{what} {}", path.display()))?;
+    let bytes =
+        read_given(path, MAX_PEM).with_context(|| format!("{what} {}", Escaped::path(path)))?;
     Ok(zeroize::Zeroizing::new(bytes))
 }
 
@@ -276,7 +319,7 @@ pub(crate) fn open_store(
     {
         return Err(Failure::from(anyhow::anyhow!(
             "index store {} lies in the model that it is about",
-            directory.display()
+            Escaped::path(directory)
         ))
         .with_hint("choose another directory with --index-dir".to_owned()));
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use model_fs::files::read_given;
+use model_fs::name::Escaped;
 use model_fs::oms::sigstore::signing::{
     IdentityToken, Instance, MAX_TOKEN, RekorVersion, ServiceUrls, SigstoreSigner,
 };
@@ -16,7 +17,7 @@ use crate::exit::Failure;
 /// Reads the file of a token.
 pub(crate) fn token_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let token = read_given(path, MAX_TOKEN)
-        .with_context(|| format!("identity token {}", path.display()))?;
+        .with_context(|| format!("identity token {}", Escaped::path(path)))?;
     Ok(Zeroizing::new(token))
 }
 
@@ -26,7 +27,7 @@ pub(crate) fn signer(token: &[u8], args: &SigstoreArgs) -> Result<SigstoreSigner
     let instance = match &args.trust_config {
         None => Instance::public_good().map_err(anyhow::Error::new)?,
         Some(path) => {
-            let context = || format!("trust configuration {}", path.display());
+            let context = || format!("trust configuration {}", Escaped::path(path));
             let json = read_given(path, MAX_TRUSTED_ROOT).with_context(context)?;
             Instance::from_json(&json, urls(args)).with_context(context)?
         }

@@ -20,6 +20,7 @@ use crate::cli::{
     TrustRemoveArgs,
 };
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
     let files = Files::of_the_user();
@@ -28,13 +29,11 @@ pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
         TrustCommand::List(args) => list(&args, &files),
         TrustCommand::Remove(args) => {
             let removed = remove(&args, &files)?;
-            println!("{removed}");
-            Ok(())
+            terminal::print(&format!("{removed}\n"))
         }
         TrustCommand::Distrust(args) => {
             let distrusted = distrust(&args, &files)?;
-            println!("{distrusted}");
-            Ok(())
+            terminal::print(&format!("{distrusted}\n"))
         }
     }
 }
@@ -72,14 +71,12 @@ impl Files {
             return Ok(&self.system);
         }
         self.user.as_deref().ok_or_else(|| {
-            Failure::from(anyhow::anyhow!("HOME isn't set, so the trust store has no place"))
-                .with_hint("set HOME, or change the system's with --system".to_owned())
+            Failure::from(anyhow::anyhow!(
+                "HOME isn't set, so the trust store has no place"
+            ))
+            .with_hint("set HOME, or change the system's with --system".to_owned())
         })
     }
-}
-
-fn shown(path: &Path) -> Escaped {
-    Escaped::new(&path.to_string_lossy())
 }
 
 fn store_failure(error: TrustStoreError) -> Failure {
@@ -107,7 +104,7 @@ fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failu
         )),
         cli::Trust::PublicKey(path) => {
             let pem = read(&path, MAX_PEM)?;
-            let key = PublicKey::from_pem(&pem).with_context(|| shown(&path))?;
+            let key = PublicKey::from_pem(&pem).with_context(|| Escaped::path(&path))?;
             let said = format!("  key {}", key.hint());
             Ok((short("key", key.hint()), NewIdentity::Key(pem), vec![said]))
         }
@@ -115,7 +112,8 @@ fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failu
             let (mut name, mut files, mut said) = (None, Vec::new(), Vec::new());
             for path in paths {
                 let pem = read(&path, certificate::MAX_PEM)?;
-                let certificates = Certificate::from_pem(&pem).with_context(|| shown(&path))?;
+                let certificates =
+                    Certificate::from_pem(&pem).with_context(|| Escaped::path(&path))?;
                 name = name.or_else(|| Some(short("ca", certificates.first()?.fingerprint())));
                 said.extend(
                     certificates
@@ -133,7 +131,7 @@ fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failu
             trust_config,
         } => {
             let trusted_root = trust_config
-                .map(|path| path.canonicalize().with_context(|| shown(&path)))
+                .map(|path| path.canonicalize().with_context(|| Escaped::path(&path)))
                 .transpose()?;
             let new = NewIdentity::Sigstore {
                 identity: identity.clone(),
@@ -151,7 +149,10 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
     let mut payload_digests = digests("--payload-digest", &args.payload_digest)?;
     for path in &args.payload_of {
         let digest = payload_of(path)?;
-        said.push(format!("  only payload {digest}, of {}", shown(path)));
+        said.push(format!(
+            "  only payload {digest}, of {}",
+            Escaped::path(path)
+        ));
         payload_digests.push(digest);
     }
     let root_digests = digests("--root-digest", &args.root_digest)?;
@@ -171,18 +172,24 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
     let mut store = TrustFile::open(path).map_err(store_failure)?;
     store.add(&signer).map_err(store_failure)?;
     store.save().map_err(store_failure)?;
-    println!("added {name} to {}", shown(path));
+    let mut told = format!("added {name} to {}\n", Escaped::path(path));
     for line in said {
-        println!("{line}");
+        let _ = writeln!(told, "{line}");
     }
     let store = files.load()?;
     for hidden in store.hidden() {
         if *hidden.signer.name() == signer.name {
-            let (file, by) = (shown(hidden.signer.file()), shown(&hidden.by));
-            println!("  hidden by {by}, and so without effect: the entry of that name in {file}");
+            let (file, by) = (
+                Escaped::path(hidden.signer.file()),
+                Escaped::path(&hidden.by),
+            );
+            let _ = writeln!(
+                told,
+                "  hidden by {by}, and so without effect: the entry of that name in {file}"
+            );
         }
     }
-    Ok(())
+    terminal::print(&told)
 }
 
 /// What a root digest leaves open.
@@ -206,7 +213,7 @@ fn payload_of(path: &Path) -> Result<Digest, Failure> {
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    Ok(read_given(path, limit).with_context(|| shown(path))?)
+    Ok(read_given(path, limit).with_context(|| Escaped::path(path))?)
 }
 
 /// A name that tells keys apart.
@@ -239,12 +246,12 @@ fn remove(args: &TrustRemoveArgs, files: &Files) -> Result<String, Failure> {
     let path = files.changed(args.place.system)?;
     let mut file = TrustFile::open(path).map_err(store_failure)?;
     file.remove(&name).map_err(store_failure)?;
-    let mut said = format!("removed {name} from {}", shown(path));
+    let mut said = format!("removed {name} from {}", Escaped::path(path));
     if !args.place.system {
         let store = files.load()?;
         let uncovered = store.hidden().iter().map(|hidden| &hidden.signer);
         for signer in uncovered.filter(|signer| *signer.name() == name) {
-            let counts = format!("the entry {name} of {}", shown(signer.file()));
+            let counts = format!("the entry {name} of {}", Escaped::path(signer.file()));
             if !args.force {
                 let error = anyhow::anyhow!("{counts}, which this one hides, would count again");
                 return Err(Failure::from(error).with_hint(format!(
@@ -284,21 +291,19 @@ fn distrust(args: &TrustDistrustArgs, files: &Files) -> Result<String, Failure> 
     Ok(format!(
         "distrusted {name} in {}: no entry of that name counts; other entries do, the same key in \
          one of them too",
-        shown(path)
+        Escaped::path(path)
     ))
 }
 
 fn list(args: &TrustListArgs, files: &Files) -> Result<(), Failure> {
     let store = files.load()?;
     if args.json {
-        println!("{:#}", store_to_json(&store));
-        return Ok(());
+        return terminal::print_json(&store_to_json(&store));
     }
     if store.is_empty() {
-        eprintln!("the trust store is empty: nobody is trusted");
+        terminal::note("the trust store is empty: nobody is trusted");
     }
-    print!("{}", store_to_text(&store));
-    Ok(())
+    terminal::print(&store_to_text(&store))
 }
 
 fn store_to_text(store: &TrustStore) -> String {
@@ -307,7 +312,7 @@ fn store_to_text(store: &TrustStore) -> String {
         let _ = write!(
             text,
             "{name}\n  distrusted\n  file         {}\n",
-            shown(file)
+            Escaped::path(file)
         );
     }
     for Hidden { signer, by } in store.hidden() {
@@ -316,7 +321,7 @@ fn store_to_text(store: &TrustStore) -> String {
         let _ = write!(
             text,
             "{name} (hidden, without effect)\n  hidden by    {}\n{rest}",
-            shown(by)
+            Escaped::path(by)
         );
     }
     text
@@ -354,7 +359,7 @@ fn to_text(signer: &TrustedSigner) -> String {
             line("identity", &Escaped::new(&sigstore.identity));
             line("provider", &Escaped::new(&sigstore.identity_provider));
             if let Some(path) = &sigstore.trusted_root_file {
-                line("trusted root", &shown(path));
+                line("trusted root", &Escaped::path(path));
             }
         }
         _ => {}
@@ -375,7 +380,7 @@ fn to_text(signer: &TrustedSigner) -> String {
         }
         line("", &format_args!("({ROOT_DIGESTS_ALONE})"));
     }
-    line("file", &shown(signer.file()));
+    line("file", &Escaped::path(signer.file()));
     text
 }
 

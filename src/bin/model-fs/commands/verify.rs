@@ -9,7 +9,7 @@ use model_fs::reading::{Violation, ViolationKind};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
-use super::signed_model::{SignedModel, content_failure, exit_for, open_store};
+use super::signed_model::{SignedModel, content_failure, exit_for, files, open_store, verdict};
 use crate::cli::VerifyArgs;
 use crate::exit::{Exit, Failure};
 use crate::terminal;
@@ -21,17 +21,23 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit, Failure> {
     let json = args.json;
     match check(args) {
         Ok(report) => report.show(json),
-        // A script that asked for JSON gets JSON, whatever went wrong.
-        Err(failure) if json => {
-            let document = json!({
-                "verified": false,
-                "error": terminal::plain(&failure),
-                "hint": failure.hint,
-            });
-            println!("{document:#}");
-            Ok(failure.exit)
-        }
+        Err(failure) if json => report_failure(failure),
         Err(failure) => Err(failure),
+    }
+}
+
+/// Why nothing could be compared, for a script that asked for JSON: it gets a document whatever went
+/// wrong.
+pub(crate) fn report_failure(failure: Failure) -> Result<Exit, Failure> {
+    let document = json!({
+        "verified": false,
+        "error": terminal::plain(&failure),
+        "hint": failure.hint,
+    });
+    match terminal::print_json(&document) {
+        Ok(()) => Ok(failure.exit),
+        // What went wrong first is told at least here, and its exit code counts.
+        Err(_) => Err(failure),
     }
 }
 
@@ -46,7 +52,8 @@ fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let model = SignedModel::open(&args.model, &args.ignore, args.trust)?;
     let store = open_store(args.index_dir.as_deref(), &model.location)?;
     let bytes = model.claimed_bytes();
-    let mut failures = model.name_failures();
+    let mut failures = model.left_out_failures();
+    failures.extend(model.name_failures());
     let bar = Bar::new(bytes, "verifying");
     let content = check::check_content(
         model.manifest.manifest(),
@@ -70,21 +77,33 @@ impl Report {
     fn show(self, json: bool) -> Result<Exit, Failure> {
         let exit = exit_for(&self.failures);
         if json {
-            println!("{:#}", self.to_json());
-            return Ok(exit);
+            return match terminal::print_json(&self.to_json()) {
+                Ok(()) => Ok(exit),
+                Err(failure) if exit == Exit::Done => Err(failure),
+                // What was found counts for more than that it can't be told.
+                Err(_) => Err(content_failure(&self.failures)),
+            };
         }
         if exit != Exit::Done {
             return Err(content_failure(&self.failures));
         }
-        let manifest = self.model.manifest.manifest();
-        println!(
-            "verified: {} files, {}, signed by {}",
-            manifest.files().len(),
+        terminal::print(&format!(
+            "verified: {}, {}, signed by {}\n",
+            files(self.signed_files()),
             indicatif::HumanBytes(self.bytes),
             self.model.signer(),
-        );
-        println!("payload digest: {}", self.model.manifest.payload_digest());
+        ))?;
+        terminal::print(&format!(
+            "payload digest: {}\n",
+            self.model.manifest.payload_digest()
+        ))?;
         Ok(exit)
+    }
+
+    /// All of them, those that were to be left out too.
+    fn signed_files(&self) -> usize {
+        let manifest = &self.model.manifest;
+        manifest.manifest().files().len() + manifest.left_out().len()
     }
 
     fn to_json(&self) -> Value {
@@ -96,8 +115,10 @@ impl Report {
             .take(MAX_REPORTED)
             .map(finding)
             .collect();
+        let error = (!self.failures.is_empty()).then(|| verdict(&self.failures));
         json!({
             "verified": self.failures.is_empty(),
+            "error": error,
             "method": signer.method().name(),
             "signer": signer.to_string(),
             "trusted_as": self.model.trusted_as.as_ref().map(SignerName::as_str),
@@ -105,7 +126,7 @@ impl Report {
             "payload_digest": self.model.manifest.payload_digest().to_string(),
             "hash": manifest.hash().name(),
             "shards": manifest.files().iter().any(|file| matches!(file.content, SignedContent::Shards(_))),
-            "files": manifest.files().len(),
+            "files": self.signed_files(),
             "bytes": self.bytes,
             "failure_count": self.failures.len(),
             "failures": failures,
@@ -118,6 +139,9 @@ fn finding(finding: &Finding) -> Value {
     match finding {
         Finding::Missing(file) => {
             json!({"file": file.to_string(), "reason": "missing", "message": message})
+        }
+        Finding::LeftOut(file) => {
+            json!({"file": file.to_string(), "reason": "left-out", "message": message})
         }
         Finding::WrongType { file, found } => {
             json!({"file": file.to_string(), "reason": "wrong-type", "found": found, "message": message})
