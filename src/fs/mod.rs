@@ -274,7 +274,7 @@ impl FileSystem {
             Some(Node::File(index)) => index,
         };
         let fs = Arc::clone(self);
-        self.workers.run(move || {
+        self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
             reader.open_then(index, move |opened| {
                 then(opened.map_err(FsError::from).and_then(|file| {
@@ -319,9 +319,9 @@ impl FileSystem {
             }
             Some(Opened::Model(file)) => match file.read_now(offset, len) {
                 Some(bytes) => then(Ok(bytes)),
-                None => self
-                    .workers
-                    .run(move || then(file.read(offset, len).map_err(FsError::from))),
+                None => self.workers.run(file.index() as u64, move || {
+                    then(file.read(offset, len).map_err(FsError::from));
+                }),
             },
         }
     }

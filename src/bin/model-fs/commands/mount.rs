@@ -73,12 +73,15 @@ pub(crate) fn run(
     )?;
     let fs = Arc::new(fs);
     model.location.root().clone_into(&mut options.source);
+    model.directory.expect_mount();
     let session = MountSession::start(
         FuseAdaptor::new(Arc::clone(&fs)),
         &args.mountpoint,
         &options,
         shutdown,
     )?;
+    let device = session.device();
+    model.directory.never_enter((device.major, device.minor));
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
