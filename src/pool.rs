@@ -8,9 +8,9 @@
 //! - Jobs of a key start in the order in which they come; keys take turns.
 //! - Up to `most` jobs run at a time, on threads that are started as they are needed. A job that has run for
 //!   [`AWAY`] while others wait is *away*: it is taken to wait for something, and no longer counts.
-//! - A key may have as many jobs running as fit at a time, fewer the more threads there are, and only
-//!   one where there are many; the rest of its jobs wait in its own queue. So the thread that a key
-//!   without jobs away needs is there, up to [`MAX_THREADS`] keys that have some.
+//! - A key may have `most` jobs running, those that are away counted; four where there are hundreds of
+//!   threads, and one where there are a thousand. The rest of its jobs wait in its own queue. So the
+//!   thread that a key without jobs away needs is there, up to [`MAX_THREADS`] keys that have some.
 //! - Keys that have jobs away are given no more than a quarter of the places while others wait, but
 //!   always get their turn.
 //! - Threads that have nothing to do for a while end.
@@ -206,8 +206,8 @@ impl State {
     /// Jobs that a key may have running.
     fn share(&self, limits: &Limits) -> usize {
         match self.threads {
-            threads if threads < limits.threads / 16 => limits.most,
-            threads if threads < limits.threads / 4 => limits.most.min(4),
+            threads if threads < limits.threads / 16 => limits.most.max(4),
+            threads if threads < limits.threads / 4 => 4,
             _ => 1,
         }
     }
@@ -361,7 +361,12 @@ impl Shared {
         state.starting -= 1;
         let mut waited_enough = false;
         loop {
-            if let Some(job) = state.start(thread, &self.limits) {
+            let job = state.start(thread, &self.limits);
+            // What is left finds a thread, or its turn comes, only if the supervisor looks.
+            if state.has_turns() {
+                self.wake_supervisor(&mut state);
+            }
+            if let Some(job) = job {
                 drop(state);
                 if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
                     tracing::error!("a job failed: this is a bug in model-fs");
@@ -370,9 +375,6 @@ impl Shared {
                 state.end(thread, &self.limits);
                 waited_enough = false;
                 continue;
-            }
-            if state.has_turns() {
-                self.wake_supervisor(&mut state);
             }
             let is_surplus = waited_enough && state.threads > self.limits.kept;
             // As many as can have jobs at a time wait for them already.
