@@ -229,6 +229,8 @@ fn what_a_link_leads_to_is_not_even_opened_unless_it_is_a_file_on_storage() {
     fails_without_hanging(&mount, "dir/config", "a directory of /proc");
     mount.unmount();
     // Nor is it listed.
+    model.remove("weights");
+    symlink("/proc/kmsg", model.file("weights")).expect("link");
     let failed = host.mount_fails(&model.path(), &[], 4);
     assert!(failed.stderr.contains("isn't storage"), "{failed}");
     assert!(!failed.stderr.contains("dir/ostype"), "{failed}");
