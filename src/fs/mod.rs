@@ -235,7 +235,7 @@ impl FileSystem {
             return then(self.shown(index));
         }
         let fs = Arc::clone(self);
-        self.workers.run(move || {
+        self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
             reader.length_then(index, move |looked| then(fs.looked(index, looked)));
         });
@@ -421,7 +421,7 @@ impl FileSystem {
             Some(Node::File(index)) => index,
         };
         let fs = Arc::clone(self);
-        self.workers.run(move || {
+        self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
             reader.open_while(index, wanted, move |opened| {
                 then(opened.map_err(FsError::from).and_then(|file| {
@@ -471,7 +471,7 @@ impl FileSystem {
                 let Some(owed) = self.lockdown.owe(file.index()) else {
                     return then(Err(FsError::LockedDown));
                 };
-                self.workers.run(move || {
+                self.workers.run(file.index() as u64, move || {
                     then(file.read(offset, len).map_err(FsError::from));
                     drop(owed);
                 });

@@ -25,9 +25,10 @@ use crate::name::MAX_COMPONENT;
 /// change, so: as long as it likes.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Requests that the kernel may have under way for read-ahead (`max_background`). Enough for several
-/// streams, each with megabytes ahead.
-const MAX_BACKGROUND: u16 = 64;
+/// Requests that the kernel may have under way for read-ahead and for reads past its page cache
+/// (`max_background`): as many as there may be. Those that aren't answered, since the source of their
+/// file hangs, stay among them, and once all of them are such, the kernel sends none for any file.
+const MAX_BACKGROUND: u16 = u16::MAX;
 
 /// A signed model as the kernel sees it.
 #[derive(Debug)]

@@ -380,8 +380,9 @@ impl Prefetcher {
                 range: start..next,
                 push: ahead.push,
             };
+            let index = file.index() as u64;
             let file = Arc::downgrade(file);
-            pool.run(move || {
+            pool.run(index, move || {
                 if let Some(file) = file.upgrade() {
                     job.run(&file);
                 }

@@ -31,6 +31,7 @@ mod reports;
 mod scale;
 mod session;
 mod stress;
+mod stuck;
 mod tampering;
 mod tree;
 mod users;

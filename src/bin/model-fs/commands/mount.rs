@@ -75,12 +75,15 @@ pub(crate) fn run(
     let fs = Arc::new(fs);
     // A model that is a file is that file alone: the mountpoint may lie beside it.
     options.source = model.location.path();
+    model.directory.expect_mount();
     let session = MountSession::start(
         FuseAdaptor::new(Arc::clone(&fs)),
         &args.mountpoint,
         &options,
         shutdown,
     )?;
+    let device = session.device();
+    model.directory.never_enter((device.major, device.minor));
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }

@@ -1,0 +1,176 @@
+//! A file of this machine.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::{Caching, SourceFile};
+
+/// A regular file of this machine.
+#[derive(Debug)]
+pub struct LocalFile {
+    file: File,
+    /// The same file opened to be read past the page cache, where that can be done.
+    direct: OnceLock<Option<File>>,
+    no_direct: AtomicBool,
+    /// The kernel, or the file system that holds the file, has no uncached reads.
+    no_uncached: AtomicBool,
+    /// Reads that don't wait have failed because the file was not in memory, so that they tell whether it
+    /// is; or there are none.
+    tells_memory: AtomicBool,
+    no_nowait: AtomicBool,
+}
+
+/// `RWF_DONTCACHE` (preadv2(2), Linux 6.14): pages that this read brings into the page cache leave it
+/// when the read is done. Pages that were there already, for somebody else, stay.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+
+/// What offsets, lengths and places in memory have to be multiples of to read past the page cache.
+/// Devices with larger blocks exist; they refuse.
+const DIRECT_ALIGNMENT: usize = 4096;
+
+impl LocalFile {
+    /// Takes over an open regular file.
+    pub fn new(file: File) -> Self {
+        Self {
+            file,
+            direct: OnceLock::new(),
+            no_direct: AtomicBool::new(false),
+            no_uncached: AtomicBool::new(false),
+            tells_memory: AtomicBool::new(false),
+            no_nowait: AtomicBool::new(false),
+        }
+    }
+
+    /// Reads past the page cache (`O_DIRECT`, open(2)): the device writes into `buffer` itself, and
+    /// nothing is left behind. `None` where that can't be done, here or for this file, or where the page
+    /// cache may hold the bytes without our knowing: a network file system's does for good reason.
+    fn read_direct(&self, buffer: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
+        let len = buffer.len() - buffer.len() % DIRECT_ALIGNMENT;
+        if len == 0
+            || !buffer.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT)
+            || !offset.is_multiple_of(DIRECT_ALIGNMENT as u64)
+            || self.no_direct.load(Ordering::Relaxed)
+            || !self.tells_memory.load(Ordering::Relaxed)
+        {
+            return None;
+        }
+        let direct = self.direct.get_or_init(|| {
+            // Not by its name, which may be another file's by now.
+            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECT;
+            let opened = rustix::fs::open(path, flags, Mode::empty());
+            opened.ok().map(File::from)
+        });
+        match direct.as_ref()?.read_at(&mut buffer[..len], offset) {
+            // A file system that wants larger blocks, or doesn't do it after all.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                self.no_direct.store(true, Ordering::Relaxed);
+                None
+            }
+            result => Some(result),
+        }
+    }
+
+    fn read_some(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
+        if caching == Caching::Drop
+            && let Some(result) = self.read_direct(buffer, offset)
+        {
+            return result;
+        }
+        if caching == Caching::Drop && !self.no_uncached.load(Ordering::Relaxed) {
+            let mut buffers = [IoSliceMut::new(buffer)];
+            match rustix::io::preadv2(&self.file, &mut buffers, offset, DONTCACHE) {
+                Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    self.no_uncached.store(true, Ordering::Relaxed);
+                }
+                other => return Ok(other?),
+            }
+        }
+        self.file.read_at(buffer, offset)
+    }
+}
+
+impl SourceFile for LocalFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read_some(&mut buffer[filled..], offset + filled as u64, caching) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        if self.no_nowait.load(Ordering::Relaxed) {
+            return false;
+        }
+        let len = buffer.len();
+        let mut buffers = [IoSliceMut::new(buffer)];
+        // preadv2(2): only what is in the page cache. It brings nothing in, so nothing is left there.
+        match rustix::io::preadv2(&self.file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) => read == len,
+            Err(Errno::AGAIN) => {
+                self.tells_memory.store(true, Ordering::Relaxed);
+                false
+            }
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                self.no_nowait.store(true, Ordering::Relaxed);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::buffer::BufferPool;
+    use super::*;
+
+    #[test]
+    fn reads_the_same_past_the_page_cache_and_through_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("weights.bin");
+        let mut bytes = vec![0; 300_123];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        std::fs::write(&path, &bytes).unwrap();
+        let local = LocalFile::new(File::open(&path).unwrap());
+        local.tells_memory.store(true, Ordering::Relaxed);
+        // Buffers of the pool begin where pages do.
+        let pool = BufferPool::new(0);
+        for offset in [
+            0, 1, 4096, 65_536, 262_144, 299_008, 300_122, 300_123, 304_000,
+        ] {
+            for len in [1, 4095, 4096, 65_536, 100_000, 1 << 20] {
+                let expected = bytes.get(offset..).unwrap_or_default();
+                let expected = &expected[..expected.len().min(len)];
+                for caching in [Caching::Drop, Caching::Keep] {
+                    let mut buffer = pool.take(len);
+                    let read = local.read_at(buffer.as_mut_slice(), offset as u64, caching);
+                    let found = &buffer.as_slice()[..read.unwrap()];
+                    assert!(found == expected, "{len} bytes at {offset}, {caching:?}");
+                }
+            }
+        }
+    }
+}

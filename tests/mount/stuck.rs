@@ -1,0 +1,105 @@
+//! Sources that don't answer, for some files.
+
+use std::os::unix::fs::symlink;
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use crate::passes::Stopped;
+use crate::support::{
+    BLAKE3, Host, Mode, Model, assert_same, open, pread, private_key, read_range,
+};
+
+const FILES: usize = 64;
+const READERS: usize = 16;
+const LEN: u64 = 2 << 20;
+
+/// To tell what hangs from what takes its time.
+const GUARD: Duration = Duration::from_secs(20);
+
+#[test]
+fn readers_of_many_files_that_hang_hold_up_nobody_else() {
+    let Some(host) = Host::new() else { return };
+    let names: Vec<_> = (0..FILES).map(|index| index.to_string()).collect();
+    let hanging = Model::new(names.iter().map(|name| (name, LEN)));
+    hanging.sign(BLAKE3);
+    let model = Model::new([("intact", LEN)]);
+    // What is signed is read from the disk, so that the mount below keeps nothing of it.
+    for name in &names {
+        symlink(hanging.file(name), model.file(name)).expect("link");
+    }
+    let mut sign = host.command("sign");
+    sign.arg(model.path()).args(BLAKE3).arg("--allow-symlinks");
+    sign.arg("--private-key").arg(private_key());
+    host.run(&mut sign).expect("sign");
+    let slow = host.mount(&hanging.path(), &[]);
+    for name in &names {
+        model.remove(name);
+        symlink(slow.file(name), model.file(name)).expect("link");
+    }
+
+    let reader = Host::anywhere();
+    let mount = reader.mount(&model.path(), &[]);
+    // Half of them hang in an open, the others in a read.
+    let opened: Vec<_> = (FILES / 2..FILES)
+        .map(|index| open(&mount.file(&index.to_string()), Mode::Direct).expect("open"))
+        .collect();
+    let stopped = Stopped::new(slow.pid());
+    let (done, hung) = channel();
+    let (sender, intact) = channel();
+    std::thread::scope(|scope| {
+        for index in 0..FILES {
+            for turn in 0..READERS {
+                let (done, opened, mount) = (done.clone(), &opened, &mount);
+                scope.spawn(move || {
+                    let offset = (turn * 100_000) as u64;
+                    let found = match index.checked_sub(FILES / 2) {
+                        Some(index) => pread(&opened[index], offset, 50_000),
+                        None => read_range(
+                            &mount.file(&index.to_string()),
+                            Mode::Direct,
+                            offset,
+                            50_000,
+                        ),
+                    };
+                    done.send((index, offset, found))
+                        .expect("the receiver waits");
+                });
+            }
+        }
+        // Not on this thread: it has to let the others go.
+        let mount = &mount;
+        scope.spawn(move || {
+            for mode in [Mode::Direct, Mode::Cached] {
+                let begin = Instant::now();
+                let found = read_range(&mount.file("intact"), mode, 0, 6 << 20);
+                // The test may have given up.
+                let _ = sender.send((mode, found, begin.elapsed()));
+            }
+        });
+        for _ in 0..2 {
+            match intact.recv_timeout(GUARD) {
+                Ok((mode, found, taken)) => {
+                    assert_same(
+                        &found.expect("read"),
+                        model.bytes("intact"),
+                        "the intact file",
+                    );
+                    eprintln!("{mode:?}: opened and read in {taken:?} beside hanging ones");
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("the intact file hangs, too"),
+                Err(RecvTimeoutError::Disconnected) => panic!("nobody reads the intact file"),
+            }
+        }
+        assert!(matches!(hung.try_recv(), Err(TryRecvError::Empty)));
+        drop(stopped);
+        for _ in 0..FILES * READERS {
+            let (index, offset, found) = hung.recv().expect("every reader answers");
+            let name = index.to_string();
+            let signed = crate::support::part(hanging.bytes(&name), offset, 50_000);
+            assert_same(&found.expect("read"), signed, &name);
+        }
+    });
+    drop(opened);
+    mount.unmount();
+    slow.unmount();
+}
