@@ -11,7 +11,6 @@
 //! | `files` | 1 to 1,000,000 | files of a byte, SHA-256 |
 //! | `shards` | 1 to 1,000,000 | of 1 MiB, in one sparse file, SHA-256 |
 //! | `readers` | 1 to 64 | threads that read 4 KiB at random, source warm |
-//! | `chunk-size` | 16 KiB to 4 MiB | random faults, reading in order, memory of a table |
 //!
 //! Guarantees: each sample has a fresh mount, made as users make it: the clock runs from the start of
 //! the command to its end, when the mount answers. Peak memory is that of the daemon (`VmHWM`).
@@ -36,7 +35,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use memmap2::{Advice as MapAdvice, Mmap};
-use model_fs::chunk::SubtreeSize;
 use rustix::fs::Advice;
 use serde_json::{Value, json};
 
@@ -46,7 +44,6 @@ use self::process::peak_memory;
 use self::report::{machine, percentile, spread};
 
 const PAGE: usize = 4096;
-const MIB: usize = 1 << 20;
 
 /// Random reads of a sample.
 const RANDOM_READS: usize = 2000;
@@ -132,13 +129,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse(std::env::args().skip(1))?;
     let mut workshop = Workshop::new(&options.folder)?;
     let mut curves = serde_json::Map::new();
-    let all: [(&str, Curve); 6] = [
+    let all: [(&str, Curve); 5] = [
         ("targets", targets),
         ("size", by_size),
         ("files", by_files),
         ("shards", by_shards),
         ("readers", by_readers),
-        ("chunk-size", by_chunk_size),
     ];
     for (name, curve) in all {
         if options.wants(name) {
@@ -256,7 +252,7 @@ fn mounted(
 
 fn by_readers(workshop: &mut Workshop, options: &Options) -> io::Result<Vec<Value>> {
     let len = if options.quick { 256 << 20 } else { 1 << 30 };
-    let (model, index) = workshop.noise(len, SubtreeSize::DEFAULT)?;
+    let model = workshop.noise(len)?;
     let source = model.path.join(&model.files[0]);
     let mut points = Vec::new();
     for readers in [1, 2, 4, 8, 16, 32, 64] {
@@ -264,7 +260,7 @@ fn by_readers(workshop: &mut Workshop, options: &Options) -> io::Result<Vec<Valu
         for _ in 0..options.rounds {
             warm(&source)?;
             touch_memory();
-            let mount = workshop.host.mount_with(&model.path, &index, &[])?;
+            let mount = workshop.host.mount(&model.path)?;
             let file = &File::open(mount.mountpoint.join(&model.files[0]))?;
             rustix::fs::fadvise(file, 0, None, Advice::Random)?;
             let each = RANDOM_READS.div_ceil(readers);
@@ -301,81 +297,6 @@ fn random_reads(file: &File, len: u64, seed: usize, count: usize) -> io::Result<
             Ok(started.elapsed().as_secs_f64() * 1e6)
         })
         .collect()
-}
-
-fn by_chunk_size(workshop: &mut Workshop, options: &Options) -> io::Result<Vec<Value>> {
-    let len = if options.quick { 256 << 20 } else { 1 << 30 };
-    let mut sizes = Vec::new();
-    for log2 in 14..=22 {
-        sizes.push(SubtreeSize::from_log2(log2).ok_or(io::Error::other("not a chunk size"))?);
-    }
-    let mut all: Vec<Samples> = sizes.iter().map(|_| Samples::default()).collect();
-    // Sizes take turns, so that a slower minute slows all of them.
-    for _ in 0..options.rounds {
-        for (&size, samples) in sizes.iter().zip(&mut all) {
-            let (model, index) = workshop.noise(len, size)?;
-            let name = &model.files[0];
-            warm(&model.path.join(name))?;
-            touch_memory();
-            {
-                let mount = workshop.host.mount_with(&model.path, &index, &[])?;
-                let started = Instant::now();
-                let bytes = read_in_order(&mount.mountpoint.join(name))?;
-                #[expect(clippy::cast_precision_loss, reason = "bytes for people")]
-                let gb = bytes as f64 / 1e9;
-                samples.add("gb_per_second", gb / started.elapsed().as_secs_f64());
-            }
-            let mount = workshop.host.mount_with(&model.path, &index, &[])?;
-            let mut latencies = random_faults(&mount.mountpoint.join(name))?;
-            samples.add("fault_p50_us", percentile(&mut latencies, 50));
-            samples.add("fault_p99_us", percentile(&mut latencies, 99));
-            #[expect(clippy::cast_precision_loss, reason = "bytes for people")]
-            let table = 1e12 / size.bytes() as f64 * 32.0 / 1_048_576.0;
-            samples.add("table_mib_per_tb", table);
-        }
-    }
-    Ok(sizes
-        .iter()
-        .zip(all)
-        .map(|(size, samples)| {
-            let kib = size.bytes() / 1024;
-            samples.point(kib, &format!("{kib} KiB"))
-        })
-        .collect())
-}
-
-fn read_in_order(path: &Path) -> io::Result<u64> {
-    let file = File::open(path)?;
-    let mut buffer = vec![0; MIB];
-    let mut offset = 0;
-    loop {
-        match file.read_at(&mut buffer, offset)? {
-            0 => return Ok(offset),
-            read => offset += read as u64,
-        }
-    }
-}
-
-fn random_faults(path: &Path) -> io::Result<Vec<f64>> {
-    let map = map(&File::open(path)?)?;
-    // Without it the kernel reads around each fault.
-    map.advise(MapAdvice::Random)?;
-    let mut latencies = Vec::new();
-    for offset in scattered(map.len() as u64, 1).take(RANDOM_READS) {
-        let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let started = Instant::now();
-        std::hint::black_box(map[offset]);
-        latencies.push(started.elapsed().as_secs_f64() * 1e6);
-    }
-    Ok(latencies)
-}
-
-/// Maps a file.
-#[allow(unsafe_code)]
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the file lies in a read-only mount of this benchmark's own, and single bytes are looked
-    // at only, so that even a change would do nothing.
-    unsafe { Mmap::map(file) }
 }
 
 /// Pages of a file of `len` bytes, scattered, the same in each run.

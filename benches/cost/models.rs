@@ -13,7 +13,7 @@ use model_fs::chunk::SubtreeSize;
 use model_fs::digest::{Algorithm, Digest};
 use model_fs::manifest::{ManifestFile, Serialization, ShardDigests, SignedContent};
 use model_fs::name::FileName;
-use model_fs::reading::{IndexStore, TableFile, subtree};
+use model_fs::reading::{shipped, subtree};
 
 use crate::mount::Host;
 
@@ -68,12 +68,11 @@ impl Workshop {
     }
 
     /// `count` sparse files with `len` bytes each (and a few more, so that no two are alike), signed
-    /// with BLAKE3, their tables in the index store.
+    /// with BLAKE3, their tables shipped with them.
     pub(crate) fn sparse(&mut self, count: u64, len: u64) -> io::Result<Model> {
         let name_of = |index: u64| format!("weights-{index:05}.bin");
         let chunk = SubtreeSize::DEFAULT.log2();
         let path = self.make(&format!("sparse-{count}-{len}-{chunk}"), |this, path| {
-            let store = IndexStore::open(&this.host.index()).map_err(io::Error::other)?;
             let mut files = Vec::new();
             for index in 0..count {
                 let len = len + index;
@@ -81,13 +80,7 @@ impl Workshop {
                 File::create(path.join(&name))?.set_len(len)?;
                 let (root, values) = this.zeros(len);
                 let content = whole(Algorithm::Blake3, &root)?;
-                store.save(&TableFile {
-                    size: SubtreeSize::DEFAULT,
-                    len,
-                    identity: content.identity(),
-                    root,
-                    values: values.into(),
-                })?;
+                ship(path, &content, len, &root, &values)?;
                 files.push(ManifestFile {
                     name: FileName::new(&name).map_err(io::Error::other)?,
                     content,
@@ -174,45 +167,55 @@ impl Workshop {
         })
     }
 
-    /// A file of noise, signed with BLAKE3, and an index store with its table for chunks of this
-    /// size.
-    pub(crate) fn noise(&mut self, len: u64, size: SubtreeSize) -> io::Result<(Model, PathBuf)> {
+    /// A file of noise, signed with BLAKE3, its table shipped with it.
+    pub(crate) fn noise(&mut self, len: u64) -> io::Result<Model> {
         let name = "weights.bin";
         let path = self.make(&format!("noise-{len}"), |this, path| {
             let file = File::create(path.join(name))?;
             let bytes = noise(usize::try_from(len).map_err(io::Error::other)?);
             (&file).write_all(&bytes)?;
             file.sync_all()?;
+            let mut values = Vec::new();
+            subtree::chaining_values(SubtreeSize::DEFAULT, 0, &bytes, &mut values);
+            let root = subtree::merge(&values).ok_or(io::Error::other("a single chunk"))?;
+            let content = whole(Algorithm::Blake3, &root)?;
+            ship(path, &content, len, &root, &values)?;
             let files = vec![ManifestFile {
                 name: FileName::new(name).map_err(io::Error::other)?,
-                content: SignedContent::Whole(Algorithm::Blake3.hash(&bytes)),
+                content,
             }];
             this.host.sign(path, Serialization::Files, files)
         })?;
-        let index = self.folder.join(format!("index-{len}-{}", size.bytes()));
-        if !index.exists() {
-            let bytes = fs::read(path.join(name))?;
-            let mut values = Vec::new();
-            subtree::chaining_values(size, 0, &bytes, &mut values);
-            let root = subtree::merge(&values).ok_or(io::Error::other("a single chunk"))?;
-            fs::create_dir(&index)?;
-            IndexStore::open(&index)
-                .map_err(io::Error::other)?
-                .save(&TableFile {
-                    size,
-                    len,
-                    identity: whole(Algorithm::Blake3, &root)?.identity(),
-                    root,
-                    values: values.into(),
-                })?;
-        }
-        let model = Model {
+        Ok(Model {
             path,
             files: vec![name.to_owned()],
             file_len: len,
-        };
-        Ok((model, index))
+        })
     }
+}
+
+/// Writes a chunk table beside the model, as docs/format.md has it. It proves itself, so anybody may.
+fn ship(
+    model: &Path,
+    content: &SignedContent,
+    len: u64,
+    root: &[u8; 32],
+    values: &[u8],
+) -> io::Result<()> {
+    let mut table = b"MFSTABLE".to_vec();
+    table.extend_from_slice(&1_u32.to_le_bytes());
+    table.extend_from_slice(&[SubtreeSize::DEFAULT.log2(), 0, 0, 0]);
+    table.extend_from_slice(&len.to_le_bytes());
+    table.extend_from_slice(&content.identity());
+    table.extend_from_slice(root);
+    table.resize(128, 0);
+    table.extend_from_slice(values);
+    let folder = model.join(shipped::DIRECTORY);
+    fs::create_dir_all(&folder)?;
+    fs::write(
+        folder.join(format!("{}.table", hex::encode(content.identity()))),
+        table,
+    )
 }
 
 fn whole(algorithm: Algorithm, digest: &[u8]) -> io::Result<SignedContent> {

@@ -78,14 +78,6 @@ fn panels(curve: &str) -> Option<(&'static str, Vec<Panel>)> {
                 panel("reads a second", &[("reads_per_second", "")], false),
             ],
         ),
-        "chunk-size" => (
-            "KiB in a chunk",
-            vec![
-                panel(
-                    "random 4 KiB fault, µs",
-                    &[("fault_p50_us", "median"), ("fault_p99_us", "p99")],
-                    true,
-                ),
                 panel("reading in order, GB/s", &[("gb_per_second", "")], false),
                 panel("table of 1 TB, MiB", &[("table_mib_per_tb", "")], true),
             ],
