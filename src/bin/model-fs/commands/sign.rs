@@ -224,8 +224,8 @@ fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, 
     Ok(key)
 }
 
-/// The first line of a file without its end: neither an editor's newline nor a note below it is part of
-/// the password.
+/// The first line of a file without its end: neither an editor's newline nor a note below it is
+/// part of the password.
 fn password(path: &Path) -> Result<Password, Failure> {
     let context = || format!("password file {}", path.display());
     let mut bytes = read_bounded(path, MAX_PEM).with_context(context)?;
