@@ -2,12 +2,12 @@
 //!
 //! Guarantees: the names in a [`Manifest`] are relative paths that form a tree (none occurs twice,
 //! none is both a file and a directory), sorted by Unicode code point; each has one
-//! [`SignedContent`]; shards cover their file without gap or overlap. Only a signature check makes a
-//! [`VerifiedManifest`]; its file says how that is kept.
+//! [`SignedContent`]; shards cover their file without gap or overlap. Only a signature check makes
+//! a [`VerifiedManifest`]; its file says how that is kept.
 //!
-//! Doesn't: look at any file. A plain [`Manifest`] has the right shape, and that is all: it may have
-//! been made here to be signed. What was read from a bundle without checking its signature is an
-//! [`UnverifiedManifest`], and nothing turns one into the other.
+//! Doesn't: look at any file. A plain [`Manifest`] has the right shape, and that is all: it may
+//! have been made here to be signed. What was read from a bundle without checking its signature is
+//! an [`UnverifiedManifest`], and nothing turns one into the other.
 
 mod content;
 mod store;
@@ -35,8 +35,8 @@ use crate::oms::verify::VerifyError;
 /// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
 
-/// What Python's `model_signing` calls the file of a model that is one file, where OMS v1.0 wants its
-/// own name (6.1.2). It is no [`FileName`], and is a name for nothing else.
+/// What Python's `model_signing` calls the file of a model that is one file, where OMS v1.0 wants
+/// its own name (6.1.2). It is no [`FileName`], and is a name for nothing else.
 const ONLY_FILE: &str = ".";
 
 /// A file of a model.
@@ -149,8 +149,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The same, of a model that is its one file and no directory: what the file is called in a bundle
-    /// depends on [`Compat`] then. Nothing changes where there are several files.
+    /// The same, of a model that is its one file and no directory: what the file is called in a
+    /// bundle depends on [`Compat`] then. Nothing changes where there are several files.
     #[must_use]
     pub fn of_single_file(mut self) -> Self {
         self.is_single_file = self.files.len() == 1;
@@ -293,7 +293,8 @@ impl Manifest {
         &self.ignore_paths
     }
 
-    /// Recorded entries that aren't paths in a model (absolute, `..`), escaped. They have no effect.
+    /// Recorded entries that aren't paths in a model (absolute, `..`), escaped. They have no
+    /// effect.
     pub fn unusable_ignore_paths(&self) -> &[Escaped] {
         &self.unusable_ignore_paths
     }

@@ -1,6 +1,7 @@
-//! The signature file that a mount shows is the file that was verified, to the byte, however it spells
-//! what it says. It is held in memory once: its payload is decoded in place, and put back.
+//! The signature file that a mount shows is the file that was verified, to the byte, however it
+//! spells what it says. It is held in memory once: its payload is decoded in place, and put back.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ fn payload(resources: usize, padding: usize) -> Vec<u8> {
         .iter()
         .enumerate()
         .map(|(index, digest)| {
-            json!({ "name": format!("{index:05}"), "algorithm": "sha256", "digest": digest.to_hex() })
+            let name = format!("{index:05}");
+            json!({ "name": name, "algorithm": "sha256", "digest": digest.to_hex() })
         })
         .collect();
     json!({
@@ -105,6 +107,14 @@ fn every_spelling_of_base64() {
     assert_eq!(lengths, [true; 3]);
 }
 
+/// Every character as an escape of JSON.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut all, c| {
+        let _ = write!(all, "\\u{:04X}", u32::from(c));
+        all
+    })
+}
+
 #[test]
 fn white_space_order_and_escapes() {
     let key = key();
@@ -137,19 +147,13 @@ fn white_space_order_and_escapes() {
         text.replace('/', "\\/"),
         text.replace('+', "\\u002b"),
         text.replacen('e', "\\u0065", 1),
-        text.chars()
-            .map(|c| format!("\\u{:04X}", u32::from(c)))
-            .collect(),
+        escaped(&text),
     ] {
         assert_ne!(spelt, text);
         keeps(&bundle(&spelt, &signature, hint), &payload);
     }
     // In the signature, and the hint.
-    let escaped: String = signature
-        .chars()
-        .map(|c| format!("\\u{:04x}", u32::from(c)))
-        .collect();
-    keeps(&bundle(&text, &escaped, hint), &payload);
+    keeps(&bundle(&text, &escaped(&signature), hint), &payload);
     let hint = hint.replacen(|c: char| c.is_ascii_digit(), "\\u0030", 0);
     keeps(&bundle(&text, &signature, &hint), &payload);
     // Another order.

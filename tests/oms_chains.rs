@@ -1,9 +1,9 @@
 //! Paths of certificates, found here and by OpenSSL.
 //!
-//! Every shape goes through `openssl verify -partial_chain` too, and both must agree; where we differ
-//! on purpose, the shape says why. And whenever a path is found here, OpenSSL is asked about the
-//! certificates of that path alone. Without the `openssl` program the shapes are judged by what is
-//! written here, and the tests say so.
+//! Every shape goes through `openssl verify -partial_chain` too, and both must agree; where we
+//! differ on purpose, the shape says why. And whenever a path is found here, OpenSSL is asked about
+//! the certificates of that path alone. Without the `openssl` program the shapes are judged by what
+//! is written here, and the tests say so.
 
 #[allow(dead_code)] // each test uses a part of it
 mod pki;

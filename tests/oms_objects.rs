@@ -1,5 +1,5 @@
-//! Only objects where the formats have objects: every struct that is read, written as an array of its
-//! members in their order, which serde by itself would take. And only UTF-8.
+//! Only objects where the formats have objects: every struct that is read, written as an array of
+//! its members in their order, which serde by itself would take. And only UTF-8.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -44,8 +44,8 @@ fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Has each object of a document written as an array, by itself and all of them together, and expects
-/// that each is refused for that reason.
+/// Has each object of a document written as an array, by itself and all of them together, and
+/// expects that each is refused for that reason.
 fn refuses_arrays(document: &Value, structs: usize, read: impl Fn(&Value) -> Result<(), String>) {
     read(document).unwrap();
     let mut places = Vec::new();

@@ -1,7 +1,7 @@
 //! Decides between the signers of a trust store.
 //!
-//! Guarantees: whom [`choose`] gives is among those whose signature holds, and their limits allow the
-//! model. Doesn't: verify anything, or make a verified manifest.
+//! Guarantees: whom [`choose`] gives is among those whose signature holds, and their limits allow
+//! the model. Doesn't: verify anything, or make a verified manifest.
 
 use crate::oms::claim::Claim;
 use crate::oms::trust::Signer;

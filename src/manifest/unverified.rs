@@ -1,7 +1,7 @@
 //! What a signature file says, for showing to people.
 //!
-//! Guarantees: nothing here turns into a [`VerifiedManifest`](super::VerifiedManifest). Doesn't: check
-//! any signature.
+//! Guarantees: nothing here turns into a [`VerifiedManifest`](super::VerifiedManifest). Doesn't:
+//! check any signature.
 
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ pub struct UnverifiedManifest {
 }
 
 impl UnverifiedManifest {
-    /// Reads the bytes of a signature file and believes them. A file that is called `.`, as Python's
-    /// `model_signing` calls the only one of a model that is no directory, goes by the model's name.
+    /// Reads the bytes of a signature file and believes them. A file that is called `.`, as
+    /// Python's `model_signing` calls the only one of a model that is no directory, goes by the
+    /// model's name.
     ///
     /// # Errors
     /// [`VerifyManifestError`] if the file is malformed or what it says isn't the manifest of a
@@ -54,8 +55,8 @@ impl UnverifiedManifest {
         &self.material
     }
 
-    /// SHA-256 of the payload, whoever signed it: what a signer can be limited to once what is in it
-    /// was looked at ([`crate::oms::trust_store`]).
+    /// SHA-256 of the payload, whoever signed it: what a signer can be limited to once what is in
+    /// it was looked at ([`crate::oms::trust_store`]).
     pub fn payload_digest(&self) -> Digest {
         self.payload_digest
     }

@@ -1,7 +1,7 @@
 //! The manifest that counts: of a signature that holds.
 //!
-//! Guarantees: a [`VerifiedManifest`] is what a trusted signer signed. Its fields are private to this
-//! file, and only [`VerifiedManifest::new`], private too, fills them in; it takes the proof: a
+//! Guarantees: a [`VerifiedManifest`] is what a trusted signer signed. Its fields are private to
+//! this file, and only [`VerifiedManifest::new`], private too, fills them in; it takes the proof: a
 //! [`VerifiedStatement`], whose fields are private to *its* file, in which only a signature check
 //! makes one. So the claim can be read in two files, and the compiler keeps it:
 //!
@@ -97,8 +97,8 @@ impl VerifiedManifest {
         Self::new(verify_file(bundle.into(), trust)?, None)
     }
 
-    /// The same for a model that is the file `name` and no directory. Python's `model_signing` calls
-    /// such a file `.`, whatever its name is; then it gets this one.
+    /// The same for a model that is the file `name` and no directory. Python's `model_signing`
+    /// calls such a file `.`, whatever its name is; then it gets this one.
     ///
     /// # Errors
     /// As [`VerifiedManifest::verify`] has them.
@@ -110,10 +110,11 @@ impl VerifiedManifest {
         Self::new(verify_file(bundle.into(), trust)?, Some(name))
     }
 
-    /// Verifies the bytes of a signature file against everybody whom a store trusts for the model at
-    /// `model` (an absolute path, links resolved), and then validates what was signed: a directory, or
-    /// with `single_file` the file of that name, see [`VerifiedManifest::verify_single_file`]. Gives
-    /// the name of the signer that matched too: the first in the order of the store.
+    /// Verifies the bytes of a signature file against everybody whom a store trusts for the model
+    /// at `model` (an absolute path, links resolved), and then validates what was signed: a
+    /// directory, or with `single_file` the file of that name, see
+    /// [`VerifiedManifest::verify_single_file`]. Gives the name of the signer that matched too: the
+    /// first in the order of the store.
     ///
     /// # Errors
     /// [`VerifyWithStoreError`] if nobody trusted for this model signed, or if what was signed isn't

@@ -3,8 +3,8 @@
 //!
 //! Guarantees: a [`Bundle`] has exactly the media type of OMS, exactly one kind of verification
 //! material and one DSSE envelope with one signature; nothing in it is larger than the bounds here.
-//! JSON members that aren't known are passed over; a known member that occurs twice is an error, as is
-//! an array where an object belongs.
+//! JSON members that aren't known are passed over; a known member that occurs twice is an error, as
+//! is an array where an object belongs.
 //!
 //! Doesn't: check any signature. Everything in a [`Bundle`] is the claim of whoever wrote the file;
 //! what it says about its own key is never trusted.
@@ -28,13 +28,13 @@ use crate::name::Escaped;
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// Largest signature file, in bytes. Enough for [`MAX_RESOURCES`](super::statement::MAX_RESOURCES)
-/// resources with SHA-256 or BLAKE3: each has 64 digits of digest, 45 bytes of JSON and a path of some
-/// 70 bytes, and a third more for base64.
+/// resources with SHA-256 or BLAKE3: each has 64 digits of digest, 45 bytes of JSON and a path of
+/// some 70 bytes, and a third more for base64.
 ///
-/// This is what bounds memory. A signature file is held once: its payload is decoded where it stands.
-/// So what is refused takes its own size and little more, 256 MiB in all. The statement, parsed once
-/// the signature holds, takes up to 150 bytes and a name more for each resource, of which there are at
-/// most [`MAX_RESOURCES`](super::statement::MAX_RESOURCES).
+/// This is what bounds memory. A signature file is held once: its payload is decoded where it
+/// stands. So what is refused takes its own size and little more, 256 MiB in all. The statement,
+/// parsed once the signature holds, takes up to 150 bytes and a name more for each resource, of
+/// which there are at most [`MAX_RESOURCES`](super::statement::MAX_RESOURCES).
 pub const MAX_BUNDLE: usize = 240 << 20;
 
 /// Largest signature file with escapes in its JSON: they are copied to be read. Neither base64 nor

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a [`Certificate`] is well-formed DER whose extensions occur once each; those that
 //! decide what it may do are decoded. [`Certificate::is_signed_by`] checks the bytes that were
-//! decoded, and accepts no signature by a broken hash or a short key. Files and numbers are bounded.
+//! decoded, and accepts no signature by a broken hash or a short key. Files and numbers are
+//! bounded.
 //!
 //! Doesn't: decide whom to trust; [`super::chain`] does. Nor does it ask whether a certificate was
 //! revoked: verification works without a network.
@@ -213,8 +214,9 @@ impl Certificate {
 
     /// Whether the key of `issuer` made the signature on this certificate.
     ///
-    /// Accepted are ECDSA on the curves of OMS, RSA of 2048 to 8192 bits (PKCS #1 v1.5, and PSS with
-    /// one hash throughout and a salt of its length), each with SHA-256, -384 or -512; and Ed25519.
+    /// Accepted are ECDSA on the curves of OMS, RSA of 2048 to 8192 bits (PKCS #1 v1.5, and PSS
+    /// with one hash throughout and a salt of its length), each with SHA-256, -384 or -512; and
+    /// Ed25519.
     pub fn is_signed_by(&self, issuer: &Self) -> bool {
         let Some(algorithm) = verification(&self.0.signature_algorithm, &issuer.0.key_algorithm)
         else {
@@ -252,9 +254,9 @@ impl Certificate {
 
     /// The rules for a certificate that models are signed with. OMS asks for a key usage of
     /// `digitalSignature` or an extended key usage of `codeSigning`; and where a certificate states
-    /// either of them, critical or not, it limits what the key is for (RFC 5280, sections 4.2.1.3 and
-    /// 4.2.1.12: "only for one of the purposes indicated"). So each that is stated must allow it, and
-    /// one must be stated.
+    /// either of them, critical or not, it limits what the key is for (RFC 5280, sections 4.2.1.3
+    /// and 4.2.1.12: "only for one of the purposes indicated"). So each that is stated must allow
+    /// it, and one must be stated.
     pub(super) fn check_signer(&self) -> Result<(), CertificateRule> {
         let extensions = &self.0.extensions;
         let for_signatures = extensions
@@ -288,8 +290,9 @@ impl Certificate {
         }
     }
 
-    /// The rules for a certificate of a time stamping authority (RFC 3161, section 2.3): its extended
-    /// key usage names `timeStamping`, and its key usage, where it states one, `digitalSignature`.
+    /// The rules for a certificate of a time stamping authority (RFC 3161, section 2.3): its
+    /// extended key usage names `timeStamping`, and its key usage, where it states one,
+    /// `digitalSignature`.
     pub(super) fn check_time_stamper(&self) -> Result<(), CertificateRule> {
         self.check_understood()?;
         let extensions = &self.0.extensions;

@@ -9,25 +9,26 @@
 //! [`MAX_SIGNATURE_CHECKS`] signatures are checked.
 //!
 //! A trusted certificate ends a path wherever it stands: it needn't be self-signed (an intermediate
-//! authority may be trusted without its root, OpenSSL's "partial chain"), and may be the leaf itself.
-//! It must be valid and, where it issues, an authority like any other issuer.
+//! authority may be trusted without its root, OpenSSL's "partial chain"), and may be the leaf
+//! itself. It must be valid and, where it issues, an authority like any other issuer.
 //!
 //! Doesn't: ask whether a certificate was revoked, evaluate policies, or take key identifiers for
-//! more than hints, which it doesn't need: issuers are chosen by signature. So two authorities of one
-//! name, and a leaf with the name of its issuer, are told apart.
+//! more than hints, which it doesn't need: issuers are chosen by signature. So two authorities of
+//! one name, and a leaf with the name of its issuer, are told apart.
 //!
-//! The moment is the moment of verification, as OMS asks for: unlike a Sigstore bundle, nothing here
-//! proves when a signature was made. The Python reference (`model_signing` 1.1) asks whether the path
-//! was valid at the leaf's own `notBefore` and so accepts expired leaves; it also ends paths at
-//! self-signed trusted certificates only; and it is content with a key usage *or* an extended key usage
-//! that fits, whatever the other one says.
+//! The moment is the moment of verification, as OMS asks for: unlike a Sigstore bundle, nothing
+//! here proves when a signature was made. The Python reference (`model_signing` 1.1) asks whether
+//! the path was valid at the leaf's own `notBefore` and so accepts expired leaves; it also ends
+//! paths at self-signed trusted certificates only; and it is content with a key usage *or* an
+//! extended key usage that fits, whatever the other one says.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::certificate::{Anchors, CODE_SIGNING, Certificate, CertificateRule};
 use crate::name::Escaped;
 
-/// Most certificates in a path, the leaf and the trusted one included. Those in use have two to four.
+/// Most certificates in a path, the leaf and the trusted one included. Those in use have two to
+/// four.
 pub const MAX_PATH: usize = 10;
 
 /// Most signatures that are checked in the search for one path. A bundle may hold authorities that

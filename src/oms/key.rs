@@ -1,8 +1,8 @@
 //! EC keys from PEM files, and ECDSA with them (OMS v1.0, 4.1 and 4.2).
 //!
-//! Guarantees: a key is on P-256, P-384 or P-521, named by its curve's identifier and not by explicit
-//! parameters; the hash goes with the curve (SHA-256, -384, -512). A password and the decrypted form
-//! of a private key are wiped when dropped and appear in no message.
+//! Guarantees: a key is on P-256, P-384 or P-521, named by its curve's identifier and not by
+//! explicit parameters; the hash goes with the curve (SHA-256, -384, -512). A password and the
+//! decrypted form of a private key are wiped when dropped and appear in no message.
 //!
 //! Doesn't: read files, so whoever reads one keeps its bytes in [`zeroize::Zeroizing`]; or wipe the
 //! copies that the PEM decoder makes on its way.
@@ -38,7 +38,8 @@ pub const MAX_PEM: usize = 1 << 20;
 /// Most PBKDF2 iterations: the largest number that RFC 8018, section 4.2, suggests for any use.
 pub const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
 
-/// Most memory that an scrypt-encrypted key may ask for, in bytes: 128 · N · r. OpenSSL writes 16 MiB.
+/// Most memory that an scrypt-encrypted key may ask for, in bytes: 128 · N · r. OpenSSL writes 16
+/// MiB.
 pub const MAX_SCRYPT_MEMORY: u64 = 1 << 30;
 
 /// Most passes over that memory.
@@ -188,8 +189,8 @@ impl PublicKey {
             .map_err(|_| SignatureMismatch)
     }
 
-    /// Verifies an ECDSA signature in DER as releases before 1.0 made them, given the SHA-256 of the
-    /// message, which they took whatever the curve.
+    /// Verifies an ECDSA signature in DER as releases before 1.0 made them, given the SHA-256 of
+    /// the message, which they took whatever the curve.
     pub(super) fn verify_legacy(
         &self,
         sha256: &message_digest::Digest,
@@ -219,7 +220,8 @@ pub struct SignatureMismatch;
 pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
-    /// Takes the bytes exactly as they are; a newline at the end of a file is for the caller to cut.
+    /// Takes the bytes exactly as they are; a newline at the end of a file is for the caller to
+    /// cut.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -245,9 +247,9 @@ pub struct PrivateKey {
 
 impl PrivateKey {
     /// Reads the one private key of a PEM file: SEC1 `EC PRIVATE KEY`, plain or with OpenSSL's
-    /// traditional AES-CBC encryption, or PKCS#8 `PRIVATE KEY` or `ENCRYPTED PRIVATE KEY` (PBES2 with
-    /// PBKDF2 or scrypt, and AES-CBC). Other text and blocks (`EC PARAMETERS`) are passed over. A
-    /// password for a key that isn't encrypted is not used.
+    /// traditional AES-CBC encryption, or PKCS#8 `PRIVATE KEY` or `ENCRYPTED PRIVATE KEY` (PBES2
+    /// with PBKDF2 or scrypt, and AES-CBC). Other text and blocks (`EC PARAMETERS`) are passed
+    /// over. A password for a key that isn't encrypted is not used.
     ///
     /// # Errors
     /// [`KeyError`] if there is no such block, more than one, the password is missing or wrong, or
@@ -358,8 +360,8 @@ fn blocks(pem: &[u8]) -> Result<Vec<pem::Pem>, KeyError> {
     pem_file::blocks(pem).ok_or(KeyError::Pem)
 }
 
-/// The curve that a SEC1 private key names inside (RFC 5915, section 3), if it names one. The decoder
-/// of the cryptographic library takes explicit parameters too, which OMS doesn't know.
+/// The curve that a SEC1 private key names inside (RFC 5915, section 3), if it names one. The
+/// decoder of the cryptographic library takes explicit parameters too, which OMS doesn't know.
 fn sec1_curve(der: &[u8]) -> Result<Option<Curve>, KeyError> {
     let parameters = |der| -> der::Result<_> {
         SliceReader::new(der)?.sequence(|fields| {
@@ -421,8 +423,8 @@ fn decrypt_pkcs8(der: &[u8], password: &Password) -> Result<Zeroizing<Vec<u8>>, 
     };
     // The crate runs whatever work factor the file asks for: bounded here.
     match &parameters.kdf {
-        // What OpenSSL wrote before 1.1.0, and what a file says by not saying it. The crate knows it and
-        // was built without.
+        // What OpenSSL wrote before 1.1.0, and what a file says by not saying it. The crate knows
+        // it and was built without.
         Kdf::Pbkdf2(kdf) if kdf.prf == Pbkdf2Prf::HmacWithSha1 => {
             return Err(KeyError::WeakEncryption("PBKDF2 with SHA-1"));
         }

@@ -7,23 +7,23 @@
 //!       └─ OMS predicate         statement   resources[], serialization{}
 //! ```
 //!
-//! Guarantees: [`verify::verify`] is the only way to a [`verify::VerifiedStatement`], and no byte of
-//! a payload is parsed as a statement before the signature over those very bytes held (an
+//! Guarantees: [`verify::verify`] is the only way to a [`verify::VerifiedStatement`], and no byte
+//! of a payload is parsed as a statement before the signature over those very bytes held (an
 //! unverified look goes through a type of its own, [`crate::manifest::UnverifiedManifest`]). Every
 //! size that a bundle chooses has a named bound.
 //!
-//! Where the formats have JSON objects or tables only those are read, by name, and nothing that isn't
-//! UTF-8 (`strict`).
+//! Where the formats have JSON objects or tables only those are read, by name, and nothing that
+//! isn't UTF-8 (`strict`).
 //!
 //! Doesn't: look at any file of the model, or know which names make a sensible directory tree; that
 //! is [`crate::manifest`].
 //!
-//! The methods are `key`, [`certificate`] and [`sigstore`]. Each is a variant of [`trust::Trust`] and
-//! [`trust::Signer`] and an arm in [`verify`]; a further one changes nothing else.
+//! The methods are `key`, [`certificate`] and [`sigstore`]. Each is a variant of [`trust::Trust`]
+//! and [`trust::Signer`] and an arm in [`verify`]; a further one changes nothing else.
 //!
 //! Every error of these modules says that a signature is invalid, malformed or by somebody else,
-//! save those of [`key`], [`sign`], [`sigstore::trusted_root`] and [`trust_store`], which are about the
-//! user's own files, and of `sigstore::signing`, which are about services too.
+//! save those of [`key`], [`sign`], [`sigstore::trusted_root`] and [`trust_store`], which are about
+//! the user's own files, and of `sigstore::signing`, which are about services too.
 
 mod base64;
 pub mod bundle;

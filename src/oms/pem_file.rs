@@ -1,13 +1,15 @@
 //! The blocks of a PEM file (RFC 7468).
 //!
-//! Guarantees: no block is passed over. The decoder looks for the next whole block and takes anything
-//! before it for text, so one whose first or last line is damaged would silently be missing: of keys
-//! that are to be trusted, and of certificates. Doesn't: look into a block, or bound a file.
+//! Guarantees: no block is passed over. The decoder looks for the next whole block and takes
+//! anything before it for text, so one whose first or last line is damaged would silently be
+//! missing: of keys that are to be trusted, and of certificates. Doesn't: look into a block, or
+//! bound a file.
 
 /// What every block begins and ends with.
 const MARKS: [&[u8]; 2] = [b"-----BEGIN ", b"-----END "];
 
-/// The blocks, in their order; text around them is passed over. `None` if one is damaged, or cut off.
+/// The blocks, in their order; text around them is passed over. `None` if one is damaged, or cut
+/// off.
 pub(super) fn blocks(file: &[u8]) -> Option<Vec<pem::Pem>> {
     let blocks = pem::parse_many(file).ok()?;
     MARKS

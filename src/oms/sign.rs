@@ -6,8 +6,9 @@
 //! [`crate::manifest::Manifest`] keeps; or write a file; or know whom verifiers trust.
 //!
 //! [`Signing`] says how a payload gets signed. Keys that live elsewhere (PKCS #11) implement
-//! [`SigningKey`]; methods that need more than a signature over the PAE (Sigstore) join as variants.
-//! A Sigstore signature is by a key that the services certified, and verified before it is given out.
+//! [`SigningKey`]; methods that need more than a signature over the PAE (Sigstore) join as
+//! variants. A Sigstore signature is by a key that the services certified, and verified before it
+//! is given out.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,10 +28,10 @@ pub enum Compat {
     /// The specification's text: `sha256`, and the file by its own name.
     #[default]
     Specification,
-    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`; and Python's
-    /// alone in that it wants `.`. Verifiers that keep to the text may refuse either. Of shards,
-    /// Python's `model_signing` 1.1 verifies those hashed with `sha256` and `blake2b`, and only where
-    /// its caller says so.
+    /// The reference implementations, which compare names: `sha256-sharded-<shard_size>`; and
+    /// Python's alone in that it wants `.`. Verifiers that keep to the text may refuse either. Of
+    /// shards, Python's `model_signing` 1.1 verifies those hashed with `sha256` and `blake2b`, and
+    /// only where its caller says so.
     Reference,
 }
 
@@ -135,14 +136,14 @@ pub struct SigningCertificate {
 }
 
 impl SigningCertificate {
-    /// Takes the first certificate of a PEM file to sign with. Those that follow it in that file, and
-    /// then all of `chain`, go into the bundle in their order, each once; verifiers don't mind the
-    /// order. The trusted root may be among them and needn't.
+    /// Takes the first certificate of a PEM file to sign with. Those that follow it in that file,
+    /// and then all of `chain`, go into the bundle in their order, each once; verifiers don't mind
+    /// the order. The trusted root may be among them and needn't.
     ///
     /// # Errors
     /// [`SigningCertificateError`] if a file can't be read, or if every verifier would refuse the
-    /// certificate: not valid now, not for signing (nor an issuer in the files), or with a key that OMS
-    /// doesn't know.
+    /// certificate: not valid now, not for signing (nor an issuer in the files), or with a key that
+    /// OMS doesn't know.
     pub fn from_pem<P: AsRef<[u8]>>(
         certificate: &[u8],
         chain: impl IntoIterator<Item = P>,
@@ -175,8 +176,8 @@ impl SigningCertificate {
         leaf.check(now)
             .and_then(|()| leaf.check_signer())
             .map_err(|rule| broken(leaf, rule))?;
-        // Whether all of them is needed is for verifiers to find out; an issuer that is for something
-        // else would be in nobody's path.
+        // Whether all of them is needed is for verifiers to find out; an issuer that is for
+        // something else would be in nobody's path.
         for issuer in &certificates[1..] {
             let issued = |other: &Certificate| {
                 other != issuer && other.names_as_issuer(issuer) && other.is_signed_by(issuer)

@@ -7,8 +7,8 @@
 //! Doesn't: check a signature, or look into names. Names, duplicates and shard ranges are rules
 //! about resources together, and [`crate::manifest`] checks them.
 //!
-//! The format of release 0.2 (`predicateType` [`PREDICATE_TYPE_V0`]) lists files as subjects and says
-//! nothing else. [`Statement::parse_legacy`] reads it and nothing but it, [`Statement::parse`]
+//! The format of release 0.2 (`predicateType` [`PREDICATE_TYPE_V0`]) lists files as subjects and
+//! says nothing else. [`Statement::parse_legacy`] reads it and nothing but it, [`Statement::parse`]
 //! anything but it: which one is right depends on how the payload was signed. It is never written.
 //!
 //! Accepted, because published bundles have it: resources in any order, a `shard_size` written as
@@ -30,7 +30,8 @@ use crate::name::Escaped;
 /// The `_type` of every statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 
-/// The `predicateType` that is written. Every `v1.<minor>` is read: minor versions only add members.
+/// The `predicateType` that is written. Every `v1.<minor>` is read: minor versions only add
+/// members.
 pub const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 
 /// What every accepted `predicateType` begins with.
@@ -75,8 +76,8 @@ impl Serialization {
     }
 }
 
-/// Text of a payload, or made for one. A million resources have some each, so it takes as little as a
-/// reference: the rare copy is behind two.
+/// Text of a payload, or made for one. A million resources have some each, so it takes as little as
+/// a reference: the rare copy is behind two.
 #[derive(Debug, Clone)]
 pub enum Text<'a> {
     /// As the payload has it.

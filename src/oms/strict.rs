@@ -1,11 +1,11 @@
 //! Reads JSON and TOML as the formats here are meant: objects by the names of their members.
 //!
 //! Guarantees: where a type is a struct, only an object (in TOML a table) is read. Left to itself,
-//! serde takes an array too, member after member by position, so that a document without one name in
-//! it would have a meaning: one that no other implementation sees. This holds at every depth and for
-//! types of other crates, since the deserialiser is wrapped and not the types. And nothing is read
-//! that isn't UTF-8, in members that are passed over neither: `serde_json` by itself looks at those
-//! only to find their end.
+//! serde takes an array too, member after member by position, so that a document without one name
+//! in it would have a meaning: one that no other implementation sees. This holds at every depth and
+//! for types of other crates, since the deserialiser is wrapped and not the types. And nothing is
+//! read that isn't UTF-8, in members that are passed over neither: `serde_json` by itself looks at
+//! those only to find their end.
 //!
 //! Doesn't: look into the variants of enums that hold something; no format here has any.
 
@@ -58,7 +58,11 @@ struct StrictVisitor<V, const OBJECT: bool>(V);
 
 macro_rules! forward {
     ($($method:ident($($name:ident: $kind:ty),*))*) => {$(
-        fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, D::Error> {
+        fn $method<V: Visitor<'de>>(
+            self,
+            $($name: $kind,)*
+            visitor: V,
+        ) -> Result<V::Value, D::Error> {
             self.0.$method($($name,)* StrictVisitor::<V, false>(visitor))
         }
     )*};

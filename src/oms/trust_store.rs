@@ -19,23 +19,25 @@
 //! [signers.alice.models]                      # none: every model
 //! names = ["llama"]                           # what the signer calls the model
 //! paths = ["/models/acme/**"]                 # where it lies on this host
-//! payload-digests = ["9f86d0…"]               # this very statement: all that is signed about a model
+//! payload-digests = ["9f86d0…"]               # this very statement, all that is signed
 //! root-digests = ["8b1a99…"]                  # contents with these digests, in this order
 //!
 //! [signers.bob]                               # nobody, whatever a later file says of that name
 //! distrusted = true
 //! ```
 //!
-//! Paths in a file are relative to the directory in which it really lies, links followed. Of `models`, each list that is given must have an
-//! entry that matches. In `paths`, `*` and `?` stay within a directory and `**` crosses them.
+//! Paths in a file are relative to the directory in which it really lies, links followed. Of
+//! `models`, each list that is given must have an entry that matches. In `paths`, `*` and `?` stay
+//! within a directory and `**` crosses them.
 //!
-//! A root digest covers the digests of the contents alone (OMS v1.0, 6.5.1): neither names, nor which
-//! bytes make which file, nor what was left out or whether links are followed. Whoever has the key
-//! can sign the same contents under other names. The payload digest covers all of it.
+//! A root digest covers the digests of the contents alone (OMS v1.0, 6.5.1): neither names, nor
+//! which bytes make which file, nor what was left out or whether links are followed. Whoever has
+//! the key can sign the same contents under other names. The payload digest covers all of it.
 //!
-//! Guarantees: a file counts only if it, every file that it names, and every directory and link on the
-//! way to them can be changed by nobody but root and the user ([`resolve`]). Anything unknown in it is an error, as is one
-//! bad signer: a store is read wholly or not at all. Sizes and numbers are bounded.
+//! Guarantees: a file counts only if it, every file that it names, and every directory and link on
+//! the way to them can be changed by nobody but root and the user ([`resolve`]). Anything unknown
+//! in it is an error, as is one bad signer: a store is read wholly or not at all. Sizes and numbers
+//! are bounded.
 //!
 //! Doesn't: fall back on the certificates of the operating system, ever, or believe anything that
 //! lies beside a model. A missing file is an empty one.
@@ -220,8 +222,8 @@ impl Limits {
         self.payload_digests.as_deref()
     }
 
-    /// The root digests, if they are limited. They cover contents, and neither names nor anything else
-    /// that was signed.
+    /// The root digests, if they are limited. They cover contents, and neither names nor anything
+    /// else that was signed.
     pub fn root_digests(&self) -> Option<&[Digest]> {
         self.root_digests.as_deref()
     }
@@ -325,8 +327,8 @@ pub struct Hidden {
 }
 
 impl TrustStore {
-    /// Reads files. Where two have a signer of the same name, the earlier one's counts and hides the
-    /// later: so a user can narrow, replace or distrust what the system trusts.
+    /// Reads files. Where two have a signer of the same name, the earlier one's counts and hides
+    /// the later: so a user can narrow, replace or distrust what the system trusts.
     ///
     /// # Errors
     /// [`TrustStoreError`] if a file is there and can't be relied on, or is malformed.

@@ -4,11 +4,11 @@
 //! payload, and only [`verify`] makes one. The bytes that the signature is checked over are the
 //! bytes that are kept.
 //!
-//! Releases before 1.0 signed another message, by a mistake ([`super::dsse`]). It is tried where the
-//! regular one doesn't hold, before a byte of the payload is parsed; what was signed in this way may
-//! only be a statement of the old `predicateType`. The other way round, a statement of the old type
-//! under a regular signature comes from no release of the methods `key` and `certificate`, and is
-//! refused; with Sigstore, 0.2 signed so.
+//! Releases before 1.0 signed another message, by a mistake ([`super::dsse`]). It is tried where
+//! the regular one doesn't hold, before a byte of the payload is parsed; what was signed in this
+//! way may only be a statement of the old `predicateType`. The other way round, a statement of the
+//! old type under a regular signature comes from no release of the methods `key` and `certificate`,
+//! and is refused; with Sigstore, 0.2 signed so.
 //!
 //! Doesn't: say that these bytes are a sensible statement ([`VerifiedStatement::parse`] tells) or
 //! that any file has the signed content.
@@ -125,7 +125,8 @@ pub(crate) fn verify_file(
     Ok(VerifiedStatement::new(bundle, signer, message))
 }
 
-/// Verifies the bytes of a signature file, which are decoded once, against everybody who is trusted.
+/// Verifies the bytes of a signature file, which are decoded once, against everybody who is
+/// trusted.
 ///
 /// # Errors
 /// [`VerifyAnyError`] if the file is malformed or by none of them.
@@ -164,7 +165,8 @@ pub(crate) struct VerifiedByAny<L> {
 }
 
 impl<L> VerifiedByAny<L> {
-    /// The payload, whose signer is the first; and each of the signers, with the label that came along.
+    /// The payload, whose signer is the first; and each of the signers, with the label that came
+    /// along.
     pub(crate) fn into_parts(self) -> (VerifiedStatement, Vec<(L, Signer)>) {
         (self.statement, self.signers)
     }

@@ -197,8 +197,8 @@ pub(crate) fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).unwrap().to_string()
 }
 
-/// Extensions, and those that name the keys of a certificate and its issuer: hints here, and asked for
-/// by other implementations.
+/// Extensions, and those that name the keys of a certificate and its issuer: hints here, and asked
+/// for by other implementations.
 fn with_identifiers(mut extensions: Vec<Extension>, [own, issuer]: [&Key; 2]) -> Vec<Extension> {
     extensions.extend(Extension::identifiers(own, issuer));
     extensions
@@ -375,7 +375,8 @@ pub(crate) fn pae(payload: &[u8]) -> Vec<u8> {
     [header.as_bytes(), payload].concat()
 }
 
-/// The canonical body of a log entry. The members of `json!` are sorted, as canonical JSON has them.
+/// The canonical body of a log entry. The members of `json!` are sorted, as canonical JSON has
+/// them.
 pub(crate) fn body(kind: Kind, certificate: &[u8], signature: &[u8], payload: &[u8]) -> Value {
     let hash = |bytes: &[u8]| json!({ "algorithm": "sha256", "value": hex::encode(sha256(bytes)) });
     let (name, version) = kind.name();
@@ -557,8 +558,8 @@ pub(crate) fn timestamp(key: &Key, data: &[u8], seconds: i64) -> Vec<u8> {
     timestamp_of(key, &sha256(data), &[], seconds)
 }
 
-/// A time stamp over what has that SHA-256 digest, with the nonce, in DER, of a request that had one
-/// (RFC 3161, section 2.4.2; RFC 5652, section 5).
+/// A time stamp over what has that SHA-256 digest, with the nonce, in DER, of a request that had
+/// one (RFC 3161, section 2.4.2; RFC 5652, section 5).
 pub(crate) fn timestamp_of(key: &Key, digest: &[u8], nonce: &[u8], seconds: i64) -> Vec<u8> {
     const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
     let sha256_id = seq(&[&oid(SHA256_OID)]);

@@ -1214,8 +1214,8 @@ fn the_crate_accepts(parts: &Parts, root: &Value) {
     assert!(verified.tlog_verified() && verified.sct_verified());
 }
 
-/// `sigstore-verify` accepts this and we don't. Where it becomes stricter, this fails, and the table
-/// in `oms::sigstore` is out of date.
+/// `sigstore-verify` accepts this and we don't. Where it becomes stricter, this fails, and the
+/// table in `oms::sigstore` is out of date.
 fn only_we_refuse(what: &str, parts: &Parts, root: &Value) {
     let result = check(&parts.to_json(), &trust(root, IDENTITY, ISSUER));
     assert!(result.is_err(), "{what}");
@@ -1385,61 +1385,68 @@ proptest! {
     }
 }
 
-/// What the authorities of a trusted root say of themselves counts, as of any issuer.
-#[test]
-fn what_only_we_check_of_authorities() {
-    struct Shape {
-        what: &'static str,
-        extensions: Vec<Extension>,
-        rule: &'static str,
-    }
-    let shape = |what, extensions, rule| Shape {
-        what,
-        extensions,
-        rule,
-    };
-    let (certs, signs) = (0b0000_0110, 0x80);
+/// An authority that isn't one.
+struct NoAuthority {
+    what: &'static str,
+    extensions: Vec<Extension>,
+    rule: &'static str,
+}
+
+const CERTIFIES: u8 = 0b0000_0110;
+const SIGNS: u8 = 0x80;
+
+fn no_authorities() -> Vec<NoAuthority> {
     let usage = Extension::key_usage;
     let not_an_authority = Extension::new("2.5.29.19", true, seq(&[]));
     let unknown = Extension::new("1.2.3.4", true, seq(&[]));
     let constraints = Extension::new("2.5.29.30", false, seq(&[]));
-    let servers = "1.3.6.1.5.5.7.3.1";
-    let issuers = [
-        shape(
+    let servers = Extension::usage("1.3.6.1.5.5.7.3.1", false);
+    let authority = Extension::authority;
+    [
+        (
             "no constraints",
-            vec![usage(certs)],
+            vec![usage(CERTIFIES)],
             "not a certificate authority",
         ),
-        shape(
+        (
             "CA:FALSE",
-            vec![not_an_authority, usage(certs)],
+            vec![not_an_authority, usage(CERTIFIES)],
             "not a certificate authority",
         ),
-        shape(
+        (
             "no keyCertSign",
-            vec![Extension::authority(), usage(signs)],
+            vec![authority(), usage(SIGNS)],
             "its key usage lacks keyCertSign",
         ),
-        shape(
+        (
             "for servers",
-            vec![
-                Extension::authority(),
-                usage(certs),
-                Extension::usage(servers, false),
-            ],
+            vec![authority(), usage(CERTIFIES), servers],
             "extended key usage does not include codeSigning",
         ),
-        shape(
+        (
             "an unknown demand",
-            vec![Extension::authority(), usage(certs), unknown],
+            vec![authority(), usage(CERTIFIES), unknown],
             "critical extension 1.2.3.4",
         ),
-        shape(
+        (
             "name constraints",
-            vec![Extension::authority(), usage(certs), constraints],
+            vec![authority(), usage(CERTIFIES), constraints],
             "name constraints",
         ),
-    ];
+    ]
+    .map(|(what, extensions, rule)| NoAuthority {
+        what,
+        extensions,
+        rule,
+    })
+    .into()
+}
+
+/// What the authorities of a trusted root say of themselves counts, as of any issuer.
+#[test]
+fn what_only_we_check_of_authorities() {
+    let usage = Extension::key_usage;
+    let (certs, signs) = (CERTIFIES, SIGNS);
     let certificate = |instance: &Instance, key: &Key, extensions: Vec<Extension>| {
         Certificate {
             serial: 9,
@@ -1456,7 +1463,7 @@ fn what_only_we_check_of_authorities() {
             .map(|_| ())
             .map_err(|error| error.to_string())
     };
-    for shape in issuers {
+    for shape in no_authorities() {
         // The one that issues, and the one above it.
         let mut lower = Instance::new();
         let key = Key::p256();
@@ -1505,7 +1512,8 @@ fn what_only_we_check_of_authorities() {
     read(&instance).unwrap();
 }
 
-/// What the built-in root doesn't know may be newer than the program; what a given one doesn't, isn't.
+/// What the built-in root doesn't know may be newer than the program; what a given one doesn't,
+/// isn't.
 #[test]
 fn an_unknown_log_is_said_to_be_newer_where_it_may_be() {
     let instance = Instance::new();

@@ -610,7 +610,7 @@ pub(crate) struct TrustCommandArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Trust a signer
-    Add(TrustAddArgs),
+    Add(Box<TrustAddArgs>),
     /// Show who is trusted, and what is hidden
     List(TrustListArgs),
     /// Stop trusting a signer
@@ -639,13 +639,13 @@ pub(crate) struct TrustAddArgs {
     #[arg(long, value_name = "SHA256")]
     pub(crate) payload_digest: Vec<String>,
 
-    /// The same, of the statement in this signature file or model (repeatable). The file isn't verified:
-    /// look at it with `inspect` first
+    /// The same, of the statement in this signature file or model (repeatable). The file isn't
+    /// verified: look at it with `inspect` first
     #[arg(long, value_name = "MODEL|SIGNATURE")]
     pub(crate) payload_of: Vec<PathBuf>,
 
-    /// Only for contents with this root digest (repeatable). It covers neither names, nor which bytes
-    /// make which file, nor ignored paths and links: prefer --payload-digest
+    /// Only for contents with this root digest (repeatable). It covers neither names, nor which
+    /// bytes make which file, nor ignored paths and links: prefer --payload-digest
     #[arg(long, value_name = "SHA256")]
     pub(crate) root_digest: Vec<String>,
 

@@ -1,9 +1,9 @@
 //! What `sigstore-verify` leaves open about log entries.
 //!
-//! Guarantees, of an entry that [`check`] accepts: it is of a kind that can be verified, and its body
-//! says the same; the checkpoint is signed by the very log that the entry names, and is of the tree
-//! that the proof is about; the body of an `intoto` entry holds the signing certificate, not just
-//! its key.
+//! Guarantees, of an entry that [`check`] accepts: it is of a kind that can be verified, and its
+//! body says the same; the checkpoint is signed by the very log that the entry names, and is of the
+//! tree that the proof is about; the body of an `intoto` entry holds the signing certificate, not
+//! just its key.
 //!
 //! Doesn't: check the inclusion proof, the signed entry timestamp, or that the body is about the
 //! envelope: `sigstore-verify` does, and accepts a checkpoint of any trusted log.
@@ -29,8 +29,8 @@ pub(super) fn kind(entry: &LogEntry) -> Option<KindVersion> {
     }
 }
 
-/// Whether the log signed the entry's `logIndex`: in a signed entry timestamp, or, with Rekor v2, as
-/// the place in the tree.
+/// Whether the log signed the entry's `logIndex`: in a signed entry timestamp, or, with Rekor v2,
+/// as the place in the tree.
 pub(super) fn proves_index(entry: &LogEntry, kind: KindVersion) -> bool {
     entry.promise.is_some() || kind == KindVersion::HashedRekordV002
 }

@@ -41,11 +41,12 @@ use crate::name::Escaped;
 /// Largest trusted root file, in bytes. That of the public-good instance has some 7000.
 pub const MAX_TRUSTED_ROOT: usize = 1 << 20;
 
-/// The day of the built-in root: the release of `sigstore-verify` that it came with. A test holds it
-/// against the root itself, so that a newer one can't keep this date.
+/// The day of the built-in root: the release of `sigstore-verify` that it came with. A test holds
+/// it against the root itself, so that a newer one can't keep this date.
 pub const BUILT_IN_SINCE: &str = "2026-10-23";
 
-/// Days after which the built-in root is called old. Sigstore's keys are exchanged once a year or so.
+/// Days after which the built-in root is called old. Sigstore's keys are exchanged once a year or
+/// so.
 const OLD: i32 = 365;
 
 /// The media types of a trusted root. Later versions of Sigstore name the same format `v0.2`.
@@ -216,8 +217,8 @@ pub fn staleness(now: SystemTime) -> Option<String> {
     })
 }
 
-/// Checks the certificates of an authority, which are listed up to the one that is trusted: those that
-/// issue as issuers, and the one that stamps as a stamper.
+/// Checks the certificates of an authority, which are listed up to the one that is trusted: those
+/// that issue as issuers, and the one that stamps as a stamper.
 fn check_authority(chain: &CertChain, purpose: ObjectIdentifier) -> Result<(), TrustedRootError> {
     let stamps = purpose == TIME_STAMPING;
     // Authorities between a certificate and what the authority signs.
@@ -225,7 +226,8 @@ fn check_authority(chain: &CertChain, purpose: ObjectIdentifier) -> Result<(), T
     for (index, entry) in chain.certificates.iter().enumerate() {
         let certificate = Certificate::from_der(entry.raw_bytes.as_bytes())
             .map_err(|_| TrustedRootError::Certificate)?;
-        let checked = if stamps && index == 0 {
+        let is_stamper = stamps && index == 0;
+        let checked = if is_stamper {
             certificate.check_time_stamper()
         } else {
             certificate
@@ -236,7 +238,9 @@ fn check_authority(chain: &CertChain, purpose: ObjectIdentifier) -> Result<(), T
             subject: certificate.subject().clone(),
             rule,
         })?;
-        below += usize::from(!certificate.is_self_issued() && !(stamps && index == 0));
+        if !is_stamper && !certificate.is_self_issued() {
+            below += 1;
+        }
     }
     Ok(())
 }

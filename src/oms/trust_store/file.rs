@@ -46,7 +46,8 @@ pub enum FileRule {
     },
     /// Somebody else could have it lead elsewhere.
     #[error(
-        "the link \"{link}\" on the way to it belongs to user {owner}, neither root nor the user who runs this"
+        "the link \"{link}\" on the way to it belongs to user {owner}, neither root nor the user \
+         who runs this"
     )]
     Link {
         /// The link, escaped.
@@ -223,8 +224,8 @@ impl TrustFile {
     }
 }
 
-/// Gives a new file to whom the old one belonged, for root changes the files of others; and its very
-/// permission bits, whatever the umask.
+/// Gives a new file to whom the old one belonged, for root changes the files of others; and its
+/// very permission bits, whatever the umask.
 fn keep_owner(file: &File, owner: Owner) -> io::Result<()> {
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (owner.user, owner.group) && rustix::process::geteuid().is_root() {

@@ -433,8 +433,8 @@ fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, 
     Ok(key)
 }
 
-/// The first line of a file without its end: neither an editor's newline nor a note below it is part of
-/// the password.
+/// The first line of a file without its end: neither an editor's newline nor a note below it is
+/// part of the password.
 fn password(path: &Path) -> Result<Password, Failure> {
     let context = || format!("password file {}", Escaped::path(path));
     let mut bytes = read_given(path, MAX_PEM).with_context(context)?;

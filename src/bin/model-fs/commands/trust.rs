@@ -25,7 +25,7 @@ use crate::terminal;
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
     let files = Files::of_the_user();
     match args.command {
-        TrustCommand::Add(args) => add(args, &files),
+        TrustCommand::Add(args) => add(*args, &files),
         TrustCommand::List(args) => list(&args, &files),
         TrustCommand::Remove(args) => {
             let removed = remove(&args, &files)?;
@@ -95,7 +95,8 @@ fn usage(text: String) -> Failure {
     Failure::new(Exit::Usage, anyhow::Error::msg(text))
 }
 
-/// Whom the command line wants trusted, by what name if it gives none, and what is to be said of them.
+/// Whom the command line wants trusted, by what name if it gives none, and what is to be said of
+/// them.
 fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failure> {
     match trust {
         cli::Trust::Store => Err(usage("whom to trust isn't said".to_owned()).with_hint(
@@ -193,8 +194,8 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
 }
 
 /// What a root digest leaves open.
-const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither names, nor which bytes \
-                                  make which file, nor ignored paths and links";
+const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither names, nor which \
+                                  bytes make which file, nor ignored paths and links";
 
 fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
     texts
@@ -239,8 +240,8 @@ fn signer_name(name: &str) -> Result<SignerName, Failure> {
     SignerName::new(name).map_err(|rule| Failure::new(Exit::Usage, anyhow::Error::new(rule)))
 }
 
-/// Removes an entry, and says so. Where that would bring back what it hid, which may be wider, it takes
-/// `--force`.
+/// Removes an entry, and says so. Where that would bring back what it hid, which may be wider, it
+/// takes `--force`.
 fn remove(args: &TrustRemoveArgs, files: &Files) -> Result<String, Failure> {
     let name = signer_name(&args.name)?;
     let path = files.changed(args.place.system)?;

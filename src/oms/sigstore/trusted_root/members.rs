@@ -15,15 +15,15 @@ use serde::de::IgnoredAny;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct TrustedRoot {
     media_type: IgnoredAny,
-    tlogs: Option<Vec<Log>>,
+    tlogs: Option<Vec<TransparencyLog>>,
     certificate_authorities: Option<Vec<Authority>>,
-    ctlogs: Option<Vec<Log>>,
+    ctlogs: Option<Vec<TransparencyLog>>,
     timestamp_authorities: Option<Vec<Authority>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Log {
+struct TransparencyLog {
     base_url: Option<IgnoredAny>,
     hash_algorithm: Option<IgnoredAny>,
     public_key: Option<PublicKey>,
