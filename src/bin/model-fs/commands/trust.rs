@@ -201,7 +201,7 @@ fn to_text(signer: &TrustedSigner) -> String {
             line("identity", &Escaped::new(&sigstore.identity));
             line("provider", &Escaped::new(&sigstore.identity_provider));
             if let Some(path) = &sigstore.trusted_root_file {
-                line("trusted root", &Escaped::path(&path));
+                line("trusted root", &Escaped::path(path));
             }
         }
         _ => {}
