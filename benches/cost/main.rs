@@ -34,7 +34,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use memmap2::{Advice as MapAdvice, Mmap};
 use rustix::fs::Advice;
 use serde_json::{Value, json};
 

@@ -78,10 +78,6 @@ fn panels(curve: &str) -> Option<(&'static str, Vec<Panel>)> {
                 panel("reads a second", &[("reads_per_second", "")], false),
             ],
         ),
-                panel("reading in order, GB/s", &[("gb_per_second", "")], false),
-                panel("table of 1 TB, MiB", &[("table_mib_per_tb", "")], true),
-            ],
-        ),
         _ => return None,
     })
 }

@@ -123,6 +123,20 @@ fn files_in_any_order_come_out_sorted() {
 }
 
 #[test]
+fn what_is_left_out_is_remembered() {
+    let statement = files(&["a", "b/c", "b/d", "b-c"]).to_string();
+    let bundle = sign_payload(statement.into_bytes(), &key()).unwrap();
+    let verified = VerifiedManifest::verify(bundle, &trust()).unwrap();
+    assert!(verified.left_out().is_empty());
+    let name = |name| FileName::new(name).unwrap();
+    let rest = verified.without(&[name("b"), name("nothing")]);
+    assert_eq!(names(rest.manifest()), ["a", "b-c"]);
+    assert_eq!(rest.left_out(), [name("b/c"), name("b/d")]);
+    let rest = rest.without(&[name("a")]);
+    assert_eq!(rest.left_out(), [name("a"), name("b/c"), name("b/d")]);
+}
+
+#[test]
 fn every_hash() {
     for hash in Algorithm::ALL {
         let statement = statement(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fuser::{Filesystem, INodeNo, ReplyXattr, Request};
-use model_fs::kernel::mountinfo::{MountTable, resolve};
+use model_fs::kernel::mountinfo::MountTable;
 use rustix::fs::XattrFlags;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
@@ -22,13 +22,13 @@ use crate::support::{BLAKE3, Host, LIMIT, Model};
 const HOSTILE: &[u8] =
     b"\x1b[2J\n2026-01-01T00:00:00Z ERROR forged\nsigner  acme\n\xc2\x9b1m\xe2\x80\xae";
 
-/// Takes a mount at any path away, whatever becomes of the test.
+/// Takes a mount at a path, absolute and without links, away, whatever becomes of the test.
 struct Unmount(PathBuf);
 
 impl Unmount {
     fn is_mounted(&self) -> bool {
         let table = MountTable::read().expect("read the mount table");
-        resolve(&self.0).is_ok_and(|path| table.at(&path).is_some())
+        table.at(&self.0).is_some()
     }
 }
 
@@ -79,7 +79,7 @@ fn a_mount_between_paths_that_are_hostile_or_no_text_works_and_shows_them_escape
         let links = ["model", "mnt"].map(|link| folder.path().join(link));
         std::os::unix::fs::symlink(&source, &links[0]).expect("link");
         std::os::unix::fs::symlink(&mountpoint, &links[1]).expect("link");
-        let guard = Unmount(mountpoint.clone());
+        let guard = Unmount(mountpoint.canonicalize().expect("find the mountpoint"));
         let log = folder.path().join("log");
         let mut mount = host.on_model("mount", &links[0], &["-vv"]);
         let mount = mount.arg("--log-file").arg(&log);
@@ -202,7 +202,7 @@ fn status_believes_only_a_mount_of_ours() {
 
     // Another file system in user space.
     let mountpoint = TempDir::new().expect("make a mountpoint");
-    let guard = Unmount(mountpoint.path().to_owned());
+    let guard = Unmount(mountpoint.path().canonicalize().expect("find it"));
     let session =
         fuser::spawn_mount(Foreign, mountpoint.path(), &fuser::Config::default()).expect("mount");
     let mut answer = vec![0; 4096];

@@ -38,7 +38,7 @@ pub(crate) struct Cli {
 /// Flags about what is told on the way.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Tell more (twice: for debugging)
+    /// More log messages (twice: debugging)
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -98,7 +98,7 @@ pub(crate) struct TrustArgs {
     #[arg(long, value_name = "PEM", conflicts_with_all = ["certificate_chain", "identity"])]
     public_key: Option<PathBuf>,
 
-    /// Trust signatures by certificates under these
+    /// Trust signatures by certificates under these CA certificates
     #[arg(long, value_name = "PEM", num_args = 1.., conflicts_with = "identity")]
     certificate_chain: Vec<PathBuf>,
 
@@ -181,7 +181,7 @@ pub(crate) struct MountArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
-    /// Where to: a directory
+    /// Mount point: a directory
     #[arg(value_name = "MOUNTPOINT")]
     pub(crate) mountpoint: PathBuf,
 
@@ -200,11 +200,11 @@ pub(crate) struct MountArgs {
     #[arg(short = 'o', value_name = "OPTIONS")]
     pub(crate) options: Vec<String>,
 
-    /// Memory for verified data
+    /// Cache size, of verified data [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     pub(crate) cache_size: Option<ByteSize>,
 
-    /// Where what was learned about models is kept
+    /// Table store [default: ~/.cache/model-fs/index]
     #[arg(long, value_name = "DIR")]
     pub(crate) index_dir: Option<PathBuf>,
 
@@ -271,7 +271,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Where what was learned about models is kept
+    /// Table store [default: ~/.cache/model-fs/index]
     #[arg(long, value_name = "DIR")]
     pub(crate) index_dir: Option<PathBuf>,
 
@@ -369,7 +369,7 @@ pub(crate) struct SignArgs {
     #[arg(long)]
     pub(crate) allow_symlinks: bool,
 
-    /// Where what was learned about models is kept
+    /// Table store [default: ~/.cache/model-fs/index]
     #[arg(long, value_name = "DIR")]
     pub(crate) index_dir: Option<PathBuf>,
 
@@ -579,7 +579,7 @@ pub(crate) struct IndexArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
-    /// Where what was learned about models is kept
+    /// Table store [default: ~/.cache/model-fs/index]
     #[arg(long, value_name = "DIR")]
     pub(crate) index_dir: Option<PathBuf>,
 

@@ -5,6 +5,7 @@
 //! is said to be; whose word the status is comes from the kernel. Doesn't: know whether the process
 //! behind a mount of that type is this program: whoever may mount may call it so.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ const CHILD_FLAG: &str = "--status-child";
 const VALUE: u8 = b'v';
 
 /// Facts that come first, in this order, and what they are called.
-const FIRST: [(&str, &str); 12] = [
+const FIRST: [(&str, &str); 15] = [
     ("source", "model"),
     ("mountpoint", "mountpoint"),
     ("mounted_by", "mounted by user"),
@@ -48,6 +49,9 @@ const FIRST: [(&str, &str); 12] = [
     ("shortened", "shortened"),
     ("violations", "violations"),
     ("recent_violations", "recent violations"),
+    ("locked_down", "locked down"),
+    ("source_errors", "source errors"),
+    ("recent_source_errors", "recent source errors"),
     ("hidden_signed_files", "hidden signed files"),
     ("hidden_signed_names", "hidden, for instance"),
     ("files", "files"),
@@ -244,10 +248,12 @@ fn to_text(facts: Map<String, Value>) -> String {
     lines.append(&mut last);
     let width = lines.iter().map(|(label, _)| label.chars().count()).max();
     let width = width.unwrap_or(0);
-    lines
-        .iter()
-        .map(|(label, text)| format!("{label:<width$}  {text}\n"))
-        .collect()
+    let mut text = String::new();
+    for (label, value) in lines {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{label:<width$}  {value}");
+    }
+    text
 }
 
 /// The facts of groups among the others.
