@@ -11,8 +11,10 @@ mod fusermount;
 #[allow(dead_code, reason = "asked by what waits long")]
 mod interrupt;
 pub mod mountinfo;
+mod new_mount;
 pub mod options;
 pub mod page_cache;
+mod place;
 mod populate_loop;
 mod proc_thread;
 pub mod schedule;
