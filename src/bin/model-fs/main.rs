@@ -18,6 +18,7 @@ use clap::Parser as _;
 use crate::cli::Cli;
 
 fn main() -> ExitCode {
+    background::begin();
     // Wrong usage ends here, with clap's message and exit code 2.
     let cli = Cli::parse();
     match commands::run(cli) {
