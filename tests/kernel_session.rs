@@ -340,6 +340,66 @@ fn grace_has_an_end() {
 }
 
 #[test]
+fn requests_that_nobody_answers_are_not_waited_for() {
+    if !fuse() {
+        return;
+    }
+    let filesystem = OneFile {
+        mute: true,
+        ..OneFile::default()
+    };
+    let mounted = Mounted::of(filesystem, Duration::from_secs(3600), |_| {});
+    let path = mounted.file();
+    // Only the kernel can tell that requests wait.
+    if !Path::new("/sys/fs/fuse/connections")
+        .read_dir()
+        .is_ok_and(|mut dir| dir.next().is_some())
+    {
+        return;
+    }
+    // Asks for attributes, for ever. With the mount it ends.
+    let asking = thread::spawn(move || File::open(path).and_then(|file| file.metadata()));
+    let waits = || {
+        let table = MountTable::read().unwrap();
+        let minor = table.at(&mounted.mountpoint).unwrap().device.minor;
+        let path = format!("/sys/fs/fuse/connections/{minor}/waiting");
+        std::fs::read_to_string(path).unwrap().trim() != "0"
+    };
+    while !waits() {
+        thread::yield_now();
+    }
+    // The hour of grace isn't used up, or this test would never end.
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Aborted(StopReason::Asked));
+    assert!(asking.join().unwrap().is_err());
+}
+
+#[test]
+fn a_request_that_panics_ends_nothing_else() {
+    if !fuse() {
+        return;
+    }
+    let filesystem = OneFile {
+        panics: true,
+        ..OneFile::default()
+    };
+    let mounted = Mounted::of(filesystem, Duration::from_secs(60), |options| {
+        options.threads = std::num::NonZeroUsize::new(2).unwrap();
+    });
+    // More often than there are threads.
+    for _ in 0..10 {
+        let error = File::open(mounted.file()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(5));
+    }
+    assert_eq!(
+        mounted.file().metadata().unwrap().len(),
+        CONTENT.len() as u64
+    );
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Stopped(StopReason::Asked));
+}
+
+#[test]
 fn a_second_stop_cuts_off() {
     if !fuse() {
         return;

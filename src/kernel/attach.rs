@@ -179,6 +179,12 @@ impl Attached {
             && !polled[0].revents().contains(PollFlags::ERR)
     }
 
+    /// How many requests wait to be taken in or answered; `None` where the kernel doesn't tell.
+    pub(super) fn waiting(&self) -> Option<u64> {
+        let path = format!("/sys/fs/fuse/connections/{}/waiting", self.device().minor);
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    }
+
     /// Breaks the connection: requests that wait, and all later ones, fail. False where the kernel
     /// offers that only by closing every descriptor.
     pub(super) fn abort(&self) -> bool {

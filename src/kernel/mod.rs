@@ -8,6 +8,7 @@
 mod attach;
 mod fuse;
 mod fusermount;
+mod guarded;
 #[allow(dead_code, reason = "asked by what waits long")]
 mod interrupt;
 pub mod mountinfo;
@@ -19,6 +20,7 @@ mod populate_loop;
 mod proc_thread;
 pub mod schedule;
 pub mod session;
+mod session_threads;
 pub mod shutdown;
 pub mod tuning;
 pub mod unmount;

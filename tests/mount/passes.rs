@@ -12,10 +12,10 @@ use crate::support::{Host, Mode, Model, SHA256, assert_eio, assert_same, open, p
 const LEN: u64 = 5 << 20;
 
 /// A process that does nothing until this goes.
-struct Stopped(Pid);
+pub(crate) struct Stopped(Pid);
 
 impl Stopped {
-    fn new(pid: Pid) -> Self {
+    pub(crate) fn new(pid: Pid) -> Self {
         kill_process(pid, Signal::STOP).expect("stop a process");
         Self(pid)
     }
