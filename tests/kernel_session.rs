@@ -39,6 +39,8 @@ struct OneFile {
     mute: bool,
     /// `init` fails.
     broken: bool,
+    /// `open` panics.
+    panics: bool,
 }
 
 fn attributes(ino: INodeNo) -> FileAttr {
@@ -95,6 +97,7 @@ impl Filesystem for OneFile {
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        assert!(!self.panics, "as if an open had a bug");
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }
 
@@ -161,13 +164,16 @@ impl Mounted {
     }
 
     fn with(grace: Duration, change: impl FnOnce(&mut MountOptions)) -> Self {
+        Self::of(OneFile::default(), grace, change)
+    }
+
+    fn of(filesystem: OneFile, grace: Duration, change: impl FnOnce(&mut MountOptions)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mountpoint = dir.path().canonicalize().unwrap().join("mount point");
         std::fs::create_dir(&mountpoint).unwrap();
         let mut options = MountOptions::new("/models/a,b c");
         options.grace = grace;
         change(&mut options);
-        let filesystem = OneFile::default();
         let destroyed = Arc::clone(&filesystem.destroyed);
         let shutdown = Shutdown::new();
         let stop = shutdown.handle();
@@ -334,6 +340,66 @@ fn grace_has_an_end() {
 }
 
 #[test]
+fn requests_that_nobody_answers_are_not_waited_for() {
+    if !fuse() {
+        return;
+    }
+    let filesystem = OneFile {
+        mute: true,
+        ..OneFile::default()
+    };
+    let mounted = Mounted::of(filesystem, Duration::from_secs(3600), |_| {});
+    let path = mounted.file();
+    // Only the kernel can tell that requests wait.
+    if !Path::new("/sys/fs/fuse/connections")
+        .read_dir()
+        .is_ok_and(|mut dir| dir.next().is_some())
+    {
+        return;
+    }
+    // Asks for attributes, for ever. With the mount it ends.
+    let asking = thread::spawn(move || File::open(path).and_then(|file| file.metadata()));
+    let waits = || {
+        let table = MountTable::read().unwrap();
+        let minor = table.at(&mounted.mountpoint).unwrap().device.minor;
+        let path = format!("/sys/fs/fuse/connections/{minor}/waiting");
+        std::fs::read_to_string(path).unwrap().trim() != "0"
+    };
+    while !waits() {
+        thread::yield_now();
+    }
+    // The hour of grace isn't used up, or this test would never end.
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Aborted(StopReason::Asked));
+    assert!(asking.join().unwrap().is_err());
+}
+
+#[test]
+fn a_request_that_panics_ends_nothing_else() {
+    if !fuse() {
+        return;
+    }
+    let filesystem = OneFile {
+        panics: true,
+        ..OneFile::default()
+    };
+    let mounted = Mounted::of(filesystem, Duration::from_secs(60), |options| {
+        options.threads = std::num::NonZeroUsize::new(2).unwrap();
+    });
+    // More often than there are threads.
+    for _ in 0..10 {
+        let error = File::open(mounted.file()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(5));
+    }
+    assert_eq!(
+        mounted.file().metadata().unwrap().len(),
+        CONTENT.len() as u64
+    );
+    mounted.stop.stop();
+    assert_eq!(mounted.end(), SessionEnd::Stopped(StopReason::Asked));
+}
+
+#[test]
 fn a_second_stop_cuts_off() {
     if !fuse() {
         return;
@@ -424,6 +490,180 @@ fn what_is_mounted_over_it_stays() {
     // Beneath it lies ours, dead by now, and `umount` is for those too.
     assert_eq!(at(&mounted.mountpoint).as_deref(), Some(FS_TYPE));
     unmount(&mounted.mountpoint).unwrap();
+    assert!(!mounted.is_mounted());
+}
+
+/// What is mounted at `path`, by its source.
+fn source_at(path: &Path) -> Option<std::ffi::OsString> {
+    let table = MountTable::read().unwrap();
+    table.at(path).map(|entry| entry.source.clone())
+}
+
+/// Two directories that change names without rest, as who owns the directory above may have them do.
+struct Swapping {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+    one: PathBuf,
+    other: PathBuf,
+}
+
+impl Swapping {
+    fn new(one: PathBuf, other: PathBuf) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, a, b) = (Arc::clone(&stop), one.clone(), other.clone());
+        let thread = thread::spawn(move || {
+            let mut swaps = 0u32;
+            // Ends with the names as they were.
+            while !stopped.load(Ordering::Relaxed) || swaps % 2 == 1 {
+                exchange(&a, &b);
+                swaps += 1;
+            }
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+            one,
+            other,
+        }
+    }
+}
+
+impl Drop for Swapping {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let joined = self.thread.take().unwrap().join();
+        assert!(joined.is_ok(), "{:?} and {:?}", self.one, self.other);
+    }
+}
+
+fn exchange(a: &Path, b: &Path) {
+    let (here, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+    rustix::fs::renameat_with(here, a, here, b, flags).unwrap();
+}
+
+/// Takes away what a failed test leaves.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        while is_mounted(&self.0) {
+            let flags = rustix::mount::UnmountFlags::DETACH;
+            if rustix::mount::unmount(&self.0, flags).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_foreign_file_system_is_not_unmounted_however_names_change() {
+    if !fuse() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (ours, foreign) = (root.join("ours"), root.join("foreign"));
+    for parent in [&ours, &foreign] {
+        std::fs::create_dir_all(parent.join("mnt")).unwrap();
+    }
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("foreign", foreign.join("mnt"), "tmpfs", flags, None).unwrap();
+    let _unmount = Unmount(foreign.join("mnt"));
+    for _ in 0..100 {
+        let options = MountOptions::new("/models/m");
+        let mountpoint = ours.join("mnt");
+        let session =
+            MountSession::start(OneFile::default(), &mountpoint, &options, Shutdown::new())
+                .unwrap();
+        let swapping = Swapping::new(ours.clone(), foreign.clone());
+        for _ in 0..20 {
+            match unmount(&mountpoint) {
+                Ok(()) => break,
+                Err(UnmountError::NotOurs { fs_type, .. }) => assert_eq!(fs_type, "tmpfs"),
+                // It moved too fast, or the other thread's rename is looking at it.
+                Err(UnmountError::Moved { .. } | UnmountError::Busy { .. }) => {}
+                // The path changed between two looks at it.
+                Err(UnmountError::NotMounted { .. } | UnmountError::Path { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        drop(swapping);
+        assert_eq!(source_at(&foreign.join("mnt")).unwrap(), "foreign");
+        drop(session);
+        assert!(!is_mounted(&mountpoint));
+    }
+}
+
+#[test]
+fn a_mount_comes_to_the_directory_that_was_meant_and_leaves_it_however_names_change() {
+    if !fuse() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (one, other) = (root.join("one"), root.join("other"));
+    for parent in [&one, &other] {
+        std::fs::create_dir_all(parent.join("mnt")).unwrap();
+    }
+    for _ in 0..100 {
+        let swapping = Swapping::new(one.clone(), other.clone());
+        let options = MountOptions::new("/models/m");
+        let mountpoint = one.join("mnt");
+        let started =
+            MountSession::start(OneFile::default(), &mountpoint, &options, Shutdown::new());
+        let session = started.unwrap();
+        drop(session);
+        drop(swapping);
+        for parent in [&one, &other] {
+            assert!(!is_mounted(&parent.join("mnt")));
+        }
+    }
+}
+
+#[test]
+fn a_mount_that_was_renamed_with_a_directory_above_it_is_taken_away() {
+    if !fuse() {
+        return;
+    }
+    for aborted in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/mnt")).unwrap();
+        let options = MountOptions::new("/models/m");
+        let shutdown = Shutdown::new();
+        let stop = shutdown.handle();
+        let mountpoint = root.join("a/mnt");
+        let session =
+            MountSession::start(OneFile::default(), &mountpoint, &options, shutdown).unwrap();
+        std::fs::rename(root.join("a"), root.join("b")).unwrap();
+        // What has the path now is another directory.
+        std::fs::create_dir_all(&mountpoint).unwrap();
+        assert!(is_mounted(&root.join("b/mnt")));
+        if aborted {
+            drop(session);
+        } else {
+            stop.stop();
+            assert!(matches!(session.wait(), Ok(SessionEnd::Stopped(_))));
+        }
+        assert!(!is_mounted(&root.join("b/mnt")));
+        std::fs::remove_dir(root.join("b/mnt")).unwrap();
+    }
+}
+
+#[test]
+fn a_mount_is_unmounted_through_a_link_and_by_a_path_with_dots() {
+    if !fuse() {
+        return;
+    }
+    let mounted = Mounted::new();
+    let link = mounted.dir.path().join("link");
+    std::os::unix::fs::symlink("mount point", &link).unwrap();
+    // Not what lies in it.
+    assert!(matches!(
+        unmount(mounted.dir.path()),
+        Err(UnmountError::NotMounted { .. })
+    ));
+    unmount(&mounted.dir.path().join("mount point/../link/.")).unwrap();
     assert!(!mounted.is_mounted());
 }
 

@@ -1,39 +1,46 @@
 //! Attaching: a connection to the FUSE kernel module, mounted on a directory.
 //!
-//! Guarantees: an [`Attached`] mount knows which file system it is, and [`Attached::detach`] takes
-//! away that one and no other. Doesn't: serve anything; until somebody reads from the connection,
+//! Guarantees: the mountpoint is resolved once, and what it led to then is mounted on. An [`Attached`]
+//! mount knows which mount it is, and [`Attached::detach`] takes away that one and no other, also after
+//! it was moved. Doesn't: serve anything; until somebody reads from the connection,
 //! whoever looks into the mount waits.
 //!
 //! `fuser` could mount as well. It isn't asked to, because it unmounts by path when its handle goes
 //! away, also after the kernel has already ended the mount, and so may hit a file system that was
 //! mounted there since; and because its error is a text.
 
-use std::ffi::CString;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::FS_TYPE;
 use super::fusermount::{self, HelperError};
-use super::mountinfo::{DeviceId, MountTable, resolve};
+use super::mountinfo::{DeviceId, MountEntry, MountTable};
+use super::new_mount::{self, Identity};
 use super::options::{Access, MountOptions};
+use super::place::Place;
 
 /// The device that a connection to the kernel module is opened through.
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
-/// A file type in `st_mode`: directory.
-const S_IFDIR: u32 = 0o040_000;
+/// How often a mount is looked for anew that moves while it is taken away.
+const MOST_MOVES: usize = 8;
 
 /// A mounted file system that is to be served, and taken away at the end.
 #[derive(Debug)]
 pub(super) struct Attached {
+    /// Where it was mounted. It may have moved since, with a directory above it.
     mountpoint: PathBuf,
-    device: DeviceId,
+    /// The directory beneath.
+    place: Place,
+    identity: Identity,
+    /// Another descriptor of the connection, to ask whether it stands.
+    connection: OwnedFd,
 }
 
 impl Attached {
@@ -42,92 +49,204 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(Self, OwnedFd), MountError> {
-        let mountpoint = check(mountpoint, options)?;
-        let connection = match mount_directly(&mountpoint, options)? {
-            Some(connection) => connection,
-            None => mount_with_helper(&mountpoint, options)?,
+        let (place, mountpoint) = check(mountpoint, options)?;
+        let before = MountTable::read().map_err(MountError::Table)?;
+        let mounted = Self::mount(&place, &mountpoint, options);
+        let (connection, second, identity) = mounted.inspect_err(|_| {
+            // It may have come as far as the mount, and failed for want of descriptors then.
+            take_away_new(&place, &before);
+        })?;
+        // From the table, because asking the file system would be asking ourselves.
+        let table = MountTable::read().map_err(MountError::Table)?;
+        let entry = match identity {
+            Some(identity) => entry_of(&table, identity),
+            None => find(&table, &before, &connection, &place),
         };
-        // The mount is the uppermost one here; its number comes from the table, because asking the
-        // file system would be asking ourselves.
-        let entry = MountTable::read()
-            .map(|table| table.at(&mountpoint).cloned())
-            .map_err(MountError::Table)?;
-        match entry {
-            Some(entry) if entry.fs_type == FS_TYPE => {
-                let attached = Self {
-                    mountpoint,
-                    device: entry.device,
-                };
-                Ok((attached, connection))
-            }
+        let Some(entry) = entry else {
             // Closing the connection ends the file system, wherever it is.
-            _ => Err(MountError::Vanished { mountpoint }),
+            return Err(MountError::Vanished { mountpoint });
+        };
+        let attached = Self {
+            mountpoint: entry.mountpoint.clone(),
+            identity: Identity {
+                id: entry.id,
+                device: entry.device,
+            },
+            connection: second,
+            place,
+        };
+        // The helper is told a path, and another directory may have had it by then.
+        if identity.is_none() && !is_at(&attached.place, entry) {
+            let found = attached.mountpoint.clone();
+            if let Err(error) = attached.detach() {
+                tracing::warn!(%error, mountpoint = %show(&found), "a mount couldn't be taken away");
+            }
+            return Err(MountError::Elsewhere { mountpoint, found });
         }
+        Ok((attached, connection))
     }
 
-    /// Where it is mounted: absolute, without links.
+    /// The connection, another descriptor of it, and which mount it is if that is known.
+    fn mount(
+        place: &Place,
+        mountpoint: &Path,
+        options: &MountOptions,
+    ) -> Result<(OwnedFd, OwnedFd, Option<Identity>), MountError> {
+        let (connection, identity) = match mount_directly(place, mountpoint, options)? {
+            Some((connection, identity)) => (connection, identity),
+            None => (mount_with_helper(place, mountpoint, options)?, None),
+        };
+        let second = connection.try_clone().map_err(MountError::Descriptors)?;
+        Ok((connection, second, identity))
+    }
+
+    /// Where it was mounted: absolute, without links.
     pub(super) fn mountpoint(&self) -> &Path {
         &self.mountpoint
     }
 
     /// Which file system it is.
     pub(super) fn device(&self) -> DeviceId {
-        self.device
+        self.identity.device
     }
 
-    /// Takes the mount out of the namespace. Files that are open in it stay so, and it ends when
-    /// the last one is closed; if none is, now. `Ok` if it is gone already.
+    /// Takes the mount out of the namespace, wherever it is by now. Files that are open in it stay so,
+    /// and it ends when the last one is closed; if none is, now. `Ok` if it is gone already.
     ///
     /// The system call is given a descriptor of the very mount, so that no other can be meant.
-    /// `fusermount3` takes only a path, and something mounted between our look and its own would
-    /// be hit; such a window is in the nature of that helper.
+    /// `fusermount3` takes only a path, and something that the same user mounted there between our
+    /// look and its own would be hit; such a window is in the nature of that helper.
     pub(super) fn detach(&self) -> Result<(), DetachError> {
-        let table = MountTable::read().map_err(DetachError::Table)?;
-        if !table
-            .of_device(self.device)
-            .any(|entry| entry.mountpoint == self.mountpoint)
-        {
-            return Ok(());
-        }
-        match table.at(&self.mountpoint) {
-            Some(entry) if entry.device == self.device => {}
-            _ => return Err(DetachError::Covered),
-        }
-        match self.detach_directly() {
-            Ok(()) => Ok(()),
-            Err(Errno::PERM | Errno::ACCESS) => {
-                fusermount::unmount(&self.mountpoint, true).map_err(DetachError::Helper)
+        let mut result = Ok(());
+        // Anew where it moved between our look and the call.
+        for _ in 0..MOST_MOVES {
+            let table = MountTable::read().map_err(DetachError::Table)?;
+            let entry = entry_of(&table, self.identity).filter(|_| self.is_connected());
+            let Some(entry) = entry else {
+                return Ok(());
+            };
+            if table.is_covered(entry) {
+                return Err(DetachError::Covered);
             }
-            Err(errno) => Err(DetachError::Kernel(errno.into())),
+            result = match self.detach_directly(&entry.mountpoint) {
+                Ok(()) => return Ok(()),
+                Err(Errno::PERM | Errno::ACCESS) => {
+                    fusermount::unmount(&entry.mountpoint, true).map_err(DetachError::Helper)
+                }
+                Err(errno) => Err(DetachError::Kernel(errno.into())),
+            };
         }
+        result
     }
 
-    fn detach_directly(&self) -> Result<(), Errno> {
+    /// By the system call, given the path of the mount now.
+    fn detach_directly(&self, path: &Path) -> Result<(), Errno> {
+        let root = self.root(path)?;
+        rustix::mount::unmount(root.descriptor_path(), UnmountFlags::DETACH)
+    }
+
+    /// Our mount, opened. `ESTALE` if it isn't found.
+    fn root(&self, path: &Path) -> Result<Place, Errno> {
+        // From the directory beneath, which it lies on unless it was moved itself: a mountpoint can't be
+        // renamed in its directory, and whatever is renamed above doesn't matter.
+        let beneath = path.file_name().map(|name| {
+            let directory = self.place.descriptor_path();
+            directory.join("..").join(name)
+        });
+        let places = beneath.into_iter().chain([path.to_owned()]);
         // Opening the root of a mount as a path asks nothing of the file system.
-        let root = rustix::fs::open(
-            &self.mountpoint,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let found = rustix::fs::statx(
-            &root,
-            c"",
-            AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
-            StatxFlags::empty(),
-        )?;
-        if (found.stx_dev_major, found.stx_dev_minor) != (self.device.major, self.device.minor) {
-            return Err(Errno::BUSY);
-        }
-        let path = format!("/proc/self/fd/{}", root.as_raw_fd());
-        rustix::mount::unmount(path, UnmountFlags::DETACH)
+        places
+            .filter_map(|place| Place::open_no_link(&place).ok())
+            .find(|root| self.is_ours(root))
+            .ok_or(Errno::STALE)
+    }
+
+    fn is_ours(&self, root: &Place) -> bool {
+        let same = root.mount_id().is_ok_and(|id| id == self.identity.id)
+            && root
+                .device()
+                .is_ok_and(|device| device == self.identity.device);
+        // The kernel gives both numbers to another mount once ours is gone. But not while the connection
+        // stands; and what is open here stays what it is.
+        same && self.is_connected()
+    }
+
+    /// Whether the file system that we serve exists.
+    fn is_connected(&self) -> bool {
+        let mut polled = [PollFd::new(&self.connection, PollFlags::empty())];
+        let now = Timespec::default();
+        rustix::event::poll(&mut polled, Some(&now)).is_ok()
+            && !polled[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// How many requests wait to be taken in or answered; `None` where the kernel doesn't tell.
+    pub(super) fn waiting(&self) -> Option<u64> {
+        let path = format!("/sys/fs/fuse/connections/{}/waiting", self.device().minor);
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
     }
 
     /// Breaks the connection: requests that wait, and all later ones, fail. False where the kernel
     /// offers that only by closing every descriptor.
     pub(super) fn abort(&self) -> bool {
-        let path = format!("/sys/fs/fuse/connections/{}/abort", self.device.minor);
+        let path = format!("/sys/fs/fuse/connections/{}/abort", self.device().minor);
         std::fs::write(path, "1").is_ok()
     }
+}
+
+/// Takes away what has come to `place` since `before`, of which there is no connection any more.
+fn take_away_new(place: &Place, before: &MountTable) {
+    let Ok(table) = MountTable::read() else {
+        return;
+    };
+    let new = table.since(before);
+    for entry in new.filter(|entry| entry.fs_type == FS_TYPE && is_at(place, entry)) {
+        let path = &entry.mountpoint;
+        let taken = Place::open_no_link(path).is_ok_and(|root| {
+            root.mount_id().is_ok_and(|id| id == entry.id)
+                && rustix::mount::unmount(root.descriptor_path(), UnmountFlags::DETACH).is_ok()
+        });
+        if !taken && let Err(error) = fusermount::unmount(path, true) {
+            tracing::warn!(%error, mountpoint = %show(path), "a mount couldn't be taken away");
+        }
+    }
+}
+
+fn entry_of(table: &MountTable, identity: Identity) -> Option<&MountEntry> {
+    let entry = table.by_id(identity.id);
+    entry.filter(|entry| entry.device == identity.device)
+}
+
+/// The mount behind `connection`, where nothing but the table tells. Linux 6.15 says which file system
+/// a connection serves; before, it is what is new at the place.
+fn find<'a>(
+    table: &'a MountTable,
+    before: &MountTable,
+    connection: &OwnedFd,
+    place: &Place,
+) -> Option<&'a MountEntry> {
+    let info = format!("/proc/self/fdinfo/{}", connection.as_raw_fd());
+    let served = std::fs::read_to_string(info)
+        .ok()
+        .and_then(|info| fuse_connection(&info));
+    let mut new = table
+        .since(before)
+        .filter(|entry| entry.fs_type == FS_TYPE && !table.is_covered(entry));
+    match served {
+        Some(minor) => new.find(|entry| entry.device == DeviceId { major: 0, minor }),
+        None => new.find(|entry| is_at(place, entry)),
+    }
+}
+
+/// The connection number in the `fdinfo` of a FUSE device; the minor number of the file system.
+pub(super) fn fuse_connection(fdinfo: &str) -> Option<u32> {
+    let value = fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("fuse_connection:"))?;
+    value.trim().parse().ok()
+}
+
+fn is_at(place: &Place, entry: &MountEntry) -> bool {
+    place.path().is_ok_and(|path| path == entry.mountpoint)
 }
 
 /// Why a mount couldn't be taken out of the namespace.
@@ -144,13 +263,16 @@ pub(super) enum DetachError {
 }
 
 /// Looks at the mountpoint before anything is mounted. As with `mount`, it need not be empty.
-fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, MountError> {
+fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), MountError> {
     let shown = || mountpoint.to_owned();
-    let unusable = |source: io::Error| match source.raw_os_error() {
-        Some(errno) if errno == Errno::NOTCONN.raw_os_error() => MountError::Dead {
+    let unusable = |source: io::Error| match Errno::from_io_error(&source) {
+        Some(Errno::NOTCONN) => MountError::Dead {
             mountpoint: shown(),
         },
-        Some(errno) if errno == Errno::NOENT.raw_os_error() => MountError::Missing {
+        Some(Errno::NOENT) => MountError::Missing {
+            mountpoint: shown(),
+        },
+        Some(Errno::NOTDIR) => MountError::NotADirectory {
             mountpoint: shown(),
         },
         _ => MountError::Unusable {
@@ -158,72 +280,47 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, MountErro
             source,
         },
     };
-    let resolved = resolve(mountpoint).map_err(unusable)?;
+    let place = Place::open(mountpoint).map_err(unusable)?;
+    let resolved = place.path().map_err(unusable)?;
     // Before the first look into it, which an unresponsive daemon would never answer.
     let table = MountTable::read().map_err(MountError::Table)?;
-    if table
-        .at(&resolved)
-        .is_some_and(|entry| entry.fs_type == FS_TYPE)
-    {
+    let mounted = place.mounted(&table).map_err(unusable)?;
+    if mounted.is_some_and(|entry| entry.fs_type == FS_TYPE) {
         return Err(MountError::AlreadyMounted {
             mountpoint: resolved,
         });
     }
-    let metadata = std::fs::metadata(&resolved).map_err(unusable)?;
-    if !metadata.is_dir() {
-        return Err(MountError::NotADirectory {
-            mountpoint: resolved,
-        });
-    }
+    // Fails where what is mounted there is dead.
+    std::fs::metadata(place.descriptor_path()).map_err(unusable)?;
     if options.overlaps(&resolved) {
         return Err(MountError::Overlap {
             mountpoint: resolved,
             source_path: options.source.clone(),
         });
     }
-    Ok(resolved)
+    Ok((place, resolved))
 }
 
 /// Mounts by the system call; `None` if only the helper may.
+#[allow(clippy::type_complexity, reason = "read in one place")]
 fn mount_directly(
+    place: &Place,
     mountpoint: &Path,
     options: &MountOptions,
-) -> Result<Option<OwnedFd>, MountError> {
+) -> Result<Option<(OwnedFd, Option<Identity>)>, MountError> {
     let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
     let connection = match opened {
         Ok(file) => OwnedFd::from(file),
         Err(source) => {
-            return match source.kind() {
-                io::ErrorKind::NotFound => Err(MountError::NoDevice),
-                _ if source.raw_os_error() == Some(Errno::NODEV.raw_os_error())
-                    || source.raw_os_error() == Some(Errno::NXIO.raw_os_error()) =>
-                {
-                    Err(MountError::NoDevice)
-                }
+            return match Errno::from_io_error(&source) {
+                Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoDevice),
                 // The helper opens it with the same user's rights.
                 _ => Err(MountError::Device(source)),
             };
         }
     };
-    let data = format!(
-        "fd={},rootmode={S_IFDIR:o},user_id={},group_id={},{}",
-        connection.as_raw_fd(),
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-        options.kernel_options(),
-    );
-    let result = match CString::new(data) {
-        Ok(data) => rustix::mount::mount(
-            options.encoded_device_name(),
-            mountpoint,
-            FS_TYPE,
-            options.flags(),
-            data.as_c_str(),
-        ),
-        Err(_) => Err(Errno::INVAL),
-    };
-    match result {
-        Ok(()) => Ok(Some(connection)),
+    match new_mount::mount(&connection, place, options) {
+        Ok(identity) => Ok(Some((connection, identity))),
         Err(Errno::PERM | Errno::ACCESS) => Ok(None),
         Err(Errno::NODEV) => Err(MountError::NoDevice),
         Err(errno) => Err(MountError::Kernel {
@@ -233,8 +330,13 @@ fn mount_directly(
     }
 }
 
-fn mount_with_helper(mountpoint: &Path, options: &MountOptions) -> Result<OwnedFd, MountError> {
-    fusermount::mount(mountpoint, &options.fusermount_options()).map_err(|error| match error {
+fn mount_with_helper(
+    place: &Place,
+    mountpoint: &Path,
+    options: &MountOptions,
+) -> Result<OwnedFd, MountError> {
+    let options_given = options.fusermount_options();
+    fusermount::mount(place, &options_given).map_err(|error| match error {
         HelperError::Missing => MountError::NoHelper,
         HelperError::Run(source) => MountError::HelperFailed(source),
         HelperError::Refused(message) => {
@@ -349,6 +451,21 @@ pub enum MountError {
         /// Without links.
         mountpoint: PathBuf,
     },
+    /// Another directory had the path of the mountpoint when the helper looked.
+    #[error(
+        "{} was moved while mounting: the mount came to {}, and was taken away again",
+        show(mountpoint),
+        show(found)
+    )]
+    Elsewhere {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// Where it came to.
+        found: PathBuf,
+    },
+    /// No more files can be opened.
+    #[error("cannot open as many files as this mount needs{}", limit())]
+    Descriptors(#[source] io::Error),
     /// The file system and the kernel didn't agree.
     #[error("the file system could not be started")]
     Handshake(#[source] io::Error),
@@ -376,6 +493,12 @@ impl MountError {
                 "{FUSE_DEVICE} must be readable and writable for this user (usually mode 0666); in \
                  a container, pass it in (--device /dev/fuse)"
             ),
+            Self::Descriptors(_) => {
+                "raise the limit for open files (ulimit -n), or use fewer --threads".into()
+            }
+            Self::Thread(_) => {
+                "raise the limit for processes (ulimit -u), or use fewer --threads".into()
+            }
             Self::NoHelper => "install the package fuse3, or mount as root".into(),
             Self::OthersNotAllowed { .. } => {
                 "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
@@ -394,11 +517,20 @@ impl MountError {
             | Self::Kernel { .. }
             | Self::Table(_)
             | Self::Vanished { .. }
+            | Self::Elsewhere { .. }
             | Self::Handshake(_)
-            | Self::Thread(_)
             | Self::Interrupted => return None,
         })
     }
+}
+
+/// How many files this process may have open, for a message.
+fn limit() -> String {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit
+        .current
+        .map(|limit| format!(" (the limit is {limit})"));
+    limit.unwrap_or_default()
 }
 
 /// A path made safe to show.

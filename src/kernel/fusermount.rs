@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use super::place::Place;
 use crate::name::Escaped;
 
 /// The helper's names, the current one first. They are looked up in `PATH`, then in the folders
@@ -44,15 +45,19 @@ pub(super) enum HelperError {
     Refused(Escaped),
 }
 
-/// Mounts on `mountpoint` and returns the connection to the kernel.
-pub(super) fn mount(mountpoint: &Path, options: &str) -> Result<OwnedFd, HelperError> {
+/// Mounts on `place` and returns the connection to the kernel.
+///
+/// The helper is started in that directory and told to mount on `.`. It finds the path of that by
+/// itself and goes there with the user's own rights, so another directory may come in between, one that the
+/// user may write to. The caller has to look where the mount came to.
+pub(super) fn mount(place: &Place, options: &str) -> Result<OwnedFd, HelperError> {
     let (ours, theirs) = UnixStream::pair().map_err(HelperError::Run)?;
     let theirs = OwnedFd::from(theirs);
     run(|name| {
         let mut command = Command::new(name);
         command
-            .args(["-o", options, "--"])
-            .arg(mountpoint)
+            .args(["-o", options, "--", "."])
+            .current_dir(place.descriptor_path())
             .env("_FUSE_COMMFD", SOCKET_AS_STDIN)
             .stdin(Stdio::from(theirs.try_clone()?));
         Ok(command)

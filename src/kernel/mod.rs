@@ -8,16 +8,19 @@
 mod attach;
 mod fuse;
 mod fusermount;
-#[allow(dead_code, reason = "asked by what waits long")]
+mod guarded;
 mod interrupt;
 pub mod mountinfo;
+mod new_mount;
 pub mod options;
 pub mod page_cache;
 mod pending;
+mod place;
 mod populate_loop;
 mod proc_thread;
 pub mod schedule;
 pub mod session;
+mod session_threads;
 pub mod shutdown;
 pub mod tuning;
 pub mod unmount;

@@ -3,10 +3,10 @@
 //! Guarantees: reading it asks nothing of any mounted file system, so it works beside dead and
 //! stuck ones; paths come back as the bytes they are. Doesn't: stay true after the call returns.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 /// The number of a mounted file system, `st_dev` of everything in it.
@@ -133,18 +133,28 @@ impl MountTable {
     pub fn at(&self, mountpoint: &Path) -> Option<&MountEntry> {
         let here = |entry: &&MountEntry| entry.mountpoint == mountpoint;
         // The table is not ordered by stacking everywhere, but each mount names the one below it.
-        self.0.iter().filter(here).rfind(|entry| {
-            !self
-                .0
-                .iter()
-                .filter(here)
-                .any(|other| other.parent == entry.id && other.id != entry.id)
-        })
+        let mut here = self.0.iter().filter(here);
+        here.rfind(|entry| !self.is_covered(entry))
     }
 
     /// The mount of this number.
     pub fn by_id(&self, id: u64) -> Option<&MountEntry> {
         self.0.iter().find(|entry| entry.id == id)
+    }
+
+    /// Whether something is mounted over `entry`, at the same place.
+    pub fn is_covered(&self, entry: &MountEntry) -> bool {
+        self.0.iter().any(|other| {
+            other.parent == entry.id && other.id != entry.id && other.mountpoint == entry.mountpoint
+        })
+    }
+
+    /// What wasn't there `before`.
+    pub(super) fn since(&self, before: &Self) -> impl Iterator<Item = &MountEntry> {
+        self.0.iter().filter(|entry| {
+            let known = before.by_id(entry.id);
+            known.is_none_or(|known| known.device != entry.device)
+        })
     }
 
     /// Every place where the file system `device` is attached.
@@ -153,26 +163,10 @@ impl MountTable {
     }
 }
 
-/// The absolute path without links that the table would show for `path`, found without asking
-/// anything of the file system mounted there.
-pub fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let absolute = std::path::absolute(path)?;
-    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-        return absolute.canonicalize();
-    };
-    if name == OsStr::from_bytes(b"..") {
-        return absolute.canonicalize();
-    }
-    let beneath = parent.canonicalize()?.join(name);
-    // `readlink` of a directory fails in the kernel's own code; a dead FUSE mount isn't consulted.
-    match std::fs::read_link(&beneath) {
-        Ok(_) => beneath.canonicalize(),
-        Err(_) => Ok(beneath),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -233,23 +227,5 @@ mod tests {
     fn the_table_of_this_process_has_a_root() {
         let table = MountTable::read().unwrap();
         assert!(table.at(Path::new("/")).is_some());
-    }
-
-    #[test]
-    fn resolving_follows_links_to_their_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        std::fs::create_dir(root.join("real")).unwrap();
-        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
-        for path in ["real", "link", "real/", "./link/.", "link/../real"] {
-            assert_eq!(
-                resolve(&root.join(path)).unwrap(),
-                root.join("real"),
-                "{path}"
-            );
-        }
-        assert_eq!(resolve(&root.join("real/..")).unwrap(), root);
-        assert_eq!(resolve(&root.join("new")).unwrap(), root.join("new"));
-        assert!(resolve(&root.join("no/new")).is_err());
     }
 }

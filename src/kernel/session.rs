@@ -1,10 +1,13 @@
 //! A session: a mounted file system being served, from the first answer to the last.
 //!
 //! Guarantees:
-//! - [`MountSession::start`] returns when the kernel and the file system talk, or with nothing left
-//!   mounted.
+//! - [`MountSession::start`] returns when the kernel and the file system talk and every thread that is to
+//!   serve is there, or with nothing left mounted.
+//! - A request in which the file system panics gets an error, and everything else goes on. A session of
+//!   which a thread has ended is ended.
 //! - Once a stop was asked for, the mount leaves the namespace first of all, busy or not, so that
-//!   nobody new comes in. Files that are open are served for the grace period; then they get errors.
+//!   nobody new comes in. Files that are open are served for the grace period; then they get errors, at
+//!   once if requests wait and none is answered.
 //! - [`MountSession::wait`] returns in bounded time after a stop was asked for, whatever the file
 //!   system is stuck in.
 //!
@@ -19,16 +22,34 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fuser::{Config, Filesystem, Session};
+use rustix::io::Errno;
 
 use super::attach::{Attached, FUSE_DEVICE, MountError, show};
+use super::guarded::{Arrivals, Guarded};
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;
+use super::session_threads;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
 
 /// How long threads get to notice that the connection is gone.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the session's threads get to start.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often they are looked for while they start.
+const START_STEP: Duration = Duration::from_millis(1);
+
+/// How often it is looked whether they are all there still.
+const WATCH_STEP: Duration = Duration::from_secs(10);
+
+/// After this time without any answer, requests that wait count as stuck.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether any was answered.
+const STUCK_STEP: Duration = Duration::from_millis(100);
 
 /// A served mount.
 #[derive(Debug)]
@@ -37,6 +58,8 @@ pub struct MountSession {
     shutdown: Shutdown,
     tuning: TuningReport,
     page_cache: PageCache,
+    arrivals: Arrivals,
+    threads: usize,
     grace: Duration,
     /// The kernel has ended it, so there is nothing to take away.
     ended: bool,
@@ -68,6 +91,8 @@ impl MountSession {
         config.acl = options.acl();
         config.n_threads = Some(options.threads.get());
         config.clone_fd = can_clone();
+        let filesystem = Guarded::new(filesystem);
+        let arrivals = filesystem.arrivals();
         // From here on the mount is there, so every way out has to take it away: after `Self` is
         // made, dropping it does.
         let session = match Session::from_fd(filesystem, connection, options.acl(), config) {
@@ -83,6 +108,8 @@ impl MountSession {
             page_cache: PageCache::new(session.notifier()),
             attached,
             shutdown,
+            arrivals,
+            threads: options.threads.get(),
             grace: options.grace,
             ended: false,
         };
@@ -95,20 +122,42 @@ impl MountSession {
         Ok(this)
     }
 
-    /// That nobody has asked for a stop meanwhile, and that the session lives.
+    /// Waits until every thread of the session is there, which takes descriptors and processes that may
+    /// run out. An error if that fails, or a stop was asked for meanwhile.
     ///
     /// Kernel and file system have agreed on how to talk (`FUSE_INIT`) by now, and the session's
     /// threads answer whatever comes. Looking into the mount from here would prove no more and be a
     /// trap: a process that waits for its own file system can't be killed.
     fn check_started(&self) -> Result<(), MountError> {
-        match self.shutdown.events.try_recv() {
-            Ok(Event::Stop(_)) => Err(MountError::Interrupted),
-            Ok(Event::Ended(result)) => Err(MountError::Handshake(
-                result
-                    .err()
-                    .unwrap_or_else(|| io::ErrorKind::NotConnected.into()),
-            )),
-            Err(_) => Ok(()),
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            // Asked before the look, so that what ended meanwhile isn't missed.
+            let there = session_threads::all_there(self.threads);
+            let wait = if there { Duration::ZERO } else { START_STEP };
+            match self.shutdown.events.recv_timeout(wait) {
+                Ok(Event::Stop(_)) => return Err(MountError::Interrupted),
+                Ok(Event::Ended(Err(error))) => return Err(self.not_started(error)),
+                Ok(Event::Ended(Ok(()))) => {
+                    return Err(MountError::Handshake(io::ErrorKind::NotConnected.into()));
+                }
+                Err(_) if there => return Ok(()),
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(MountError::Handshake(io::ErrorKind::TimedOut.into()));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn not_started(&self, error: io::Error) -> MountError {
+        let threads = self.threads;
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => MountError::Descriptors(error),
+            Some(Errno::AGAIN | Errno::NOMEM) => MountError::Thread(error),
+            _ => {
+                tracing::debug!(threads, "the session ended while it started");
+                MountError::Handshake(error)
+            }
         }
     }
 
@@ -136,31 +185,55 @@ impl MountSession {
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its
     /// end.
     pub fn wait(self) -> Result<SessionEnd, SessionError> {
-        let reason = match self.shutdown.events.recv() {
-            Ok(Event::Ended(result)) => return self.end(result, SessionEnd::Unmounted),
-            Ok(Event::Stop(reason)) => reason,
-            // Can't be: `self.shutdown` holds a sender.
-            Err(_) => StopReason::Asked,
+        let reason = match self.next_event() {
+            Event::Ended(result) => return self.end(result, SessionEnd::Unmounted),
+            Event::Stop(reason) => reason,
         };
         tracing::info!(%reason, mountpoint = %show(self.mountpoint()), "unmounting");
-        let deadline = Instant::now() + self.grace;
+        let started = Instant::now();
+        let deadline = started + self.grace;
         detach_or_warn(&self.attached);
-        match self
-            .shutdown
-            .events
-            .recv_timeout(END_TIMEOUT.min(self.grace))
-        {
-            Ok(Event::Ended(result)) => return self.end(result, SessionEnd::Stopped(reason)),
-            Ok(Event::Stop(_)) => return Ok(self.abort(reason)),
-            Err(_) => tracing::warn!(
-                seconds = self.grace.as_secs(),
-                "files are still open; they are served for a while"
-            ),
+        let mut warned = false;
+        let mut progress = Progress::new();
+        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+            match self.shutdown.events.recv_timeout(STUCK_STEP.min(left)) {
+                Ok(Event::Ended(result)) => return self.end(result, SessionEnd::Stopped(reason)),
+                Ok(Event::Stop(_)) => break,
+                Err(_) => {}
+            }
+            let waiting = self.attached.waiting();
+            if progress.is_stuck(waiting, self.arrivals.count(), Instant::now()) {
+                tracing::warn!(waiting, "requests wait and none is answered");
+                break;
+            }
+            if !warned && started.elapsed() >= END_TIMEOUT {
+                warned = true;
+                tracing::warn!(
+                    seconds = self.grace.as_secs(),
+                    "files are still open; they are served for a while"
+                );
+            }
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.shutdown.events.recv_timeout(left) {
-            Ok(Event::Ended(result)) => self.end(result, SessionEnd::Stopped(reason)),
-            Ok(Event::Stop(_)) | Err(_) => Ok(self.abort(reason)),
+        Ok(self.abort(reason))
+    }
+
+    /// Waits for what ends the session. A thread of it that is gone is such a thing: requests that it had
+    /// taken in will never be answered.
+    fn next_event(&self) -> Event {
+        loop {
+            match self.shutdown.events.recv_timeout(WATCH_STEP) {
+                Ok(event) => return event,
+                Err(_) if session_threads::all_there(self.threads) => {}
+                // They all end with the session, which is told in a moment.
+                Err(_) => match self.shutdown.events.recv_timeout(END_TIMEOUT) {
+                    Ok(event) => return event,
+                    Err(_) if session_threads::all_there(self.threads) => {}
+                    Err(_) => {
+                        tracing::error!("a thread that serves the mount has ended");
+                        return Event::Ended(Err(io::Error::other("a session thread has ended")));
+                    }
+                },
+            }
         }
     }
 
@@ -192,6 +265,32 @@ impl MountSession {
             }
         }
         SessionEnd::Aborted(reason)
+    }
+}
+
+/// Whether anything is answered.
+struct Progress {
+    last: Option<(u64, u64)>,
+    since: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether requests have been waiting, the same number of them, while no other came, for
+    /// [`STUCK`]. `waiting` is `None` where the kernel doesn't tell.
+    fn is_stuck(&mut self, waiting: Option<u64>, arrivals: u64, now: Instant) -> bool {
+        let seen = waiting.map(|waiting| (waiting, arrivals));
+        if seen != self.last || waiting.is_none_or(|waiting| waiting == 0) {
+            self.last = seen;
+            self.since = now;
+        }
+        now.saturating_duration_since(self.since) >= STUCK
     }
 }
 
@@ -248,3 +347,27 @@ fn detach_or_warn(attached: &Attached) {
 #[derive(Debug, thiserror::Error)]
 #[error("the connection to the kernel broke")]
 pub struct SessionError(#[source] pub io::Error);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stuck_is_what_waits_without_any_answer() {
+        let mut progress = Progress::new();
+        let start = progress.since;
+        let mut look = |seconds: u64, waiting, arrivals| {
+            progress.is_stuck(waiting, arrivals, start + Duration::from_secs(seconds))
+        };
+        assert!(!look(0, Some(64), 100));
+        assert!(!look(1, Some(64), 100));
+        assert!(look(2, Some(64), 100));
+        // One was answered, one more came, none waits, nobody knows.
+        assert!(!look(3, Some(63), 100));
+        assert!(!look(5, Some(63), 101));
+        assert!(!look(7, Some(0), 101));
+        assert!(!look(9, Some(0), 101));
+        assert!(!look(11, None, 101));
+        assert!(!look(13, None, 101));
+    }
+}

@@ -56,9 +56,13 @@ impl Shutdown {
         Self { sender, events }
     }
 
-    /// One that SIGTERM, SIGINT and SIGHUP trigger too, instead of killing the process. The
-    /// handlers stay for as long as the process lives.
-    pub fn on_signals() -> io::Result<Self> {
+    /// One that SIGTERM and SIGINT trigger too, instead of killing the process. SIGHUP has `hang_up`
+    /// called, and does nothing else: service managers and log rotation send it to have logs reopened, and
+    /// a terminal that goes away takes no mount along. The handlers stay for as long as the process lives.
+    ///
+    /// # Errors
+    /// When a handler can't be set or a thread can't be started.
+    pub fn on_signals(hang_up: impl Fn() + Send + 'static) -> io::Result<Self> {
         let shutdown = Self::new();
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let sender = shutdown.sender.clone();
@@ -67,8 +71,12 @@ impl Shutdown {
             .spawn(move || {
                 for number in signals.forever() {
                     tracing::debug!(signal = number, "signal received");
-                    // Nobody listens any more once the session is over; then a signal does nothing.
-                    let _ = sender.send(Event::Stop(StopReason::Signal(number)));
+                    if number == SIGHUP {
+                        hang_up();
+                    } else {
+                        // Nobody listens any more once the session is over; then a signal does nothing.
+                        let _ = sender.send(Event::Stop(StopReason::Signal(number)));
+                    }
                 }
             })?;
         Ok(shutdown)

@@ -15,46 +15,70 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::FS_TYPE;
-use super::attach::{FUSE_DEVICE, shell, show};
+use super::attach::{FUSE_DEVICE, fuse_connection, shell, show};
 use super::fusermount::{self, HelperError};
-use super::mountinfo::{DeviceId, MountTable, resolve};
+use super::mountinfo::{DeviceId, MountEntry, MountTable};
+use super::place::Place;
 
 /// How long the daemon gets to end by itself once its mount is gone.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Unmounts the model on `mountpoint`.
+///
+/// The path is resolved once, to the root of a mount. What is unmounted is found by the number of that
+/// mount, in a directory that is held open. A mountpoint can't be renamed in its directory, so no
+/// other file system can take its place there; only root, or who has moved it in another mount namespace,
+/// could do that.
 pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
-    let mountpoint = resolve(mountpoint).map_err(|source| UnmountError::Path {
+    let unknown = |source| UnmountError::Path {
         mountpoint: mountpoint.to_owned(),
         source,
-    })?;
+    };
+    let root = Place::open(mountpoint).map_err(unknown)?;
+    let resolved = root.path().map_err(unknown)?;
     let table = MountTable::read().map_err(UnmountError::Table)?;
-    let Some(entry) = table.at(&mountpoint) else {
-        return Err(UnmountError::NotMounted { mountpoint });
+    let Some(entry) = root.mounted(&table).map_err(unknown)? else {
+        return Err(UnmountError::NotMounted {
+            mountpoint: resolved,
+        });
     };
     if entry.fs_type != FS_TYPE {
         return Err(UnmountError::NotOurs {
-            mountpoint,
+            mountpoint: resolved,
             fs_type: entry.fs_type.escape_debug().to_string(),
         });
     }
+    // While it is open the mount is in use.
+    drop(root);
     // Found before, because afterwards nothing ties a process to what it served.
     let daemons = daemons(entry.device);
-    match rustix::mount::unmount(&mountpoint, UnmountFlags::NOFOLLOW) {
+    match unmount_entry(entry) {
         Ok(()) => {}
-        Err(Errno::BUSY) => return Err(UnmountError::Busy { mountpoint }),
-        Err(Errno::PERM | Errno::ACCESS) => with_helper(&mountpoint)?,
+        Err(Errno::BUSY) => {
+            return Err(UnmountError::Busy {
+                mountpoint: resolved,
+            });
+        }
+        Err(Errno::PERM | Errno::ACCESS) => with_helper(&entry.mountpoint)?,
         // Somebody was faster.
-        Err(Errno::INVAL) if gone(&mountpoint, entry.device) => {}
+        Err(Errno::INVAL | Errno::NOENT | Errno::STALE) if found(entry).is_none() => {}
+        Err(Errno::NOENT | Errno::STALE) => {
+            return Err(UnmountError::Moved {
+                mountpoint: resolved,
+            });
+        }
         Err(errno) => {
             return Err(UnmountError::Kernel {
-                mountpoint,
+                mountpoint: resolved,
                 source: errno.into(),
             });
         }
     }
-    if !gone(&mountpoint, entry.device) {
-        return Err(UnmountError::Remains { mountpoint });
+    // Its numbers may be another mount's by now, but hardly its place too.
+    if found(entry).is_some_and(|now| now.mountpoint == entry.mountpoint) {
+        return Err(UnmountError::Remains {
+            mountpoint: resolved,
+        });
     }
     for daemon in daemons {
         if !ended(&daemon) {
@@ -62,6 +86,26 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
         }
     }
     Ok(())
+}
+
+/// Unmounts by the system call. `ESTALE` if it isn't there any more.
+fn unmount_entry(entry: &MountEntry) -> Result<(), Errno> {
+    let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let (Some(parent), Some(name)) = (entry.mountpoint.parent(), entry.mountpoint.file_name())
+    else {
+        return Err(Errno::INVAL);
+    };
+    let parent = Place::open(parent).map_err(errno)?;
+    let path = parent.descriptor_path().join(name);
+    // Opened and closed again, because it can't be unmounted while it is open.
+    let root = Place::open_no_link(&path).map_err(errno)?;
+    let is_it = root.mount_id().map_err(errno)? == entry.id
+        && root.device().map_err(errno)? == entry.device;
+    drop(root);
+    if !is_it {
+        return Err(Errno::STALE);
+    }
+    rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)
 }
 
 fn with_helper(mountpoint: &Path) -> Result<(), UnmountError> {
@@ -83,12 +127,11 @@ fn with_helper(mountpoint: &Path) -> Result<(), UnmountError> {
     })
 }
 
-fn gone(mountpoint: &Path, device: DeviceId) -> bool {
-    MountTable::read().is_ok_and(|table| {
-        !table
-            .of_device(device)
-            .any(|entry| entry.mountpoint == mountpoint)
-    })
+/// The mount in the table, if it is there still.
+fn found(entry: &MountEntry) -> Option<MountEntry> {
+    let table = MountTable::read().ok()?;
+    let now = table.by_id(entry.id).cloned();
+    now.filter(|now| now.device == entry.device)
 }
 
 /// The processes that hold the connection behind `device`: those whose descriptors of the FUSE
@@ -122,16 +165,8 @@ fn serves(process: &Path, device: DeviceId) -> bool {
         .filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == Path::new(FUSE_DEVICE)))
         .any(|fd| {
             std::fs::read_to_string(process.join("fdinfo").join(fd.file_name()))
-                .is_ok_and(|info| connection(&info) == Some(device.minor))
+                .is_ok_and(|info| fuse_connection(&info) == Some(device.minor))
         })
-}
-
-/// The connection number in the `fdinfo` of a FUSE device; the minor number of the file system.
-fn connection(fdinfo: &str) -> Option<u32> {
-    let value = fdinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("fuse_connection:"))?;
-    value.trim().parse().ok()
 }
 
 /// Waits for a process to end.
@@ -200,6 +235,12 @@ pub enum UnmountError {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// A directory above it was renamed, or something else was mounted, while it was looked at.
+    #[error("{} was moved meanwhile, and is still mounted", show(mountpoint))]
+    Moved {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
     /// Unmounting succeeded and yet it is there.
     #[error("{} is still mounted", show(mountpoint))]
     Remains {
@@ -224,6 +265,7 @@ impl UnmountError {
             | Self::NotMounted { .. }
             | Self::HelperFailed(_)
             | Self::Kernel { .. }
+            | Self::Moved { .. }
             | Self::Remains { .. } => return None,
         })
     }
@@ -252,8 +294,8 @@ mod tests {
 
     #[test]
     fn the_connection_is_read_from_fdinfo() {
-        assert_eq!(connection("pos:\t0\nfuse_connection:\t45\n"), Some(45));
-        assert_eq!(connection("pos:\t0\nflags:\t02\n"), None);
-        assert_eq!(connection("fuse_connection:\tx\n"), None);
+        assert_eq!(fuse_connection("pos:\t0\nfuse_connection:\t45\n"), Some(45));
+        assert_eq!(fuse_connection("pos:\t0\nflags:\t02\n"), None);
+        assert_eq!(fuse_connection("fuse_connection:\tx\n"), None);
     }
 }

@@ -1,15 +1,26 @@
 //! Mounts that go to the background.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::mounted::{Mounted, is_mounted, model_fs};
-use crate::support::{BLAKE3, Host, Model, SHA256, public_key, tool};
+use crate::mounted::{MODEL_FS, Mounted, clear, is_mounted, model_fs};
+use crate::process::finish;
+use crate::support::{BLAKE3, Host, LIMIT, Model, SHA256, public_key, tool};
+
+/// Takes a mount away, also after a failed test.
+struct Clear(PathBuf);
+
+impl Drop for Clear {
+    fn drop(&mut self) {
+        clear(&self.0);
+    }
+}
 
 /// The process that serves a mount: the one that has the mountpoint among its arguments.
-fn daemon_of(mountpoint: &Path) -> Pid {
+pub(crate) fn daemon_of(mountpoint: &Path) -> Pid {
     let mountpoint = mountpoint.as_os_str().as_encoded_bytes();
     let found = std::fs::read_dir("/proc")
         .expect("list processes")
@@ -60,6 +71,88 @@ fn mount_returns_once_files_can_be_read_and_leaves_nothing_behind_when_unmounted
             assert!(std::time::Instant::now() < patience, "the daemon stays");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+    }
+}
+
+#[test]
+fn the_daemon_keeps_nothing_of_who_started_it_and_has_a_name() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 600_000)]);
+    model.sign(BLAKE3);
+    let lock = model.beside("lock");
+    std::fs::write(&lock, b"").expect("write");
+    let mountpoint = tempfile::tempdir().expect("make a mountpoint");
+    let _clear = Clear(mountpoint.path().to_owned());
+    // The key comes through a descriptor, as a shell's `<(…)` gives it.
+    let script = "exec 8<\"$LOCK\" 9<\"$KEY\"; \"$PROGRAM\" mount \"$MODEL\" \"$MOUNTPOINT\" \
+                  --public-key /dev/fd/9 --index-dir \"$STORE\"";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .env("LOCK", &lock)
+        .env("KEY", public_key())
+        .env("PROGRAM", MODEL_FS)
+        .env("MODEL", model.path())
+        .env("MOUNTPOINT", mountpoint.path())
+        .env("STORE", host.store());
+    finish(&mut command, LIMIT).expect("mount");
+    let daemon = format!("/proc/{}", daemon_of(mountpoint.path()).as_raw_pid());
+    let open: Vec<_> = std::fs::read_dir(format!("{daemon}/fd"))
+        .expect("list descriptors")
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .collect();
+    let key = public_key();
+    assert!(!open.contains(&lock) && !open.contains(&key), "{open:?}");
+    let read = |name: &str| std::fs::read_to_string(format!("{daemon}/{name}")).expect("look");
+    assert_eq!(read("comm"), "model-fs\n");
+    let arguments = read("cmdline").replace('\0', " ");
+    assert!(!arguments.contains("background"), "{arguments}");
+    model_fs(["umount".as_ref(), mountpoint.path().as_os_str()]).expect("umount");
+}
+
+#[test]
+fn a_variable_alone_makes_no_mount_leave_its_caller() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 600_000)]);
+    model.sign(BLAKE3);
+    // The number of a process that isn't the parent.
+    let mountpoint = tempfile::tempdir().expect("make a mountpoint");
+    let _clear = Clear(mountpoint.path().to_owned());
+    let mut command = host.on_model("mount", &model.path(), &[]);
+    command
+        .env("MODEL_FS_BACKGROUND_PARENT", "1")
+        .arg("--")
+        .arg(mountpoint.path());
+    let finished = host.run(&mut command).expect("mount");
+    assert_eq!(finished.stdout, "");
+    model_fs(["umount".as_ref(), mountpoint.path().as_os_str()]).expect("umount");
+}
+
+#[test]
+fn where_no_log_takes_what_happens_mount_says_so() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 600_000)]);
+    model.sign(BLAKE3);
+    let system_log = ["/dev/log", "/run/systemd/journal/dev-log"]
+        .iter()
+        .any(|name| {
+            let socket = std::os::unix::net::UnixDatagram::unbound().expect("make a socket");
+            socket.connect(name).is_ok()
+        });
+    let log = model.beside("log");
+    for file in [None, Some(&log)] {
+        let mountpoint = tempfile::tempdir().expect("make a mountpoint");
+        let _clear = Clear(mountpoint.path().to_owned());
+        let mut command = host.on_model("mount", &model.path(), &[]);
+        if let Some(file) = file {
+            command.arg("--log-file").arg(file);
+        }
+        let finished = host.run(command.arg("--").arg(mountpoint.path()));
+        let finished = finished.expect("mount");
+        let warned = finished.stderr.contains("--log-file");
+        assert_eq!(warned, file.is_none() && !system_log, "{finished}");
+        model_fs(["umount".as_ref(), mountpoint.path().as_os_str()]).expect("umount");
     }
 }
 

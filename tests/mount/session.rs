@@ -6,9 +6,13 @@ use std::process::Command;
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::mounted::{MODEL_FS, is_mounted};
+use crate::background::daemon_of;
+use crate::mounted::{MODEL_FS, clear, flip, is_mounted};
+use crate::passes::Stopped;
 use crate::process::finish;
-use crate::support::{BLAKE3, Host, LIMIT, Mode, Model, assert_same, open, pread, public_key};
+use crate::support::{
+    BLAKE3, Host, LIMIT, Mode, Model, assert_same, open, pread, public_key, read_range,
+};
 
 fn model() -> Model {
     let model = Model::new([("weights", 600_000), ("config.json", 100)]);
@@ -20,7 +24,7 @@ fn model() -> Model {
 fn signals_end_a_mount_in_the_foreground_cleanly() {
     let Some(host) = Host::new() else { return };
     let model = model();
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT] {
         let mut mount = host.mount(&model.path(), &[]);
         fs::read(mount.file("weights")).expect("read");
         kill_process(mount.pid(), signal).expect("send a signal");
@@ -28,6 +32,128 @@ fn signals_end_a_mount_in_the_foreground_cleanly() {
         assert!(!is_mounted(mount.path()), "{signal:?}");
         assert!(!mount.stderr().contains("error"), "{}", mount.stderr());
     }
+}
+
+#[test]
+fn a_hang_up_opens_the_log_anew_and_nothing_else() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let (log, old) = (model.beside("log"), model.beside("log.1"));
+    let mut mount = host.mount(&model.path(), &["--log-file", log.to_str().expect("text")]);
+    fs::rename(&log, &old).expect("rename the log");
+    kill_process(mount.pid(), Signal::HUP).expect("send a signal");
+    let deadline = std::time::Instant::now() + LIMIT;
+    while !log.exists() {
+        assert!(std::time::Instant::now() < deadline, "no new log");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // It serves as before, and what happens from now on is in the new file.
+    let found = fs::read(mount.file("weights")).expect("read");
+    assert_same(&found, model.bytes("weights"), "after a hang-up");
+    flip(&model.file("weights"), 1000);
+    assert!(read_range(&mount.file("weights"), Mode::Direct, 0, 4096).is_err());
+    assert!(
+        fs::read_to_string(&log)
+            .expect("read")
+            .contains("violation")
+    );
+    assert!(
+        !fs::read_to_string(&old)
+            .expect("read")
+            .contains("violation")
+    );
+    kill_process(mount.pid(), Signal::TERM).expect("send a signal");
+    assert_eq!(mount.wait(), Some(0), "{}", mount.stderr());
+}
+
+#[test]
+fn a_mount_whose_directory_was_renamed_is_taken_away() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let (before, after) = (model.beside("before"), model.beside("after"));
+    fs::create_dir_all(before.join("mnt")).expect("make a mountpoint");
+    let mut command = host.on_model("mount", &model.path(), &[]);
+    host.run(command.arg("--").arg(before.join("mnt")))
+        .expect("mount");
+    let daemon = daemon_of(&before.join("mnt"));
+    fs::rename(&before, &after).expect("rename");
+    let moved = fs::canonicalize(&after).expect("resolve").join("mnt");
+    assert!(is_mounted(&moved));
+    kill_process(daemon, Signal::TERM).expect("send a signal");
+    let deadline = std::time::Instant::now() + LIMIT;
+    while rustix::process::test_kill_process(daemon).is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the daemon stays");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let left = is_mounted(&moved);
+    clear(&moved);
+    assert!(!left, "a dead mount is left");
+}
+
+#[test]
+fn where_descriptors_run_out_mount_says_so_and_leaves_nothing() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    for place in [&[][..], &["--foreground"]] {
+        let mountpoint = TempDir::new().expect("make a mountpoint");
+        let mut command = Command::new("prlimit");
+        command
+            .args(["--nofile=40:40", MODEL_FS, "mount", "--threads", "60"])
+            .args(place)
+            .arg("--public-key")
+            .arg(public_key())
+            .arg("--index-dir")
+            .arg(host.store())
+            .arg(model.path())
+            .arg(mountpoint.path());
+        let finished = finish(&mut command, LIMIT);
+        let left = is_mounted(mountpoint.path());
+        clear(mountpoint.path());
+        assert!(!left, "something is left mounted: {finished}");
+        let finished = finished.expect_code(1, "mount");
+        assert!(finished.stderr.contains("the limit is 40"), "{finished}");
+        assert!(finished.stderr.contains("ulimit -n"), "{finished}");
+    }
+}
+
+/// The source of one mount is another mount, whose daemon is stopped: it answers nothing.
+#[test]
+fn a_mount_whose_source_hangs_ends_when_it_is_asked_to() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("big", 64 << 20)]);
+    model.sign(BLAKE3);
+    let slow = host.mount(&model.path(), &[]);
+    let reader = Host::anywhere();
+    let mut mount = reader.mount(slow.path(), &[]);
+    let file = open(&mount.file("big"), Mode::Direct).expect("open");
+    // The full pass has filled the page cache of the slow mount.
+    let source = File::open(slow.file("big")).expect("open");
+    rustix::fs::fadvise(&source, 0, None, rustix::fs::Advice::DontNeed).expect("advise");
+    drop(source);
+    let stopped = Stopped::new(slow.pid());
+    let answered = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        // Gone before the readers are waited for, also if this fails.
+        let stopped = stopped;
+        for index in 0..64 {
+            let (file, answered) = (&file, &answered);
+            scope.spawn(move || {
+                let _ = pread(file, index << 20, 4096);
+                answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let before = answered.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(before < 64, "nothing hangs");
+        let asked = std::time::Instant::now();
+        kill_process(mount.pid(), Signal::TERM).expect("send a signal");
+        assert_eq!(mount.wait(), Some(1), "{}", mount.stderr());
+        // It takes less than five seconds; a busy machine may need more.
+        assert!(asked.elapsed().as_secs() < 20, "{:?}", asked.elapsed());
+        drop(stopped);
+    });
+    drop(file);
+    slow.unmount();
 }
 
 #[test]

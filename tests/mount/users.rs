@@ -93,3 +93,41 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
         assert!(!is_mounted(&mountpoint));
     }
 }
+
+#[test]
+fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
+    let Some(_) = Host::new() else { return };
+    open_fuse_to_all();
+    let user = OrdinaryUser::new();
+    for (from, to) in [(private_key(), "key.pem"), (public_key(), "public.pem")] {
+        let to = user.home().join(to);
+        fs::copy(from, &to).expect("copy a key");
+        OrdinaryUser::give(&to);
+    }
+    let model = user.folder("model");
+    fs::write(model.join("weights"), noise("weights", 100_000)).expect("write");
+    OrdinaryUser::give(&model.join("weights"));
+    user.folder("before");
+    let mountpoint = user.folder("before/mnt");
+    let moved = user.home().join("after/mnt");
+    let _clear = (Clear(mountpoint.clone()), Clear(moved.clone()));
+    run(
+        &user,
+        MODEL_FS,
+        &["sign", "model", "--private-key", "key.pem"],
+    )
+    .expect("sign");
+    let mount = ["mount", "model", "before/mnt", "--public-key", "public.pem"];
+    run(&user, MODEL_FS, &mount).expect("mount");
+    assert!(is_mounted(&mountpoint));
+    let daemon = crate::background::daemon_of(Path::new("before/mnt"));
+    fs::rename(user.home().join("before"), user.home().join("after")).expect("rename");
+    assert!(is_mounted(&moved));
+    rustix::process::kill_process(daemon, rustix::process::Signal::TERM).expect("end it");
+    let deadline = std::time::Instant::now() + LIMIT;
+    while rustix::process::test_kill_process(daemon).is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the daemon stays");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(!is_mounted(&moved), "a dead mount is left");
+}

@@ -1,25 +1,84 @@
 //! Going to the background once a mount answers.
 //!
-//! The command runs itself again, as a child that works in the foreground and says on a pipe when
-//! it is ready. Guarantees: the first process exits with 0 only after that, and with the child's own
-//! exit code if the child fails; an interrupt from the terminal before that reaches both. Doesn't:
+//! The command runs itself again, with the same arguments, as a child that works in the foreground and
+//! says on a pipe when it is ready. Guarantees: the first process exits with 0 only after that, and with
+//! the child's own exit code if the child fails; an interrupt from the terminal before that reaches both. What
+//! stays in the background keeps no descriptor of who started it, no directory and no terminal. Doesn't:
 //! fork, which a program with threads can't do safely.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
 use crate::logging::Detached;
 
-/// The flag that the child is started with, before everything else.
-pub(crate) const CHILD_FLAG: &str = "--background-child";
+/// The variable by which a child knows that it is one: it holds the number of the first process, its
+/// parent. Not an argument, which `ps` would show for as long as the mount is there.
+///
+/// Who sets it by hand, to the number of a shell, gets a mount that serves without going to the background, and
+/// without a word once it is there; nothing that they couldn't have otherwise. What the child itself starts
+/// has another parent, and doesn't take itself for one.
+const PARENT_VARIABLE: &str = "MODEL_FS_BACKGROUND_PARENT";
 
 /// What the child writes when it is ready. Whatever else comes is an error.
 const READY: &[u8] = b"ready\n";
+
+/// Whether this process is such a child.
+pub(crate) fn is_child() -> bool {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+    parent
+        .is_some_and(|parent| std::env::var_os(PARENT_VARIABLE).is_some_and(|set| *set == *parent))
+}
+
+/// Descriptors that this process was started with, beyond the usual three: a lock that `flock` holds,
+/// a file on a volume that is to be unmounted, a pipe that somebody waits for the end of.
+///
+/// They stay open until [`detach`] closes them, because an argument may name one (`/dev/fd/63`).
+static INHERITED: OnceLock<Vec<RawFd>> = OnceLock::new();
+
+/// What every process of this program does first, before it opens anything.
+pub(crate) fn begin() {
+    let _ = INHERITED.set(open_descriptors());
+    // The one in the background runs a file called `exe`, and would be called so too. An error
+    // leaves it at that.
+    let _ = rustix::thread::set_name(c"model-fs");
+}
+
+fn open_descriptors() -> Vec<RawFd> {
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
+    let listed: Vec<RawFd> = listed
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&number| number > 2)
+        .collect();
+    // One of them was that of the list, which is closed again.
+    let open =
+        |number: &RawFd| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+    listed.into_iter().filter(open).collect()
+}
+
+/// Closes what this process was started with. Only the first call does anything.
+#[allow(unsafe_code)]
+fn close_inherited() {
+    static CLOSED: AtomicBool = AtomicBool::new(false);
+    if CLOSED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    for &number in INHERITED.get().into_iter().flatten() {
+        // SAFETY: it was open before anything in this process opened one, and nothing here takes a
+        // descriptor over by its number; so no object owns it. It is closed once.
+        unsafe { rustix::io::close(number) };
+    }
+}
 
 /// Starts the child and waits for it to be ready or to fail. In the latter case it has said why.
 pub(crate) fn spawn() -> anyhow::Result<ExitCode> {
@@ -28,8 +87,8 @@ pub(crate) fn spawn() -> anyhow::Result<ExitCode> {
     // Not by name: the file at that path may be another one by now.
     let child = Command::new("/proc/self/exe")
         .arg0(name)
-        .arg(CHILD_FLAG)
         .args(args)
+        .env(PARENT_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -62,8 +121,8 @@ fn wait_until_ready(mut child: Child) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// In the child: tells the first process that all is well and leaves its terminal, session and
-/// directory. Relative paths mean something else afterwards.
+/// In the child: tells the first process that all is well and leaves its terminal, session,
+/// directory and descriptors. Relative paths mean something else afterwards.
 ///
 /// An error means that the first process is gone, or that this one is still tied to its terminal;
 /// the child should then end.
@@ -78,6 +137,8 @@ pub(crate) fn detach(logging: &Detached) -> io::Result<()> {
         tracing::debug!(%error, "cannot start a session");
     }
     rustix::process::chdir("/")?;
+    close_inherited();
+    logging.warn_if_unheard();
     let mut stdout = io::stdout().lock();
     stdout.write_all(READY)?;
     stdout.flush()?;

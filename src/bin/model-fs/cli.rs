@@ -27,8 +27,8 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) log: LogArgs,
 
-    /// This process is the one that `mount` leaves in the background.
-    #[arg(long, hide = true)]
+    /// Whether this process is the one that `mount` leaves in the background.
+    #[arg(skip = crate::background::is_child())]
     pub(crate) background_child: bool,
 
     #[command(subcommand)]
@@ -768,7 +768,6 @@ mod tests {
             "demo",
             "-v demo",
             "demo -vv --log-file f --log-format json",
-            "--background-child mount M P",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

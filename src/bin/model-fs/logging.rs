@@ -10,9 +10,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use model_fs::name::Escaped;
@@ -26,8 +26,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::cli::{LogArgs, LogFormat};
 use crate::terminal;
 
-/// The socket of the system log.
-const SYSLOG: &str = "/dev/log";
+/// The sockets of the system log: the usual name, and systemd's own, which that is a link to.
+const SYSLOG: [&str; 2] = ["/dev/log", "/run/systemd/journal/dev-log"];
 
 /// RFC 3164: the facility for daemons.
 const FACILITY_DAEMON: u8 = 3;
@@ -40,38 +40,76 @@ const FILTER_VARIABLE: &str = "MODEL_FS_LOG";
 /// `background`: the process will leave its terminal. Until [`Detached::switch`] is called events go
 /// to stderr, from then on to the system log.
 pub(crate) fn init(args: &LogArgs, background: bool) -> anyhow::Result<Detached> {
-    let detached = Detached::default();
     let registry = tracing_subscriber::registry().with(filter(args.verbose));
     if let Some(path) = &args.log_file {
-        let file = open(path)?;
+        let file = LogFile::open(path)?;
+        let detached = Detached {
+            file: Some(file.clone()),
+            ..Detached::default()
+        };
         registry.with(layer(args.log_format, file, false)).init();
-    } else {
-        let syslog = (background && Path::new(SYSLOG).exists()).then(|| {
-            tracing_subscriber::fmt::layer()
-                .fmt_fields(terminal::log_fields())
-                .with_ansi(false)
-                // The system log has its own time and level.
-                .without_time()
-                .with_level(false)
-                .with_writer(Syslog {
-                    detached: detached.clone(),
-                })
-        });
-        registry
-            .with(layer(args.log_format, io::stderr, terminal::colours()))
-            .with(syslog)
-            .init();
+        return Ok(detached);
     }
+    let there = background && syslog(&SYSLOG).is_some();
+    let detached = Detached {
+        unheard: background && !there,
+        ..Detached::default()
+    };
+    let syslog = there.then(|| {
+        tracing_subscriber::fmt::layer()
+            .fmt_fields(terminal::log_fields())
+            .with_ansi(false)
+            // The system log has its own time and level.
+            .without_time()
+            .with_level(false)
+            .with_writer(Syslog {
+                detached: detached.clone(),
+            })
+    });
+    registry
+        .with(layer(args.log_format, io::stderr, terminal::colours()))
+        .with(syslog)
+        .init();
     Ok(detached)
 }
 
-fn open(path: &Path) -> anyhow::Result<Arc<File>> {
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .with_context(|| format!("cannot open log file {}", Escaped::path(path)))?;
-    Ok(Arc::new(file))
+/// A log file, which can be opened anew after it was renamed.
+#[derive(Debug, Clone)]
+struct LogFile {
+    /// Absolute: a process in the background has another directory.
+    path: PathBuf,
+    file: Arc<RwLock<Arc<File>>>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let context = || format!("cannot open log file {}", Escaped::path(path));
+        let absolute = std::path::absolute(path).with_context(context)?;
+        let file = append_to(&absolute).with_context(context)?;
+        Ok(Self {
+            path: absolute,
+            file: Arc::new(RwLock::new(Arc::new(file))),
+        })
+    }
+
+    /// Goes on in the file that has the name now; with the old one where that can't be.
+    fn reopen(&self) -> io::Result<()> {
+        let file = Arc::new(append_to(&self.path)?);
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogFile {
+    type Writer = Arc<File>;
+
+    fn make_writer(&'a self) -> Arc<File> {
+        Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 fn filter(verbose: u8) -> EnvFilter {
@@ -101,14 +139,40 @@ where
     }
 }
 
-/// Whether the process has left its terminal.
+/// The log of a process that may leave its terminal.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Detached(Arc<AtomicBool>);
+pub(crate) struct Detached {
+    gone: Arc<AtomicBool>,
+    file: Option<LogFile>,
+    /// Nobody takes events once the process is detached.
+    unheard: bool,
+}
 
 impl Detached {
+    /// Says so where events are lost from now on.
+    pub(crate) fn warn_if_unheard(&self) {
+        if self.unheard {
+            tracing::warn!(
+                "there is no system log here (/dev/log): violations will show in \"model-fs status\" only; \
+                 with --log-file FILE they are kept"
+            );
+        }
+    }
+
     /// From now on events go to the system log. (Those for stderr end in `/dev/null` by then.)
     pub(crate) fn switch(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Opens the log file anew, if there is one: its old name may be another file's now.
+    pub(crate) fn reopen(&self) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        match file.reopen() {
+            Ok(()) => tracing::info!("log file opened anew"),
+            Err(error) => tracing::error!(%error, "the log file can't be opened anew"),
+        }
     }
 }
 
@@ -131,7 +195,7 @@ impl<'a> MakeWriter<'a> for Syslog {
 
 impl Syslog {
     fn message(&self, level: Level) -> SyslogMessage {
-        let enabled = self.detached.0.load(Ordering::Relaxed);
+        let enabled = self.detached.gone.load(Ordering::Relaxed);
         SyslogMessage(enabled.then(|| header(level, std::process::id())))
     }
 }
@@ -175,9 +239,19 @@ impl Drop for SyslogMessage {
 
 fn send(message: &[u8]) -> io::Result<()> {
     // A socket for each message: the log may be restarted, and messages are rare.
-    let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
-    socket.send_to(message, SYSLOG).map(drop)
+    let socket = syslog(&SYSLOG).ok_or(io::ErrorKind::NotFound)?;
+    socket.send(message).map(drop)
+}
+
+/// A connection to the first of these sockets that somebody listens at.
+fn syslog(names: &[&str]) -> Option<UnixDatagram> {
+    let connect = |name: &&str| -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.connect(name)?;
+        Ok(socket)
+    };
+    names.iter().find_map(|name| connect(name).ok())
 }
 
 #[cfg(test)]
@@ -198,6 +272,39 @@ mod tests {
                 format!("<{priority}>model-fs[7]: ").into_bytes()
             );
         }
+    }
+
+    #[test]
+    fn the_system_log_is_where_somebody_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let (dead, alive) = (path("dead"), path("alive"));
+        drop(UnixDatagram::bind(&dead).unwrap());
+        assert!(syslog(&[&dead, &alive]).is_none());
+        let log = UnixDatagram::bind(&alive).unwrap();
+        let socket = syslog(&[&dead, &alive]).unwrap();
+        socket.send(b"event").unwrap();
+        let mut message = [0; 8];
+        assert_eq!(log.recv(&mut message).unwrap(), 5);
+    }
+
+    #[test]
+    fn a_log_file_that_was_renamed_is_opened_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
+        let file = LogFile::open(&path).unwrap();
+        file.make_writer().write_all(b"one\n").unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        file.make_writer().write_all(b"two\n").unwrap();
+        file.reopen().unwrap();
+        file.make_writer().write_all(b"three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        // Where that can't be, nothing is lost.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(file.reopen().is_err());
+        file.make_writer().write_all(b"four\n").unwrap();
     }
 
     #[test]

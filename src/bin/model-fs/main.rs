@@ -34,6 +34,7 @@ fn shown(message: clap::Error) -> clap::Error {
 }
 
 fn main() -> ExitCode {
+    background::begin();
     let result = match Cli::try_parse() {
         Ok(cli) => commands::run(cli),
         Err(message) => {

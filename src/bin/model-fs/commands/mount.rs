@@ -43,7 +43,8 @@ pub(crate) fn run(
     if !args.foreground && !is_background_child {
         return Ok(background::spawn()?);
     }
-    let shutdown = Shutdown::on_signals()?;
+    let log = logging.clone();
+    let shutdown = Shutdown::on_signals(move || log.reopen())?;
     raise_descriptor_limit();
 
     let model = SignedModel::open(&args.model, &args.ignore, args.trust)?;

@@ -1,0 +1,60 @@
+//! The threads that `fuser` serves a session with, seen from outside.
+//!
+//! `fuser` starts them by itself and waits for them in order: it says when starting fails, but not
+//! that it worked, and of a thread that ended early it tells only after those before it. They have names, and
+//! `/proc/self/task` has those.
+//!
+//! Guarantees: none are missed that are there. Doesn't: tell those of several sessions in one
+//! process apart; then it takes the threads of one for those of another, and notices less.
+
+use std::collections::HashSet;
+
+/// Whether `count` session threads are there.
+pub(super) fn all_there(count: usize) -> bool {
+    let names: HashSet<String> = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+        .map(|name| name.trim_end().to_owned())
+        .collect();
+    (0..count).all(|index| names.contains(&format!("fuser-{index}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_thread_is_noticed() {
+        let (end, ended) = channel::<()>();
+        let ended = std::sync::Arc::new(std::sync::Mutex::new(ended));
+        let start = |name: &str| {
+            let (ready, started) = channel();
+            let ended = std::sync::Arc::clone(&ended);
+            let thread = std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || {
+                    ready.send(()).unwrap();
+                    let _ = ended.lock().unwrap().recv();
+                })
+                .unwrap();
+            started.recv().unwrap();
+            thread
+        };
+        assert!(all_there(0));
+        let mut threads = vec![start("fuser-0")];
+        assert!(all_there(1));
+        assert!(!all_there(2));
+        threads.push(start("fuser-2"));
+        assert!(!all_there(3));
+        threads.push(start("fuser-1"));
+        assert!(all_there(3));
+        drop(end);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    }
+}
