@@ -219,7 +219,7 @@ mod tests {
                 status["mount"]["source"]
                     .as_str()
                     .unwrap()
-                    .starts_with('\u{1}')
+                    .starts_with("\\u{1}")
             );
             let recent = status["recent_violations"].as_array().unwrap();
             assert_eq!(recent.is_empty(), violations == 0, "{violations}");

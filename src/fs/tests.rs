@@ -135,33 +135,70 @@ fn errors_have_their_errno() {
     assert!(is(it.open(large), Errno::IO));
 }
 
+/// Whoever holds a number was told one length of it, and opens it just if that is the proved one.
 #[test]
-fn a_file_of_another_length_than_claimed_has_to_be_looked_up_again() {
+fn a_claimed_length_is_that_of_an_inode_of_its_own() {
     let it = fixture(false, None);
-    // As if the source had claimed another size when it was scanned.
-    let mut scan = Scan::default();
-    let name = FileName::new("sub/small").unwrap();
-    scan.entries
-        .insert(name, crate::reading::Found::File { len: 1_000_000 });
-    let options = FsOptions {
-        workers: 1,
-        lockdown: false,
-        on_violation: None,
-        signature: None,
+    let claimed = |len: usize| {
+        it.source.edit("large", |bytes| bytes.resize(len, 0));
+        let found = it.lookup(ROOT, "large").unwrap();
+        assert!(!found.proved && found.size == len as u64);
+        assert_eq!(it.fs.stat(found.ino).unwrap(), found);
+        found.ino
     };
-    let it = Fixture {
-        fs: Arc::new(FileSystem::new(Arc::clone(it.fs.reader()), &scan, options).unwrap()),
-        ..it
+    let restore = || {
+        let genuine = random(5 * MIB, 1);
+        it.source.edit("large", |bytes| *bytes = genuine);
     };
+    let (longer, shorter) = (claimed(6 * MIB), claimed(4 * MIB));
+    assert_ne!(longer, shorter);
+    // The first is no longer what the file is shown as.
+    assert!(is(it.fs.stat(longer), Errno::STALE));
+    assert!(is(it.open(longer), Errno::STALE));
+    // It can't be what was signed.
+    assert!(is(it.open(shorter), Errno::IO));
+    restore();
+    // Now it could be, but the kernel believes another length of this inode.
+    assert!(is(it.open(shorter), Errno::STALE));
+    let proved = it.lookup(ROOT, "large").unwrap();
+    assert!(proved.proved && proved.size == 5 * MIB as u64);
+    assert!(it.open(proved.ino).is_ok());
+    for stale in [longer, shorter] {
+        assert!(is(it.fs.stat(stale), Errno::STALE));
+        assert!(is(it.open(stale), Errno::STALE));
+        assert!(is(it.fs.attribute_names(stale), Errno::STALE));
+    }
+    // Whatever the source claims from now on.
+    it.source.edit("large", Vec::clear);
+    assert_eq!(it.lookup(ROOT, "large").unwrap(), proved);
+}
+
+#[test]
+fn a_true_claim_stays_the_inode() {
+    let it = fixture(false, None);
+    let claimed = it.lookup(ROOT, "large").unwrap();
+    assert!(!claimed.proved && claimed.size == 5 * MIB as u64);
+    assert!(it.open(claimed.ino).is_ok());
+    let proved = it.lookup(ROOT, "large").unwrap();
+    assert!(proved.proved);
+    assert_eq!(proved.ino, claimed.ino);
+    assert_eq!(it.fs.inode(0), Some(claimed.ino));
+    assert_eq!(it.fs.entry(ROOT, 2).unwrap().unwrap().ino, claimed.ino);
+}
+
+/// No length is ever claimed of a file that is small enough to be proved by reading it.
+#[test]
+fn what_can_be_proved_at_hand_is_proved_when_it_is_looked_up() {
+    let it = fixture(false, None);
     let sub = it.ino(ROOT, "sub");
-    let claimed = it.lookup(sub, "small").unwrap();
-    assert!(!claimed.proved && claimed.size == 1_000_000);
-    let small = claimed.ino;
-    assert!(is(it.open(small), Errno::STALE));
-    assert!(is(it.open(small), Errno::STALE), "nobody has looked yet");
-    let proved = it.lookup(sub, "small").unwrap();
-    assert!(proved.proved && proved.size == 5);
-    assert!(it.open(small).is_ok());
+    for len in [0, 3, 100, MIB] {
+        it.source.edit("sub/small", |bytes| bytes.resize(len, 0));
+        assert!(is(it.lookup(sub, "small"), Errno::IO), "{len} bytes");
+    }
+    it.source.edit("sub/small", |bytes| *bytes = b"small".to_vec());
+    let small = it.lookup(sub, "small").unwrap();
+    assert!(small.proved && small.size == 5);
+    assert_eq!(it.fs.reader().stats().full_passes, 0);
 }
 
 #[test]
@@ -216,7 +253,7 @@ fn only_the_owner_learns_names_paths_and_digests() {
     ));
     let handle = it.open(it.ino(ROOT, "large")).unwrap();
     it.source.remove("sub/small");
-    assert!(is(it.open(it.ino(it.ino(ROOT, "sub"), "small")), Errno::IO));
+    assert!(is(it.lookup(it.ino(ROOT, "sub"), "small"), Errno::IO));
     it.source.edit("large", |bytes| bytes[0] ^= 1);
     assert!(is(it.read(handle, 0, 1), Errno::IO));
 
@@ -231,6 +268,7 @@ fn only_the_owner_learns_names_paths_and_digests() {
     let told = [
         "files",
         "locked_down",
+        "payload_digest",
         "root_digest",
         "signer",
         "source_errors",
@@ -335,7 +373,7 @@ fn what_this_machine_is_short_of_is_told_as_it_is() {
             bundle: Vec::new(),
             fs: Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap()),
         };
-        assert!(is(it.open(it.ino(ROOT, "large")), told), "{source}");
+        assert!(is(it.lookup(ROOT, "large"), told), "{source}");
         let status = it.status(Audience::Owner);
         assert_eq!(status["violations"], 0);
         assert_eq!(status["source_errors"], 1);
