@@ -95,8 +95,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         }
         let _ = writeln!(told, "signed by: {}", Claim::of(written.material()));
     }
+    output.write(&bundle, &told)?;
     tables.remove_others(&location, &manifest);
-    output.write(&bundle, &told)
+    Ok(())
 }
 
 fn unreadable_by_the_reference() -> Failure {
