@@ -389,18 +389,16 @@ impl ModelLocation {
         let (Some(name), SignaturePlace::Given(_)) = (&self.signature_name, &self.signature) else {
             return false;
         };
-        match &self.single {
-            Some(single) => *name == single.name,
-            None => {
-                let above = std::iter::successors(name.parent(), |path| {
-                    path.rsplit_once('/').map(|(parent, _)| parent)
-                });
-                let left_out = above
-                    .filter_map(|path| FileName::new(path).ok())
-                    .any(|above| is_left_out(&above, ignored));
-                name.as_str() != SIGNATURE_NAME && !left_out && !is_left_out(name, ignored)
-            }
+        if let Some(single) = &self.single {
+            return *name == single.name;
         }
+        let above = std::iter::successors(Some(name.as_str()), |path| {
+            path.rsplit_once('/').map(|(parent, _)| parent)
+        });
+        let left_out = above
+            .filter_map(|path| FileName::new(path).ok())
+            .any(|path| is_left_out(&path, ignored));
+        name.as_str() != SIGNATURE_NAME && !left_out
     }
 
     /// The signature's name where it lies in a model directory, for `ignore_paths`.

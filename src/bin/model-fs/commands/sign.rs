@@ -91,14 +91,15 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     );
     // An identity token doesn't show whom it names. Now it is known, and verifiers must be told.
     if !matches!(args.signer(), cli::Signer::Key(_)) {
-        let signed = Bundle::parse(&bundle).map_err(anyhow::Error::new)?;
+        let written = Bundle::parse(&bundle).map_err(anyhow::Error::new)?;
         if !args.force {
-            output.require_author(Some(&Author::of(signed.material())))?;
+            output.require_author(Some(&Author::of(written.material())))?;
         }
-        let _ = writeln!(told, "signed by: {}", Claim::of(signed.material()));
+        let _ = writeln!(told, "signed by: {}", Claim::of(written.material()));
     }
+    output.write(&bundle, &told)?;
     tables.remove_others(&location, &manifest);
-    output.write(&bundle, &told)
+    Ok(())
 }
 
 fn unreadable_by_the_reference() -> Failure {
@@ -358,6 +359,10 @@ impl Signer {
     }
 
     /// Who signs, where that is known beforehand.
+    #[cfg_attr(
+        not(feature = "sigstore-sign"),
+        allow(clippy::unnecessary_wraps, reason = "only an identity isn't known")
+    )]
     fn author(&self) -> Option<Author> {
         match self {
             Self::Key(key, _) => Some(Author::Key(key.public_key().hint().to_owned())),
