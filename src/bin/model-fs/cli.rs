@@ -583,6 +583,10 @@ pub(crate) struct IndexArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) index_dir: Option<PathBuf>,
 
+    /// Remove the tables of earlier releases from the table store, which are no longer believed
+    #[arg(long)]
+    pub(crate) clean: bool,
+
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
 }

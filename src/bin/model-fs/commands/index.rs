@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use model_fs::name::Escaped;
 use model_fs::reading::{ReadError, Reader, ReaderOptions, Source, SourceError};
 
@@ -31,6 +32,16 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
         );
     };
     let directory = store.directory().to_owned();
+    if args.clean {
+        let cleaned = store
+            .clean()
+            .with_context(|| format!("index store {}", Escaped::path(&directory)))?;
+        terminal::note(if cleaned {
+            "removed the tables of an earlier release"
+        } else {
+            "there are no tables of earlier releases"
+        });
+    }
     let files = model.manifest.manifest().files().len();
     let unsigned = model.unsigned_files();
     let reader = Reader::new(
