@@ -195,7 +195,8 @@ fn what_can_be_proved_at_hand_is_proved_when_it_is_looked_up() {
         it.source.edit("sub/small", |bytes| bytes.resize(len, 0));
         assert!(is(it.lookup(sub, "small"), Errno::IO), "{len} bytes");
     }
-    it.source.edit("sub/small", |bytes| *bytes = b"small".to_vec());
+    it.source
+        .edit("sub/small", |bytes| *bytes = b"small".to_vec());
     let small = it.lookup(sub, "small").unwrap();
     assert!(small.proved && small.size == 5);
     assert_eq!(it.fs.reader().stats().full_passes, 0);

@@ -54,7 +54,7 @@ fn model(options: &[&str]) -> Model {
 
 /// Everything but the key of a store, as somebody else's host would have it.
 fn copy_entries(from: &Host, to: &Host) {
-    let (from, to) = (from.store().join("v1"), to.store());
+    let (from, to) = (from.store().join("v2"), to.store());
     tool("cp", ["-a".as_ref(), from.as_os_str(), to.as_os_str()]).expect("copy a store");
 }
 

@@ -21,6 +21,7 @@ mod background;
 mod exits;
 mod index;
 mod lazy;
+mod lengths;
 mod links;
 mod manners;
 mod passes;
