@@ -169,6 +169,24 @@ fn whole() -> Vec<Broken> {
                 predicate.expect("an object").remove("resources");
             },
         ),
+        broken(
+            "a subject by position",
+            files(),
+            &["sequence, expected named members"],
+            |s| {
+                let subject = &s["subject"][0];
+                s["subject"] = json!([[subject["name"], subject["digest"]]]);
+            },
+        ),
+        broken(
+            "a resource by position",
+            files(),
+            &["sequence, expected named members"],
+            |s| {
+                let one = &mut resources(s)[0];
+                *one = json!([one["name"], one["digest"], one["algorithm"]]);
+            },
+        ),
         broken("listed and ignored", files(), &["\"a\"", "ignored"], |s| {
             s["predicate"]["serialization"]["ignore_paths"] = json!(["a"]);
         }),
