@@ -175,6 +175,30 @@ fn whole() -> Vec<Broken> {
     ]
 }
 
+/// Arrays where objects belong.
+fn positions() -> Vec<Broken> {
+    vec![
+        broken(
+            "a subject by position",
+            files(),
+            &["sequence, expected named members"],
+            |s| {
+                let subject = &s["subject"][0];
+                s["subject"] = json!([[subject["name"], subject["digest"]]]);
+            },
+        ),
+        broken(
+            "a resource by position",
+            files(),
+            &["sequence, expected named members"],
+            |s| {
+                let one = &mut resources(s)[0];
+                *one = json!([one["name"], one["digest"], one["algorithm"]]);
+            },
+        ),
+    ]
+}
+
 fn serializations() -> Vec<Broken> {
     vec![
         serialized(
@@ -446,6 +470,7 @@ fn each_broken_rule_is_named_with_its_entry() {
     let signer = Signer::new();
     let tables = [
         whole(),
+        positions(),
         serializations(),
         algorithms(),
         names(),

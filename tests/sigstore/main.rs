@@ -905,6 +905,23 @@ fn the_kind_is_the_logged_one() {
 }
 
 /// The log holds something else under the same certificate: each part of a body is compared.
+/// By position, its header would say the right thing.
+#[test]
+fn the_body_is_an_object() {
+    let instance = Instance::new();
+    for kind in Kind::ALL {
+        let signing = Signing::new(&instance, kind);
+        let mut bundle = signing.bundle();
+        let (name, version) = kind.name();
+        let logged = json!([name, version]);
+        bundle.entries = vec![Entry::new(&instance, kind, &logged, signing.time).to_json()];
+        assert_eq!(
+            rejected(&bundle, &instance.trust()),
+            SigstoreError::Entry(EntryRule::Body)
+        );
+    }
+}
+
 #[test]
 fn the_body_is_about_this_envelope() {
     let instance = Instance::new();

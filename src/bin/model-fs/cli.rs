@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Index(IndexArgs),
     /// Show what a signature says, without verifying anything
     Inspect(InspectArgs),
-    /// Say who may sign
+    /// Manage trusted signers
     Trust(TrustCommandArgs),
     /// Show the whole story on a throw-away model
     Demo(DemoArgs),

@@ -247,6 +247,8 @@ fn configured(json: &[u8]) -> Result<Option<SigningServices>, InstanceError> {
     if raw.media_type != CLIENT_CONFIG_TYPE {
         return Ok(None);
     }
+    // The crate takes arrays for objects.
+    let _: SigningConfig = strict::json_text(config.get()).map_err(InstanceError::Json)?;
     let config = SigningConfig::from_json(config.get())
         .map_err(|error| InstanceError::Json(Escaped::bounded(&error.to_string())))?;
     if !config.tsa_urls.is_empty() {

@@ -447,9 +447,9 @@ fn password(path: &Path) -> Result<Password, Failure> {
         // What is cut off may be secret too, and isn't wiped by cutting.
         bytes[end..].zeroize();
         bytes.truncate(end);
-    }
-    if bytes.last() == Some(&b'\r') {
-        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
     }
     Ok(Password::new(bytes))
 }

@@ -177,17 +177,19 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
     for line in said {
         let _ = writeln!(told, "{line}");
     }
-    let store = files.load()?;
-    for hidden in store.hidden() {
-        if *hidden.signer.name() == signer.name {
-            let (file, by) = (
-                Escaped::path(hidden.signer.file()),
-                Escaped::path(&hidden.by),
-            );
-            let _ = writeln!(
-                told,
-                "  hidden by {by}, and so without effect: the entry of that name in {file}"
-            );
+    // It is added, whatever is wrong with the other file.
+    if let Ok(store) = files.load() {
+        for hidden in store.hidden() {
+            if *hidden.signer.name() == signer.name {
+                let (file, by) = (
+                    Escaped::path(hidden.signer.file()),
+                    Escaped::path(&hidden.by),
+                );
+                let _ = writeln!(
+                    told,
+                    "  hidden by {by}, and so without effect: the entry {name} of {file}"
+                );
+            }
         }
     }
     terminal::print(&told)
@@ -249,7 +251,10 @@ fn remove(args: &TrustRemoveArgs, files: &Files) -> Result<String, Failure> {
     file.remove(&name).map_err(store_failure)?;
     let mut said = format!("removed {name} from {}", Escaped::path(path));
     if !args.place.system {
-        let store = files.load()?;
+        let store = match files.load() {
+            Err(_) if args.force => TrustStore::default(),
+            other => other?,
+        };
         let uncovered = store.hidden().iter().map(|hidden| &hidden.signer);
         for signer in uncovered.filter(|signer| *signer.name() == name) {
             let counts = format!("the entry {name} of {}", Escaped::path(signer.file()));
