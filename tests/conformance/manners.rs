@@ -370,7 +370,7 @@ fn hostile_paths_are_shown_not_sent() {
         .expect("chmod");
     let verify = words!["verify", link, "--public-key", key];
     let extended = |more: Vec<OsString>| verify.iter().cloned().chain(more).collect::<Vec<_>>();
-    let long = format!("--{HOSTILE}");
+    let option = format!("--{HOSTILE}");
     for (words, code) in [
         (verify.clone(), 4),
         (extended(words!["--json"]), 4),
@@ -409,7 +409,7 @@ fn hostile_paths_are_shown_not_sent() {
             2,
         ),
         (words!["trust", "remove", HOSTILE], 2),
-        (words![long], 2),
+        (words![option], 2),
         (words![HOSTILE], 2),
         (
             words!["sign", link, "--private-key", key, "--hash", HOSTILE],

@@ -129,6 +129,9 @@ fn ignored_paths_are_recorded_and_ignored_on_both_sides() {
                 .verify(verifier, &[flag, &neighbour])
                 .expect("ignored by the one who verifies");
             fs::remove_file(neighbour).expect("remove a file");
+            // What is signed can't be left out by the one who verifies.
+            let signed = signing.model().join("weights.bin");
+            signing.must_refuse(verifier, &[flag, &signed], &what);
         }
     }
 }
