@@ -53,8 +53,8 @@ mod tests {
         threads.push(start("fuser-1"));
         assert!(all_there(3));
         drop(end);
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
 }
