@@ -503,27 +503,23 @@ fn source_at(path: &Path) -> Option<std::ffi::OsString> {
 struct Swapping {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
-    one: PathBuf,
-    other: PathBuf,
 }
 
 impl Swapping {
     fn new(one: PathBuf, other: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, a, b) = (Arc::clone(&stop), one.clone(), other.clone());
+        let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut swaps = 0u32;
             // Ends with the names as they were.
             while !stopped.load(Ordering::Relaxed) || swaps % 2 == 1 {
-                exchange(&a, &b);
+                exchange(&one, &other);
                 swaps += 1;
             }
         });
         Self {
             stop,
             thread: Some(thread),
-            one,
-            other,
         }
     }
 }
@@ -532,7 +528,7 @@ impl Drop for Swapping {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         let joined = self.thread.take().unwrap().join();
-        assert!(joined.is_ok(), "{:?} and {:?}", self.one, self.other);
+        assert!(joined.is_ok(), "names can't be exchanged");
     }
 }
 
@@ -580,10 +576,13 @@ fn a_foreign_file_system_is_not_unmounted_however_names_change() {
             match unmount(&mountpoint) {
                 Ok(()) => break,
                 Err(UnmountError::NotOurs { fs_type, .. }) => assert_eq!(fs_type, "tmpfs"),
-                // It moved too fast, or the other thread's rename is looking at it.
-                Err(UnmountError::Moved { .. } | UnmountError::Busy { .. }) => {}
-                // The path changed between two looks at it.
-                Err(UnmountError::NotMounted { .. } | UnmountError::Path { .. }) => {}
+                // It moved between two looks at it, or the other thread is looking at it too.
+                Err(
+                    UnmountError::Moved { .. }
+                    | UnmountError::Busy { .. }
+                    | UnmountError::NotMounted { .. }
+                    | UnmountError::Path { .. },
+                ) => {}
                 Err(error) => panic!("{error:?}"),
             }
         }
@@ -648,6 +647,25 @@ fn a_mount_that_was_renamed_with_a_directory_above_it_is_taken_away() {
         assert!(!is_mounted(&root.join("b/mnt")));
         std::fs::remove_dir(root.join("b/mnt")).unwrap();
     }
+}
+
+#[test]
+fn what_the_newer_calls_cannot_mount_the_older_one_does() {
+    if !fuse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mountpoint = dir.path().canonicalize().unwrap();
+    // `fsconfig(2)` takes values of up to 255 bytes.
+    let source = format!("/models/{}", "m".repeat(300));
+    let options = MountOptions::new(&source);
+    let session =
+        MountSession::start(OneFile::default(), &mountpoint, &options, Shutdown::new()).unwrap();
+    assert_eq!(source_at(&mountpoint).unwrap(), *source);
+    let content = std::fs::read(mountpoint.join("file")).unwrap();
+    assert_eq!(content, CONTENT);
+    drop(session);
+    assert!(!is_mounted(&mountpoint));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -28,6 +29,9 @@ use super::place::Place;
 /// The device that a connection to the kernel module is opened through.
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
+/// Descriptors that looking for the mount takes, at a time.
+const SPARE: usize = 3;
+
 /// How often a mount is looked for anew that moves while it is taken away.
 const MOST_MOVES: usize = 8;
 
@@ -41,6 +45,8 @@ pub(super) struct Attached {
     identity: Identity,
     /// Another descriptor of the connection, to ask whether it stands.
     connection: OwnedFd,
+    /// Given up so that the mount can be taken away when no descriptor is left.
+    spare: Mutex<Vec<OwnedFd>>,
 }
 
 impl Attached {
@@ -52,10 +58,13 @@ impl Attached {
         let (place, mountpoint) = check(mountpoint, options)?;
         let before = MountTable::read().map_err(MountError::Table)?;
         let mounted = Self::mount(&place, &mountpoint, options);
-        let (connection, second, identity) = mounted.inspect_err(|_| {
+        let (connection, mut spare, identity) = mounted.inspect_err(|_| {
             // It may have come as far as the mount, and failed for want of descriptors then.
             take_away_new(&place, &before);
         })?;
+        let Some(second) = spare.pop() else {
+            return Err(MountError::Vanished { mountpoint });
+        };
         // From the table, because asking the file system would be asking ourselves.
         let table = MountTable::read().map_err(MountError::Table)?;
         let entry = match identity {
@@ -72,6 +81,7 @@ impl Attached {
                 id: entry.id,
                 device: entry.device,
             },
+            spare: Mutex::new(spare),
             connection: second,
             place,
         };
@@ -86,18 +96,19 @@ impl Attached {
         Ok((attached, connection))
     }
 
-    /// The connection, another descriptor of it, and which mount it is if that is known.
+    /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is known.
     fn mount(
         place: &Place,
         mountpoint: &Path,
         options: &MountOptions,
-    ) -> Result<(OwnedFd, OwnedFd, Option<Identity>), MountError> {
+    ) -> Result<(OwnedFd, Vec<OwnedFd>, Option<Identity>), MountError> {
         let (connection, identity) = match mount_directly(place, mountpoint, options)? {
             Some((connection, identity)) => (connection, identity),
             None => (mount_with_helper(place, mountpoint, options)?, None),
         };
-        let second = connection.try_clone().map_err(MountError::Descriptors)?;
-        Ok((connection, second, identity))
+        let more = (0..=SPARE).map(|_| connection.try_clone());
+        let more = more.collect::<io::Result<_>>();
+        Ok((connection, more.map_err(MountError::Descriptors)?, identity))
     }
 
     /// Where it was mounted: absolute, without links.
@@ -117,6 +128,10 @@ impl Attached {
     /// `fusermount3` takes only a path, and something that the same user mounted there between our
     /// look and its own would be hit; such a window is in the nature of that helper.
     pub(super) fn detach(&self) -> Result<(), DetachError> {
+        self.spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         let mut result = Ok(());
         // Anew where it moved between our look and the call.
         for _ in 0..MOST_MOVES {

@@ -133,6 +133,7 @@ impl MountSession {
         loop {
             // Asked before the look, so that what ended meanwhile isn't missed.
             let there = session_threads::all_there(self.threads);
+            let there = there.map_err(|error| self.not_started(error))?;
             let wait = if there { Duration::ZERO } else { START_STEP };
             match self.shutdown.events.recv_timeout(wait) {
                 Ok(Event::Stop(_)) => return Err(MountError::Interrupted),
@@ -220,19 +221,21 @@ impl MountSession {
     /// Waits for what ends the session. A thread of it that is gone is such a thing: requests that it had
     /// taken in will never be answered.
     fn next_event(&self) -> Event {
+        let mut missed = false;
         loop {
-            match self.shutdown.events.recv_timeout(WATCH_STEP) {
-                Ok(event) => return event,
-                Err(_) if session_threads::all_there(self.threads) => {}
-                // They all end with the session, which is told in a moment.
-                Err(_) => match self.shutdown.events.recv_timeout(END_TIMEOUT) {
-                    Ok(event) => return event,
-                    Err(_) if session_threads::all_there(self.threads) => {}
-                    Err(_) => {
-                        tracing::error!("a thread that serves the mount has ended");
-                        return Event::Ended(Err(io::Error::other("a session thread has ended")));
-                    }
-                },
+            // They all end with the session, which is told in a moment.
+            let wait = if missed { END_TIMEOUT } else { WATCH_STEP };
+            if let Ok(event) = self.shutdown.events.recv_timeout(wait) {
+                return event;
+            }
+            match session_threads::all_there(self.threads) {
+                Ok(false) if missed => {
+                    tracing::error!("a thread that serves the mount has ended");
+                    return Event::Ended(Err(io::Error::other("a session thread has ended")));
+                }
+                Ok(there) => missed = !there,
+                // There may be no descriptor to look with, which is no reason to end.
+                Err(error) => tracing::debug!(%error, "session threads can't be looked at"),
             }
         }
     }

@@ -8,17 +8,25 @@
 //! process apart; then it takes the threads of one for those of another, and notices less.
 
 use std::collections::HashSet;
+use std::io;
+
+use super::proc_thread::is_gone;
 
 /// Whether `count` session threads are there.
-pub(super) fn all_there(count: usize) -> bool {
-    let names: HashSet<String> = std::fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
-        .map(|name| name.trim_end().to_owned())
-        .collect();
-    (0..count).all(|index| names.contains(&format!("fuser-{index}")))
+///
+/// # Errors
+/// When it can't be seen, for instance because no descriptor is left to look with.
+pub(super) fn all_there(count: usize) -> io::Result<bool> {
+    let mut names = HashSet::new();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        match std::fs::read_to_string(task?.path().join("comm")) {
+            Ok(name) => names.insert(name.trim_end().to_owned()),
+            // It has just ended.
+            Err(error) if is_gone(&error) => false,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok((0..count).all(|index| names.contains(&format!("fuser-{index}"))))
 }
 
 #[cfg(test)]
@@ -44,17 +52,17 @@ mod tests {
             started.recv().unwrap();
             thread
         };
-        assert!(all_there(0));
+        assert!(all_there(0).unwrap());
         let mut threads = vec![start("fuser-0")];
-        assert!(all_there(1));
-        assert!(!all_there(2));
+        assert!(all_there(1).unwrap());
+        assert!(!all_there(2).unwrap());
         threads.push(start("fuser-2"));
-        assert!(!all_there(3));
+        assert!(!all_there(3).unwrap());
         threads.push(start("fuser-1"));
-        assert!(all_there(3));
+        assert!(all_there(3).unwrap());
         drop(end);
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
 }

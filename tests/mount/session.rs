@@ -11,7 +11,7 @@ use crate::mounted::{MODEL_FS, clear, flip, is_mounted};
 use crate::passes::Stopped;
 use crate::process::finish;
 use crate::support::{
-    BLAKE3, Host, LIMIT, Mode, Model, assert_same, open, pread, public_key, read_range,
+    BLAKE3, Host, LIMIT, Mode, Model, Mount, assert_same, open, pread, public_key, read_range,
 };
 
 fn model() -> Model {
@@ -114,6 +114,40 @@ fn where_descriptors_run_out_mount_says_so_and_leaves_nothing() {
         assert!(finished.stderr.contains("the limit is 40"), "{finished}");
         assert!(finished.stderr.contains("ulimit -n"), "{finished}");
     }
+}
+
+#[test]
+fn a_mount_whose_descriptors_are_used_up_goes_on_and_can_be_ended() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new((0..80).map(|index| (format!("file-{index}"), 70_000)));
+    model.sign(BLAKE3);
+    let mountpoint = TempDir::new().expect("make a mountpoint");
+    let mut command = Command::new("prlimit");
+    command
+        .args(["--nofile=64:64", MODEL_FS, "mount", "--threads", "2"])
+        .args(["--foreground", "--public-key"])
+        .arg(public_key())
+        .arg("--index-dir")
+        .arg(host.store())
+        .arg(model.path())
+        .arg(mountpoint.path());
+    let mut mount = Mount::of(command, mountpoint);
+    let files: Vec<_> = (0..80)
+        .map(|index| File::open(mount.file(&format!("file-{index}"))))
+        .collect();
+    assert!(files.iter().any(Result::is_ok));
+    assert!(files.iter().any(Result::is_err), "descriptors are left");
+    // Longer than it takes to find a thread missing.
+    std::thread::sleep(std::time::Duration::from_secs(15));
+    fs::read_dir(mount.path()).expect("it is served");
+    kill_process(mount.pid(), Signal::TERM).expect("send a signal");
+    let deadline = std::time::Instant::now() + LIMIT;
+    while is_mounted(mount.path()) {
+        assert!(std::time::Instant::now() < deadline, "{}", mount.stderr());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(files);
+    assert_eq!(mount.wait(), Some(0), "{}", mount.stderr());
 }
 
 /// The source of one mount is another mount, whose daemon is stopped: it answers nothing.
