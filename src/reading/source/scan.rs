@@ -87,8 +87,8 @@ fn directories_of<'a>(names: impl Iterator<Item = &'a str>) -> u64 {
     for name in names {
         let pairs = name.bytes().zip(before.bytes());
         let shared = pairs.take_while(|(a, b)| a == b).count();
-        let rest = &name.as_bytes()[shared..];
-        count += rest.iter().filter(|&&byte| byte == b'/').count() as u64;
+        let rest = name.bytes().skip(shared);
+        count += rest.filter(|&byte| byte == b'/').count() as u64;
         before = name;
     }
     count
@@ -380,24 +380,19 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
     }
 
     fn take_entry(&self, directory: &Directory, len: usize) -> io::Result<()> {
-        let Bounds { entries, bytes, .. } = self.bounds;
-        if take(&self.taken.entries, 1, *entries) {
+        let entries = self.bounds.entries;
+        if take(&self.taken.entries, 1, entries) {
             return Err(directory.beyond(&format_args!(
                 "more than {entries} files and directories, too many for this model. Move elsewhere \
                  what isn't part of it, or have it ignored"
             )));
         }
-        self.take_name(directory, &self.taken.listed_bytes, len, *bytes)
+        self.take_name(directory, &self.taken.listed_bytes, len)
     }
 
     /// Takes note of a name that is listed or kept.
-    fn take_name(
-        &self,
-        directory: &Directory,
-        taken: &AtomicU64,
-        len: usize,
-        most: u64,
-    ) -> io::Result<()> {
+    fn take_name(&self, directory: &Directory, taken: &AtomicU64, len: usize) -> io::Result<()> {
+        let most = self.bounds.bytes;
         if take(taken, len as u64, most) {
             return Err(directory.beyond(&format_args!(
                 "names of more than {most} bytes in all, too many for this model. Move elsewhere what \
@@ -465,7 +460,7 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
             return Ok(None);
         }
         let taken = &self.taken.kept_bytes;
-        self.take_name(directory, taken, joined.len(), self.bounds.bytes)?;
+        self.take_name(directory, taken, joined.len())?;
         if name.is_none() {
             found.unnameable.push(Escaped::bounded(&joined));
         }

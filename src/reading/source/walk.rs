@@ -21,7 +21,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::boundary::{Boundary, Place};
 use super::{Links, SourceError};
 
-/// Most links on one way, as in the kernel (path_resolution(7)).
+/// Most links on one way, as in the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
 /// Most components on one way, those of links included: those of the longest name, twice.
