@@ -143,11 +143,14 @@ fn sign_with_links(host: &Host, model: &Path) {
 /// That reading is an error, asked for by a process that can be given up: one that hangs in a file
 /// system can't be killed. What is said of it.
 fn fails_without_hanging(mount: &Mount, name: &str, what: &str) {
-    let path = mount.file(name);
+    cannot_be_read(&mount.file(name), what);
+}
+
+fn cannot_be_read(path: &Path, what: &str) {
     let read = crate::process::finish(
         std::process::Command::new("head")
             .args(["-c", "1"])
-            .arg(&path),
+            .arg(path),
         Duration::from_secs(20),
     );
     assert_eq!(read.code(), Some(1), "{what}: {read}");
@@ -198,6 +201,32 @@ fn a_link_into_the_mount_itself_is_an_error_and_nobody_hangs() {
     if binds {
         tool("umount", [bound.path()]).expect("take the bind mount away");
     }
+    mount.unmount();
+}
+
+/// No link is needed where the directory of the mountpoint can be moved into the model.
+#[test]
+fn a_mountpoint_moved_into_its_model_is_not_entered() {
+    let Some(host) = Host::new() else { return };
+    let outer = crate::mounted::scratch();
+    let point = tempfile::TempDir::new_in(outer.path()).expect("make a mountpoint");
+    let dir = point.path().file_name().expect("a name").to_owned();
+    let name = format!("outer/{}/weights", dir.display());
+    let model = Model::new([(name.as_str(), 2 << 20)]);
+    model.sign(BLAKE3);
+    let mut command = host.on_model("mount", &model.path(), &[]);
+    command.arg("--foreground").arg("--").arg(point.path());
+    let mount = Mount::of(command, point);
+    fs::rename(model.file("outer"), model.beside("aside")).expect("rename");
+    fs::rename(outer.path(), model.file("outer")).expect("rename");
+    let moved = model.file("outer").join(&dir).join(&name);
+    for _ in 0..2 {
+        cannot_be_read(&moved, "the mount in its own model");
+    }
+    fs::rename(model.file("outer"), outer.path()).expect("rename");
+    fs::rename(model.beside("aside"), model.file("outer")).expect("rename");
+    let found = read_range(&mount.file(&name), Mode::Cached, 0, 2 << 20).expect("read");
+    assert_same(&found, model.bytes(&name), "the right bytes again");
     mount.unmount();
 }
 

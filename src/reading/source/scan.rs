@@ -19,7 +19,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::boundary::{Boundary, Place};
-use super::walk::{Reached, Walk};
+use super::walk::Walk;
 use super::{ABSENT, Found, Links, LocalDirectory, Scan, SourceError};
 use crate::files::describe;
 use crate::manifest::ManifestFile;
@@ -90,8 +90,8 @@ fn directories_of<'a>(names: impl Iterator<Item = &'a str>) -> u64 {
     for name in names {
         let pairs = name.bytes().zip(before.bytes());
         let shared = pairs.take_while(|(a, b)| a == b).count();
-        let rest = &name.as_bytes()[shared..];
-        count += rest.iter().filter(|&&byte| byte == b'/').count() as u64;
+        let rest = name.bytes().skip(shared);
+        count += rest.filter(|&byte| byte == b'/').count() as u64;
         before = name;
     }
     count
@@ -314,10 +314,7 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
                 )));
             }
             let reached = self.follow(parent, name)?;
-            return match reached {
-                Ok(Reached { fd, place, .. }) => Ok((fd, place)),
-                Err(error) => Err(parent.failed_with(&into_io(error))),
-            };
+            return reached.map_err(|error| parent.failed_with(&into_io(error)));
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&parent.fd, name, flags, Mode::empty())
@@ -328,13 +325,20 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
     }
 
     /// Follows a link. Inside, what is wrong with the link; outside, what ends the scan.
-    fn follow(
-        &self,
-        directory: &Directory,
-        name: &CStr,
-    ) -> io::Result<Result<Reached, SourceError>> {
+    fn follow(&self, directory: &Directory, name: &CStr) -> io::Result<Followed> {
+        let at = directory.fd.as_fd();
         let mut walk = Walk::new(self.boundary, self.links);
-        let reached = walk.resolve(directory.fd.as_fd(), name.to_bytes());
+        let reached = match walk.resolve_straight(at, name) {
+            Ok(None) => {
+                // It is by hand that steps are bounded.
+                let mut by_hand = Walk::new(self.boundary, self.links);
+                let reached = by_hand.resolve(at, name.to_bytes());
+                walk.steps += by_hand.steps;
+                reached.map(|reached| (reached.fd, reached.place))
+            }
+            Ok(Some(reached)) => Ok(reached),
+            Err(error) => Err(error),
+        };
         if take(&self.taken.steps, walk.steps as u64, self.bounds.steps) {
             return Err(directory.beyond(&format_args!(
                 "links that lead over more than {} names in all, too many for a model. Put files where \
@@ -379,24 +383,19 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
     }
 
     fn take_entry(&self, directory: &Directory, len: usize) -> io::Result<()> {
-        let Bounds { entries, bytes, .. } = self.bounds;
-        if take(&self.taken.entries, 1, *entries) {
+        let entries = self.bounds.entries;
+        if take(&self.taken.entries, 1, entries) {
             return Err(directory.beyond(&format_args!(
                 "more than {entries} files and directories, too many for this model. Move elsewhere \
                  what isn't part of it, or have it ignored"
             )));
         }
-        self.take_name(directory, &self.taken.listed_bytes, len, *bytes)
+        self.take_name(directory, &self.taken.listed_bytes, len)
     }
 
     /// Takes note of a name that is listed or kept.
-    fn take_name(
-        &self,
-        directory: &Directory,
-        taken: &AtomicU64,
-        len: usize,
-        most: u64,
-    ) -> io::Result<()> {
+    fn take_name(&self, directory: &Directory, taken: &AtomicU64, len: usize) -> io::Result<()> {
+        let most = self.bounds.bytes;
         if take(taken, len as u64, most) {
             return Err(directory.beyond(&format_args!(
                 "names of more than {most} bytes in all, too many for this model. Move elsewhere what \
@@ -464,7 +463,7 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
             return Ok(None);
         }
         let taken = &self.taken.kept_bytes;
-        self.take_name(directory, taken, joined.len(), self.bounds.bytes)?;
+        self.take_name(directory, taken, joined.len())?;
         if name.is_none() {
             let raw = OsStr::from_bytes(raw.to_bytes());
             let path = Path::new(&directory.path).join(raw);
@@ -501,7 +500,7 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
 
     /// What a link leads to.
     fn leads_to(&self, directory: &Directory, raw: &CStr) -> io::Result<Kind> {
-        let reached = match self.follow(directory, raw)? {
+        let (fd, place) = match self.follow(directory, raw)? {
             Ok(reached) => reached,
             Err(SourceError::Missing) => {
                 return Ok(Kind::Other("a symbolic link that leads nowhere"));
@@ -509,15 +508,14 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
             Err(SourceError::NotAFile(what)) => return Ok(Kind::Other(what)),
             Err(error @ SourceError::Io(_)) => return Err(directory.failed_with(&into_io(error))),
         };
-        let len = match reached.place.kind {
+        let len = match place.kind {
             FileType::RegularFile => {
-                let stat =
-                    rustix::fs::fstat(&reached.fd).map_err(|errno| directory.failed(errno))?;
+                let stat = rustix::fs::fstat(&fd).map_err(|errno| directory.failed(errno))?;
                 stat.st_size
             }
             _ => 0,
         };
-        Ok(Kind::new(reached.place.kind, len, true))
+        Ok(Kind::new(place.kind, len, true))
     }
 
     /// Whether an entry on another device is beyond the boundary, and why.
@@ -532,6 +530,9 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
         }
     }
 }
+
+/// What a link led to, by `O_PATH`.
+type Followed = Result<(OwnedFd, Place), SourceError>;
 
 /// An entry by its name.
 enum Entry {
@@ -676,17 +677,17 @@ mod tests {
             std::fs::write(dir.path().join(file), b"").unwrap();
         }
         symlink("d/.././d/1", dir.path().join("l")).unwrap();
-        // Listed: d, l, 1, 2, 3. Kept: l, d, d/1, d/2, d/3. Links: l, d, .., d, 1.
+        // Listed: d, l, 1, 2, 3. Kept: l, d, d/1, d/2, d/3. Links: l, d, .., ., d, 1.
         let fits = Bounds {
             entries: 5,
             bytes: 11,
-            steps: 5,
+            steps: 6,
         };
         assert_eq!(scanned(dir.path(), &fits).unwrap().entries.len(), 4);
         for (bounds, reason) in [
             (Bounds { entries: 4, ..fits }, "more than 4 files and"),
             (Bounds { bytes: 10, ..fits }, "names of more than 10 bytes"),
-            (Bounds { steps: 4, ..fits }, "over more than 4 names"),
+            (Bounds { steps: 5, ..fits }, "over more than 5 names"),
         ] {
             let error = scanned(dir.path(), &bounds).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");

@@ -12,16 +12,16 @@
 //! Unlike the kernel it knows no `nosymfollow` (mount(8)) and no `fs.protected_symlinks` (proc(5)),
 //! which guard programs that believe what they find.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::boundary::{Boundary, Place};
 use super::{Links, SourceError};
 
-/// Most links on one way, as in the kernel (path_resolution(7)).
+/// Most links on one way, as in the kernel (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
 /// Most components on one way, those of links included: those of the longest name, twice.
@@ -107,6 +107,35 @@ impl<'a> Walk<'a> {
             }
         }
         Err(Errno::NOENT.into())
+    }
+
+    /// What a link in `directory` leads to, if that lies on the same mount and no other link is on the
+    /// way: then the kernel may go. None if it has to be found by hand. As for
+    /// [`resolve`](Self::resolve), the steps are counted.
+    pub(super) fn resolve_straight(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        link: &CStr,
+    ) -> Result<Option<(OwnedFd, Place)>, SourceError> {
+        // By hand it is found out what is wrong.
+        let Ok(target) = retry_on_intr(|| rustix::fs::readlinkat(directory, link, Vec::new()))
+        else {
+            return Ok(None);
+        };
+        let path = target.as_bytes();
+        self.steps += 1 + path.split(|&byte| byte == b'/').count();
+        if path.starts_with(b"/") {
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        match rustix::fs::openat2(directory, target.as_c_str(), flags, Mode::empty(), resolve) {
+            Ok(fd) => {
+                let place = self.boundary.look(&fd)?;
+                Ok((place.kind != FileType::Symlink).then_some((fd, place)))
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     fn root(&self) -> Result<OwnedFd, SourceError> {
