@@ -185,7 +185,7 @@ fn a_relative_index_directory_is_that_of_who_mounts() {
     let read = std::fs::read(mountpoint.join("weights"));
     run(&["umount".as_ref(), "mnt".as_ref()]);
     assert_eq!(read.expect("read").len(), 3 << 20);
-    let kept = std::fs::read_dir(here.path().join("index/v1")).expect("a table is kept");
+    let kept = std::fs::read_dir(here.path().join("index/v2")).expect("a table is kept");
     assert_eq!(kept.count(), 1);
 }
 

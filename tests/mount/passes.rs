@@ -44,6 +44,8 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
     // Proved, open, and in the page cache of the first mount.
     let other = open(&mount.file("other"), Mode::Direct).expect("open");
     fs::read(slow.file("other")).expect("fill the page cache");
+    // What was proved once is known, whatever the source does.
+    assert_eq!(fs::metadata(mount.file("dir/7")).expect("stat").len(), 10);
 
     let stopped = Stopped::new(slow.pid());
     let (done, waiting) = channel();
@@ -61,7 +63,8 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
                 let signed = crate::support::part(model.bytes("other"), offset, len);
                 assert_same(&found, signed, "another file");
             }
-            assert_eq!(fs::metadata(mount.file("big")).expect("stat").len(), LEN);
+            assert_eq!(fs::metadata(mount.file("other")).expect("stat").len(), LEN);
+            assert_eq!(fs::metadata(mount.file("dir/7")).expect("stat").len(), 10);
             assert_eq!(fs::read_dir(mount.file("dir")).expect("list").count(), 300);
             assert!(fs::metadata(mount.file("nothing")).is_err());
             fs::read(mount.file("model.sig")).expect("read the signature");
@@ -77,6 +80,73 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
     // Two readers of one file have waited for one pass.
     assert_eq!(mount.count("full_passes"), 3);
     drop(other);
+    mount.unmount();
+    slow.unmount();
+}
+
+/// `cat`, which only the answer to its open or a signal ends.
+struct Opener(std::process::Child);
+
+impl Opener {
+    fn new(path: &std::path::Path) -> Self {
+        let mut cat = std::process::Command::new("cat");
+        cat.arg(path).stdout(std::process::Stdio::null());
+        let child = cat.stderr(std::process::Stdio::null()).spawn();
+        Self(child.expect("start cat"))
+    }
+
+    /// Whether it is waiting in the kernel (proc_pid_stat(5)).
+    fn waits(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("read");
+        let state = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.chars().next());
+        matches!(state, Some('D' | 'S'))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("signal");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    fn ends(mut self) {
+        let deadline = std::time::Instant::now() + crate::support::LIMIT;
+        while self.0.try_wait().expect("wait").is_none() {
+            assert!(std::time::Instant::now() < deadline, "no signal ends it");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The kernel keeps a thread whose open is being served, whatever signal it gets.
+#[test]
+fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("big", LEN), ("small", 100)]);
+    model.sign(SHA256);
+    let slow = host.mount(&model.path(), &[]);
+    let reader = Host::anywhere();
+    let mount = reader.mount(slow.path(), &[]);
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let stopped = Stopped::new(slow.pid());
+        // One waits for the look at a length, the other for a proof.
+        let openers = ["big", "small"].map(|name| Opener::new(&mount.file(name)));
+        while !openers.iter().all(Opener::waits) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        openers.iter().for_each(|opener| opener.signal(signal));
+        openers.into_iter().for_each(Opener::ends);
+        drop(stopped);
+    }
+    assert_eq!(mount.count("full_passes"), 0);
+    for name in ["big", "small"] {
+        let found = read_range(&mount.file(name), Mode::Cached, 0, 6 << 20);
+        assert_same(&found.expect("read"), model.bytes(name), name);
+    }
+    assert_eq!(mount.count("full_passes"), 1);
     mount.unmount();
     slow.unmount();
 }
