@@ -15,6 +15,7 @@ use fuser::{
     ReplyLock, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::guarded::Pending;
 use super::populate_loop::{Attempt, PopulateLoops};
 use super::schedule;
 use crate::fs::{Attributes, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
@@ -140,13 +141,17 @@ impl Filesystem for FuseAdaptor {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
-        self.fs.open(ino.0, move |opened| match opened {
-            // What the kernel has cached was verified, and stays so.
-            Ok(handle) => reply.opened(
-                FileHandle(handle),
-                FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-            ),
-            Err(error) => reply.error(code(&error)),
+        let pending = Pending::of_this_request();
+        self.fs.open(ino.0, move |opened| {
+            match opened {
+                // What the kernel has cached was verified, and stays so.
+                Ok(handle) => reply.opened(
+                    FileHandle(handle),
+                    FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+                ),
+                Err(error) => reply.error(code(&error)),
+            }
+            drop(pending);
         });
     }
 
@@ -168,14 +173,17 @@ impl Filesystem for FuseAdaptor {
             offset,
         };
         let populate_loops = Arc::clone(&self.populate_loops);
-        self.fs
-            .read(fh.0, offset, size as usize, move |read| match read {
+        let pending = Pending::of_this_request();
+        self.fs.read(fh.0, offset, size as usize, move |read| {
+            match read {
                 Ok(bytes) => reply.data(bytes.as_slice()),
                 Err(error) => {
                     populate_loops.failed(attempt);
                     reply.error(code(&error));
                 }
-            });
+            }
+            drop(pending);
+        });
     }
 
     fn release(
