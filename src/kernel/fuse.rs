@@ -15,6 +15,7 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::guarded::Unanswered;
 use super::pending::{Pending, Watch};
 use super::populate_loop::{Attempt, PopulateLoops};
 use super::schedule;
@@ -142,7 +143,7 @@ impl Filesystem for FuseAdaptor {
         let pending = Pending::new(reply);
         let (answered, owner) = (pending.clone(), self.owner);
         self.fs.lookup(parent.0, name, move |found| {
-            let Some(reply) = answered.take() else {
+            let Some((reply, _unanswered)) = answered.take() else {
                 return;
             };
             match found {
@@ -175,13 +176,13 @@ impl Filesystem for FuseAdaptor {
         self.fs.open(ino.0, wanted, move |opened| {
             match (opened, answered.take()) {
                 // What the kernel has cached was verified, and stays so.
-                (Ok(handle), Some(reply)) => reply.opened(
+                (Ok(handle), Some((reply, _unanswered))) => reply.opened(
                     FileHandle(handle),
                     FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
                 ),
                 // The kernel won't release what it didn't get.
                 (Ok(handle), None) => fs.release(handle),
-                (Err(error), Some(reply)) => reply.error(code(&error)),
+                (Err(error), Some((reply, _unanswered))) => reply.error(code(&error)),
                 (Err(_), None) => {}
             }
         });
@@ -206,14 +207,17 @@ impl Filesystem for FuseAdaptor {
             offset,
         };
         let populate_loops = Arc::clone(&self.populate_loops);
-        self.fs
-            .read(fh.0, offset, size as usize, move |read| match read {
+        let unanswered = Unanswered::of_this_request();
+        self.fs.read(fh.0, offset, size as usize, move |read| {
+            match read {
                 Ok(bytes) => reply.data(bytes.as_slice()),
                 Err(error) => {
                     populate_loops.failed(attempt);
                     reply.error(code(&error));
                 }
-            });
+            }
+            drop(unanswered);
+        });
     }
 
     fn release(

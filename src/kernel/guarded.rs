@@ -1,9 +1,10 @@
 //! A file system of which a fault in one request ends nothing else.
 //!
 //! Guarantees: a request in which the file system panics is answered EIO (`fuser` does so for an answer that is
-//! dropped) and logged, and its thread goes on; each request is counted. Doesn't: see what a file system
-//! does on threads of its own.
+//! dropped) and logged, and its thread goes on; each request is counted until it is answered. Doesn't:
+//! see that a file system answers from a thread of its own, unless that keeps the [`Unanswered`].
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,37 +21,78 @@ use fuser::{
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-/// How many requests have come so far.
+/// How many requests wait for their answers, and how many have had them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Arrivals(Arc<AtomicU64>);
+pub(super) struct Requests(Arc<Counts>);
 
-impl Arrivals {
-    pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+#[derive(Debug, Default)]
+struct Counts {
+    waiting: AtomicU64,
+    answered: AtomicU64,
+}
+
+impl Requests {
+    pub(super) fn waiting(&self) -> u64 {
+        self.0.waiting.load(Ordering::Relaxed)
     }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that waits for its answer, for as long as this is there.
+#[derive(Debug)]
+pub(super) struct Unanswered(Requests);
+
+impl Unanswered {
+    fn new(requests: &Requests) -> Self {
+        requests.0.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(requests.clone())
+    }
+
+    /// The request that the calling thread is serving, to be kept by what answers it later, from
+    /// another thread. `None` if it was asked for already, or the thread serves none. What nobody asks for
+    /// counts as answered when the file system returns.
+    pub(super) fn of_this_request() -> Option<Self> {
+        CURRENT.take()
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let Counts { waiting, answered } = &*self.0.0;
+        answered.fetch_add(1, Ordering::Relaxed);
+        waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    /// The request that this thread is serving.
+    static CURRENT: Cell<Option<Unanswered>> = const { Cell::new(None) };
 }
 
 /// A file system, guarded.
 #[derive(Debug)]
 pub(super) struct Guarded<F> {
     inner: F,
-    arrivals: Arrivals,
+    requests: Requests,
 }
 
 impl<F> Guarded<F> {
     pub(super) fn new(inner: F) -> Self {
         Self {
             inner,
-            arrivals: Arrivals::default(),
+            requests: Requests::default(),
         }
     }
 
-    pub(super) fn arrivals(&self) -> Arrivals {
-        self.arrivals.clone()
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     fn serve(&self, request: &'static str, serve: impl FnOnce(&F)) {
-        self.arrivals.0.fetch_add(1, Ordering::Relaxed);
+        CURRENT.set(Some(Unanswered::new(&self.requests)));
         // Nothing of `inner` is changed but through its own locks, which say so if they are poisoned.
         if catch_unwind(AssertUnwindSafe(|| serve(&self.inner))).is_err() {
             tracing::error!(
@@ -58,6 +100,7 @@ impl<F> Guarded<F> {
                 "a request failed and gets an I/O error: this is a bug in model-fs"
             );
         }
+        drop(CURRENT.take());
     }
 }
 
@@ -138,5 +181,27 @@ impl<F: Filesystem> Filesystem for Guarded<F> {
         copy_file_range(ino_in: INodeNo, fh_in: FileHandle, offset_in: u64, ino_out: INodeNo,
             fh_out: FileHandle, offset_out: u64, length: u64, flags: CopyFileRangeFlags,
             reply: ReplyWrite);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_waits_until_what_answers_it_is_gone() {
+        let guarded = Guarded::new(());
+        let requests = guarded.requests();
+        let seen = || (requests.waiting(), requests.answered());
+        guarded.serve("at once", |()| assert_eq!(seen(), (1, 0)));
+        assert_eq!(seen(), (0, 1));
+        let mut later = None;
+        guarded.serve("later", |()| later = Unanswered::of_this_request());
+        assert_eq!(seen(), (1, 1));
+        guarded.serve("a bug", |()| panic!("as if a request had a bug"));
+        assert_eq!(seen(), (1, 2));
+        std::thread::spawn(move || drop(later)).join().unwrap();
+        assert_eq!(seen(), (0, 3));
+        assert!(Unanswered::of_this_request().is_none());
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use fuser::{Errno, ReplyEntry, ReplyOpen, Request};
 
+use super::guarded::Unanswered;
 use super::interrupt::Requester;
 use crate::sync::lock;
 
@@ -39,8 +40,11 @@ impl Answer for ReplyEntry {
     }
 }
 
+/// What answers a request, and what counts it until then.
+type Answering<R> = (R, Option<Unanswered>);
+
 /// A request that isn't answered yet.
-pub(super) struct Pending<R>(Arc<Mutex<Option<R>>>);
+pub(super) struct Pending<R>(Arc<Mutex<Option<Answering<R>>>>);
 
 impl<R> Clone for Pending<R> {
     fn clone(&self) -> Self {
@@ -49,13 +53,14 @@ impl<R> Clone for Pending<R> {
 }
 
 impl<R: Answer> Pending<R> {
-    /// A request that `reply` answers.
+    /// The request that the calling thread is serving, which `reply` answers.
     pub(super) fn new(reply: R) -> Self {
-        Self(Arc::new(Mutex::new(Some(reply))))
+        let answering = (reply, Unanswered::of_this_request());
+        Self(Arc::new(Mutex::new(Some(answering))))
     }
 
     /// What answers it, unless it was answered.
-    pub(super) fn take(&self) -> Option<R> {
+    pub(super) fn take(&self) -> Option<Answering<R>> {
         lock(&self.0).take()
     }
 
@@ -88,7 +93,7 @@ impl<R: Answer> Watched for Waiting<R> {
     fn let_go(&self) {
         let requester = self.requester.get_or_init(|| Requester::new(self.thread));
         if requester.is_interrupted()
-            && let Some(reply) = self.pending.take()
+            && let Some((reply, _unanswered)) = self.pending.take()
         {
             tracing::debug!("a request was interrupted");
             reply.fail(Errno::EINTR);
@@ -207,7 +212,7 @@ mod tests {
         assert!(!killed.is_wanted());
         assert!(alive.is_wanted());
         assert!(of_alive.try_recv().is_err());
-        alive.take().unwrap().fail(Errno::EIO);
+        alive.take().unwrap().0.fail(Errno::EIO);
         assert_eq!(of_alive.recv_timeout(limit), Ok(libc::EIO));
     }
 }

@@ -25,7 +25,7 @@ use fuser::{Config, Filesystem, Session};
 use rustix::io::Errno;
 
 use super::attach::{Attached, FUSE_DEVICE, MountError, show};
-use super::guarded::{Arrivals, Guarded};
+use super::guarded::{Guarded, Requests};
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;
@@ -58,7 +58,7 @@ pub struct MountSession {
     shutdown: Shutdown,
     tuning: TuningReport,
     page_cache: PageCache,
-    arrivals: Arrivals,
+    requests: Requests,
     threads: usize,
     grace: Duration,
     /// The kernel has ended it, so there is nothing to take away.
@@ -92,7 +92,7 @@ impl MountSession {
         config.n_threads = Some(options.threads.get());
         config.clone_fd = can_clone();
         let filesystem = Guarded::new(filesystem);
-        let arrivals = filesystem.arrivals();
+        let requests = filesystem.requests();
         // From here on the mount is there, so every way out has to take it away: after `Self` is
         // made, dropping it does.
         let session = match Session::from_fd(filesystem, connection, options.acl(), config) {
@@ -108,7 +108,7 @@ impl MountSession {
             page_cache: PageCache::new(session.notifier()),
             attached,
             shutdown,
-            arrivals,
+            requests,
             threads: options.threads.get(),
             grace: options.grace,
             ended: false,
@@ -202,8 +202,13 @@ impl MountSession {
                 Ok(Event::Stop(_)) => break,
                 Err(_) => {}
             }
-            let waiting = self.attached.waiting();
-            if progress.is_stuck(waiting, self.arrivals.count(), Instant::now()) {
+            // Where the kernel tells as well, it knows also what hasn't been taken in.
+            let waiting = self
+                .attached
+                .waiting()
+                .unwrap_or(0)
+                .max(self.requests.waiting());
+            if progress.is_stuck(waiting, self.requests.answered(), Instant::now()) {
                 tracing::warn!(waiting, "requests wait and none is answered");
                 break;
             }
@@ -285,11 +290,10 @@ impl Progress {
         }
     }
 
-    /// Whether requests have been waiting, the same number of them, while no other came, for
-    /// [`STUCK`]. `waiting` is `None` where the kernel doesn't tell.
-    fn is_stuck(&mut self, waiting: Option<u64>, arrivals: u64, now: Instant) -> bool {
-        let seen = waiting.map(|waiting| (waiting, arrivals));
-        if seen != self.last || waiting.is_none_or(|waiting| waiting == 0) {
+    /// Whether requests have been waiting for [`STUCK`], while none was answered and none came.
+    fn is_stuck(&mut self, waiting: u64, answered: u64, now: Instant) -> bool {
+        let seen = Some((waiting, answered));
+        if seen != self.last || waiting == 0 {
             self.last = seen;
             self.since = now;
         }
@@ -359,18 +363,19 @@ mod tests {
     fn stuck_is_what_waits_without_any_answer() {
         let mut progress = Progress::new();
         let start = progress.since;
-        let mut look = |seconds: u64, waiting, arrivals| {
-            progress.is_stuck(waiting, arrivals, start + Duration::from_secs(seconds))
+        let mut look = |seconds: u64, waiting, answered| {
+            progress.is_stuck(waiting, answered, start + Duration::from_secs(seconds))
         };
-        assert!(!look(0, Some(64), 100));
-        assert!(!look(1, Some(64), 100));
-        assert!(look(2, Some(64), 100));
-        // One was answered, one more came, none waits, nobody knows.
-        assert!(!look(3, Some(63), 100));
-        assert!(!look(5, Some(63), 101));
-        assert!(!look(7, Some(0), 101));
-        assert!(!look(9, Some(0), 101));
-        assert!(!look(11, None, 101));
-        assert!(!look(13, None, 101));
+        assert!(!look(0, 64, 100));
+        assert!(!look(1, 64, 100));
+        assert!(look(2, 64, 100));
+        // One was answered, another came in its place, none waits.
+        assert!(!look(3, 63, 101));
+        assert!(!look(5, 64, 101));
+        assert!(!look(7, 64, 102));
+        assert!(!look(9, 0, 166));
+        assert!(!look(11, 0, 166));
+        assert!(!look(13, 1, 166));
+        assert!(look(15, 1, 166));
     }
 }

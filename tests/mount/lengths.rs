@@ -9,9 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::mounted::scratch;
+use crate::passes::Stopped;
 use crate::process::finish;
 use crate::support::{
     BLAKE2B, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, WHOLE, open, python, read_range,
@@ -228,23 +227,6 @@ fn ranks_that_open_together_get_the_signed_bytes_of_blake3_files() {
 #[test]
 fn ranks_that_open_together_get_the_signed_bytes_of_blake2b_files() {
     nobody_gets_anything_but_the_signed_bytes(BLAKE2B);
-}
-
-/// A process that does nothing until this goes.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(pid: Pid) -> Self {
-        kill_process(pid, Signal::STOP).expect("stop a process");
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        // An error means that it is gone.
-        let _ = kill_process(self.0, Signal::CONT);
-    }
 }
 
 /// What the kernel says of a file by itself, while the daemon answers nothing: its size in bytes.

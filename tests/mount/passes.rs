@@ -15,9 +15,29 @@ const LEN: u64 = 5 << 20;
 pub(crate) struct Stopped(Pid);
 
 impl Stopped {
+    /// Returns once every thread of it does nothing: one that still takes a request in would keep it, and
+    /// the process that waits for it, beyond any signal.
     pub(crate) fn new(pid: Pid) -> Self {
         kill_process(pid, Signal::STOP).expect("stop a process");
-        Self(pid)
+        let stopped = Self(pid);
+        while !stopped.is_still() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stopped
+    }
+
+    /// Whether all threads are stopped (proc_pid_stat(5)).
+    fn is_still(&self) -> bool {
+        let threads = format!("/proc/{}/task", self.0.as_raw_pid());
+        fs::read_dir(threads).expect("list threads").all(|thread| {
+            let stat = fs::read_to_string(thread.expect("list").path().join("stat"));
+            // A thread may have ended meanwhile.
+            stat.is_ok_and(|stat| {
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|it| it.starts_with('T'))
+            })
+        })
     }
 }
 

@@ -182,6 +182,9 @@ fn a_mount_whose_source_hangs_ends_when_it_is_asked_to() {
         let asked = std::time::Instant::now();
         kill_process(mount.pid(), Signal::TERM).expect("send a signal");
         assert_eq!(mount.wait(), Some(1), "{}", mount.stderr());
+        // Not after the grace period, which is for files that are served.
+        let said = mount.stderr();
+        assert!(said.contains("none is answered"), "{said}");
         // It takes less than five seconds; a busy machine may need more.
         assert!(asked.elapsed().as_secs() < 20, "{:?}", asked.elapsed());
         drop(stopped);
