@@ -161,7 +161,9 @@ impl Shared {
             thread::sleep(TICK);
             let mut waiting = std::mem::take(&mut lock(&self.state).waiting);
             waiting.retain(|it| it.is_pending());
-            waiting.iter().for_each(|it| it.let_go());
+            for it in &waiting {
+                it.let_go();
+            }
             lock(&self.state).waiting.append(&mut waiting);
         }
     }

@@ -183,7 +183,7 @@ mod tests {
     const CHUNK: usize = 64 * 1024;
 
     fn chunk(pool: &Arc<BufferPool>) -> VerifiedBytes {
-        verified(pool, &[0; CHUNK])
+        verified(pool, &vec![0; CHUNK])
     }
 
     fn key(chunk: u64) -> Key {

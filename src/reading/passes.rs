@@ -95,7 +95,7 @@ impl Passes {
         let unattended = !queue.waiting.is_empty() && !queue.attended;
         queue.attended |= unattended;
         drop(queue);
-        self.start(started);
+        Self::start(started);
         if unattended {
             let this = Arc::clone(self);
             let spawned = thread::Builder::new()
@@ -113,7 +113,7 @@ impl Passes {
             let started = self.take_what_may_start(&mut queue);
             if !started.is_empty() {
                 drop(queue);
-                self.start(started);
+                Self::start(started);
                 queue = self.lock();
                 continue;
             }
@@ -141,7 +141,7 @@ impl Passes {
     }
 
     /// No lock may be held: what can't have a thread of its own is done here.
-    fn start(self: &Arc<Self>, passes: Vec<(Run, Pass)>) {
+    fn start(passes: Vec<(Run, Pass)>) {
         for (run, pass) in passes {
             let pass = Arc::new(Mutex::new(Some((run, pass))));
             let taken = Arc::clone(&pass);
@@ -189,7 +189,7 @@ impl Drop for Run {
         queue.running.retain(|running| !Arc::ptr_eq(running, ours));
         let started = self.passes.take_what_may_start(&mut queue);
         drop(queue);
-        self.passes.start(started);
+        Passes::start(started);
         self.passes.changed.notify_all();
     }
 }

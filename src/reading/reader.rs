@@ -73,6 +73,9 @@ impl Default for ReaderOptions {
     }
 }
 
+/// An open file, while somebody has it open.
+type OpenOnce = Mutex<Weak<OpenFile>>;
+
 /// Reads a signed model, verifying every byte.
 pub struct Reader {
     manifest: Arc<VerifiedManifest>,
@@ -81,7 +84,7 @@ pub struct Reader {
     opening: Arc<Opening>,
     /// Each open while anybody has it open, so that all share one descriptor. Made when a file is
     /// first opened: of a million files, most never are.
-    open: Box<[OnceLock<Box<Mutex<Weak<OpenFile>>>>]>,
+    open: Box<[OnceLock<Box<OpenOnce>>]>,
     pool: Arc<BufferPool>,
     cache: Arc<ChunkCache>,
     flights: Flights,

@@ -136,11 +136,11 @@ fn read_by_ranks(model: &Model, mount: &Mount, ranks: usize, mappings: bool) -> 
     let lists = scratch();
     let list = lists.path().join("names");
     fs::write(&list, names().join("\n")).expect("write");
-    let ways: &[&str] = match mappings {
-        true => &["read", "open", "sendfile", "mmap"],
-        // A page that can't be proved ends a process that has mapped it.
-        false => &["read", "open", "sendfile"],
-    };
+    let mut ways = vec!["read", "open", "sendfile"];
+    if mappings {
+        // Not where pages may be unreadable: such a page ends a process that has mapped it.
+        ways.push("mmap");
+    }
     let soon = SystemTime::now() + Duration::from_millis(500);
     let start = soon
         .duration_since(UNIX_EPOCH)

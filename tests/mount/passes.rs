@@ -26,7 +26,7 @@ impl Stopped {
         stopped
     }
 
-    /// Whether all threads are stopped (proc_pid_stat(5)).
+    /// Whether all threads are stopped (`proc_pid_stat(5)`).
     fn is_still(&self) -> bool {
         let threads = format!("/proc/{}/task", self.0.as_raw_pid());
         fs::read_dir(threads).expect("list threads").all(|thread| {
@@ -115,7 +115,7 @@ impl Opener {
         Self(child.expect("start cat"))
     }
 
-    /// Whether it is waiting in the kernel (proc_pid_stat(5)).
+    /// Whether it is waiting in the kernel (`proc_pid_stat(5)`).
     fn waits(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("read");
         let state = stat
@@ -157,8 +157,10 @@ fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(300));
-        openers.iter().for_each(|opener| opener.signal(signal));
-        openers.into_iter().for_each(Opener::ends);
+        for opener in openers {
+            opener.signal(signal);
+            opener.ends();
+        }
         drop(stopped);
     }
     assert_eq!(mount.count("full_passes"), 0);
