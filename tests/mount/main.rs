@@ -18,6 +18,7 @@ mod unprivileged;
 mod support;
 
 mod background;
+mod bindings;
 mod exits;
 mod index;
 mod lazy;
