@@ -70,15 +70,15 @@ impl Lockdown {
     /// Notes that something is owed about file `index` until the guard goes. Nothing may be any more once
     /// reading has ended.
     pub(super) fn owe(self: &Arc<Self>, index: usize) -> Option<Owed> {
+        if !self.wanted {
+            return Some(Owed(None));
+        }
         let mut owed = self.owed();
         if self.is_met() {
             return None;
         }
         *owed.entry(index).or_default() += 1;
-        Some(Owed {
-            lockdown: Arc::clone(self),
-            index,
-        })
+        Some(Owed(Some((Arc::clone(self), index))))
     }
 
     /// What tells of the beginning; nothing for the second call.
@@ -128,16 +128,15 @@ pub(super) fn drop_when_met(
     }
 }
 
-/// Something that is owed about a file.
+/// Something that is owed about a file; nothing where no violation ends reading.
 #[derive(Debug)]
-pub(super) struct Owed {
-    lockdown: Arc<Lockdown>,
-    index: usize,
-}
+pub(super) struct Owed(Option<(Arc<Lockdown>, usize)>);
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut entry) = self.lockdown.owed().entry(self.index) {
+        if let Some((lockdown, index)) = &self.0
+            && let Entry::Occupied(mut entry) = lockdown.owed().entry(*index)
+        {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();

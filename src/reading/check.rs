@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
+use super::buffer::BufferPool;
 use super::full_pass::{self, Observer};
 use super::index_store::IndexStore;
-use super::proof;
 use super::source::{ABSENT, Found, Scan, Source, SourceError};
 use super::table::ChunkTable;
 use super::violation::Violation;
+use super::{last_chunk, proof, shipped};
 use crate::manifest::{Manifest, ManifestFile, Serialization};
 use crate::name::{Escaped, FileName};
 
@@ -192,11 +193,21 @@ fn check_file(
     // exabyte. What a table at hand proves needn't be made again; it is a fifth of the work on a
     // SHA-256 file.
     let bound = store.and_then(|store| store.load(&file.content));
-    let known_len = bound.as_ref().map(ChunkTable::len).or(file.content.len());
     let claimed = match opened.len() {
         Ok(claimed) => claimed,
         Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
     };
+    let shipped = || {
+        let candidate = shipped::load(source, &file.content, claimed)?;
+        let pool = BufferPool::new(0);
+        let (table, _) = last_chunk::prove_length(file, candidate, &*opened, &pool).ok()?;
+        Some(table.len())
+    };
+    let known_len = file
+        .content
+        .len()
+        .or_else(|| bound.as_ref().map(ChunkTable::len))
+        .or_else(shipped);
     let wrong_length = known_len.and_then(|len| proof::length_violation(file, len, claimed));
     if let Some(violation) = wrong_length {
         return vec![Failure::Violation(Box::new(violation))];

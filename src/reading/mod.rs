@@ -19,7 +19,7 @@
 //! | `table` | chunk tables: the only way from a proof to one |
 //! | `index_store`, `shipped` | tables that this host keeps, and those that travel with a model |
 //! | `full_pass`, `proof` | hashing whole files on all cores, and what the result says |
-//! | `passes`, `opening` | who gets a full pass when, and how a file gets its table |
+//! | `last_chunk`, `passes`, `opening` | where a file ends, who gets a full pass when, and how a file gets its table |
 //! | `buffer`, `verified`, `cache`, `flights` | private buffers, verified bytes, keeping and sharing them |
 //! | `reader`, `stats` | reading files, and what was done |
 //! | `prefetch`, `push` | verifying ahead of sequential readers, and into the kernel's page cache |
@@ -33,6 +33,7 @@ pub mod check;
 mod flights;
 pub mod full_pass;
 mod index_store;
+mod last_chunk;
 pub mod location;
 mod opening;
 mod passes;

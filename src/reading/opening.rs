@@ -19,12 +19,11 @@ use super::full_pass::{self, Observer};
 use super::index_store::IndexStore;
 use super::passes::{Passes, Progress, with_own_threads};
 use super::reports::Reports;
-use super::source::{Caching, Source, SourceError, SourceFile};
+use super::source::{Source, SourceError, SourceFile};
 use super::stats::Counters;
-use super::table::{Candidate, ChunkTable, Mismatch, ProvedLength};
-use super::verified::verify_length;
-use super::violation::{ReadError, Violation, ViolationKind};
-use super::{proof, shipped};
+use super::table::{Candidate, ChunkTable, ProvedLength};
+use super::violation::ReadError;
+use super::{last_chunk, proof, shipped};
 use crate::manifest::{ManifestFile, VerifiedManifest};
 use crate::name::Escaped;
 use crate::sync::lock;
@@ -265,35 +264,18 @@ impl Opening {
         candidate: Candidate,
         source: &dyn SourceFile,
     ) -> Result<ChunkTable, ReadError> {
-        let digests = candidate.digests();
-        let (algorithm, chunk) = (digests.algorithm(), digests.chunks().count() - 1);
-        let range = digests.chunks().range(chunk);
-        let violation = |kind| Violation {
-            file: self.signed(index).name.clone(),
-            range: range.clone(),
-            algorithm,
-            kind,
-        };
-        let len = usize::try_from(range.end - range.start).map_err(|_| self.abandoned(index))?;
-        let mut buffer = self.shared.pool.take(len);
-        let read = source
-            .read_at(buffer.as_mut_slice(), range.start, Caching::Drop)
-            .map_err(|error| self.source_error(index, range.end, error.into()))?;
-        self.shared.counters.source_bytes.add(read as u64);
-        if read < len {
-            let end = range.start + read as u64;
-            return Err(violation(ViolationKind::Truncated { end }).into());
-        }
-        self.shared.counters.verified_bytes.add(len as u64);
-        match verify_length(candidate, buffer) {
-            Ok((table, bytes)) => {
-                self.shared
-                    .cache
-                    .insert(Key { file: index, chunk }, bytes, 0);
-                Ok(table)
-            }
-            Err(mismatch) => Err(violation(mismatch.into()).into()),
-        }
+        let Shared {
+            pool,
+            cache,
+            counters,
+            ..
+        } = &self.shared;
+        let chunk = candidate.digests().chunks().count() - 1;
+        let (table, bytes) = last_chunk::prove_length(self.signed(index), candidate, source, pool)?;
+        counters.source_bytes.add(bytes.len() as u64);
+        counters.verified_bytes.add(bytes.len() as u64);
+        cache.insert(Key { file: index, chunk }, bytes, 0);
+        Ok(table)
     }
 
     /// Keeps a table for the next reader. Doing without is slower and no less safe.
@@ -580,14 +562,5 @@ impl Observer for PassObserver<'_> {
 
     fn cancelled(&self) -> bool {
         self.opening.stopped.load(Ordering::Relaxed) || self.unwanted.load(Ordering::Relaxed)
-    }
-}
-
-impl From<Mismatch> for ViolationKind {
-    fn from(mismatch: Mismatch) -> Self {
-        Self::Digest {
-            expected: mismatch.expected,
-            found: mismatch.found,
-        }
     }
 }

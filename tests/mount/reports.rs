@@ -98,6 +98,34 @@ fn verify_reports_every_failure() {
     }
 }
 
+/// Terabytes that a sparse file claims are not hashed to find out that they weren't signed.
+#[test]
+fn a_file_that_is_longer_than_can_be_signed_is_refused_without_reading_it() {
+    const CLAIMED: u64 = 4 << 40;
+    let len = 3 << 20;
+    let shards: &[&str] = &["--hash", "sha256", "--shard-size", "1048576"];
+    for (options, indexed) in [(shards, false), (BLAKE3, false), (SHA256, true)] {
+        let model = Model::new([("weights", len)]);
+        model.sign(options);
+        let host = Host::anywhere();
+        if indexed {
+            let mut index = host.on_model("index", &model.path(), &[]);
+            host.run(&mut index).expect("index");
+        }
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(model.file("weights"));
+        file.expect("open").set_len(CLAIMED).expect("lengthen");
+        let mut verify = host.on_model("verify", &model.path(), &["--json"]);
+        let finished = host.run(&mut verify).expect_code(4, "verify");
+        let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
+        let failure = &report["failures"][0];
+        assert_eq!(failure["reason"], "extended", "{report}");
+        assert_eq!(failure["start"], len);
+        assert_eq!(failure["found_length"], CLAIMED);
+    }
+}
+
 #[test]
 fn inspect_shows_what_is_claimed_and_that_nothing_was_verified() {
     let host = Host::anywhere();
