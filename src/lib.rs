@@ -15,9 +15,10 @@
 //! | the file system, knowing nothing of FUSE | [`fs`] |
 //! | the kernel: FUSE session, mount, unmount | [`kernel`] |
 //!
-//! Two types carry the security argument. Only a checked signature makes a
-//! [`manifest::VerifiedManifest`], and the file system accepts nothing else. Only the reader makes
-//! [`reading::VerifiedBytes`], and a reply accepts nothing else.
+//! What is trusted is decided by types, each with one constructor that takes a proof: only a checked
+//! signature makes a [`manifest::VerifiedManifest`], only a proof of signed content makes a
+//! [`reading::ChunkTable`] and with it a [`reading::ProvedLength`], and only hashing makes
+//! [`reading::VerifiedBytes`], beside which a reply accepts nothing.
 //!
 //! [oms]: https://github.com/ossf/model-signing-spec
 
