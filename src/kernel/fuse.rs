@@ -15,7 +15,6 @@ use fuser::{
     ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::guarded::Unanswered;
 use super::pending::{Pending, Watch};
 use super::populate_loop::{Attempt, PopulateLoops};
 use super::schedule;
@@ -207,8 +206,12 @@ impl Filesystem for FuseAdaptor {
             offset,
         };
         let populate_loops = Arc::clone(&self.populate_loops);
-        let unanswered = Unanswered::of_this_request();
+        let pending = Pending::new(reply);
+        let answered = pending.clone();
         self.fs.read(fh.0, offset, size as usize, move |read| {
+            let Some((reply, _unanswered)) = answered.take() else {
+                return;
+            };
             match read {
                 Ok(bytes) => reply.data(bytes.as_slice()),
                 Err(error) => {
@@ -216,8 +219,8 @@ impl Filesystem for FuseAdaptor {
                     reply.error(code(&error));
                 }
             }
-            drop(unanswered);
         });
+        self.watch.look_after(req, &pending);
     }
 
     fn release(

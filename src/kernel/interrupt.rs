@@ -40,11 +40,25 @@ impl Requester {
             Some(Err(error)) => proc_thread::is_gone(&error),
         }
     }
+
+    /// Whether nothing can keep the thread from ending but the answer that it waits for.
+    pub(super) fn is_killed(&self) -> bool {
+        match self.0.as_ref().map(ProcThread::status) {
+            None => false,
+            Some(Ok(status)) => status.pending & bit(libc::SIGKILL) != 0,
+            Some(Err(error)) => proc_thread::is_gone(&error),
+        }
+    }
+}
+
+/// The place of a signal in a mask (`sigprocmask(2)`).
+const fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
 }
 
 fn interrupts(status: &Status) -> bool {
     let taken = status.pending & !status.blocked & !status.ignored;
-    ENDING.iter().any(|signal| taken & (1 << (signal - 1)) != 0)
+    ENDING.iter().any(|&signal| taken & bit(signal) != 0)
 }
 
 #[cfg(test)]
@@ -59,7 +73,7 @@ mod tests {
     use super::*;
 
     fn set(signals: &[i32]) -> u64 {
-        signals.iter().map(|signal| 1 << (signal - 1)).sum()
+        signals.iter().map(|&signal| bit(signal)).sum()
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The kernel keeps a thread whose request is being served until it is answered, whatever signal it
 //! gets. A full pass takes minutes, and a source that hangs longer; so requests that aren't answered
 //! soon are looked after by a thread here, which answers EINTR where the program behind one was
-//! interrupted or killed.
+//! interrupted or killed. A read is let go only for a program that was killed: through a mapping, an
+//! error ends one that may only have to handle a signal.
 //!
 //! Guarantees: each request is answered once, by whoever is first; a thread looks only while something
 //! is pending, ten times a second. Doesn't: end the work for an answer that nobody waits for; that
@@ -14,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use fuser::{Errno, ReplyEntry, ReplyOpen, Request};
+use fuser::{Errno, ReplyData, ReplyEntry, ReplyOpen, Request};
 
 use super::guarded::Unanswered;
 use super::interrupt::Requester;
@@ -25,7 +26,18 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What can be answered with an error.
 pub(super) trait Answer: Send + 'static {
+    /// Whether only the end of the program lets the request go.
+    const UNTIL_KILLED: bool = false;
+
     fn fail(self, error: Errno);
+}
+
+impl Answer for ReplyData {
+    const UNTIL_KILLED: bool = true;
+
+    fn fail(self, error: Errno) {
+        self.error(error);
+    }
 }
 
 impl Answer for ReplyOpen {
@@ -92,9 +104,12 @@ impl<R: Answer> Watched for Waiting<R> {
 
     fn let_go(&self) {
         let requester = self.requester.get_or_init(|| Requester::new(self.thread));
-        if requester.is_interrupted()
-            && let Some((reply, _unanswered)) = self.pending.take()
-        {
+        let is_let_go = if R::UNTIL_KILLED {
+            requester.is_killed()
+        } else {
+            requester.is_interrupted()
+        };
+        if is_let_go && let Some((reply, _unanswered)) = self.pending.take() {
             tracing::debug!("a request was interrupted");
             reply.fail(Errno::EINTR);
         }
