@@ -176,14 +176,43 @@ impl Directory {
         mode: u32,
         write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let name = component(name)?;
+        self.write_temporary(mode, write)?.rename(component(name)?)
+    }
+
+    /// The same where nothing has the name yet.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] where something has; else what the file system or `write` says.
+    pub fn create_file(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let temporary = self.write_temporary(mode, write)?;
+        let (from, to) = (&temporary.name, component(name)?);
+        // The name that it had goes with `temporary`.
+        Ok(rustix::fs::linkat(
+            &self.fd,
+            from,
+            &self.fd,
+            to,
+            AtFlags::empty(),
+        )?)
+    }
+
+    fn write_temporary(
+        &self,
+        mode: u32,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<Temporary<'_>> {
         let temporary = Temporary::new(self, mode)?;
         let mut out = BufWriter::with_capacity(1 << 20, &temporary.file);
         write(&mut out)?;
         out.flush()?;
         drop(out);
         temporary.file.sync_data()?;
-        temporary.rename(name)
+        Ok(temporary)
     }
 
     /// Finds out whether files can be made here, and leaves none.

@@ -21,8 +21,8 @@
 //! nothing, whatever their MAC: its directory is never looked into, and its MAC key is another one.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use zeroize::Zeroizing;
 use super::source::LocalFile;
 use super::table::{Bound, ChunkTable, HostKey, ProvedLength};
 use super::table_file::{OpenTable, TableFileError};
+use crate::files::Directory;
 use crate::manifest::SignedContent;
 use crate::name::Escaped;
 
@@ -45,8 +46,7 @@ const OLD_VERSIONS: [&str; 1] = ["v1"];
 
 /// Chunk tables kept between mounts, by what was signed.
 pub struct IndexStore {
-    directory: PathBuf,
-    root: OwnedFd,
+    directory: Directory,
     key: HostKey,
 }
 
@@ -86,32 +86,39 @@ impl IndexStore {
     /// # Errors
     /// [`IndexStoreError`], also when others may write to it.
     pub fn open(directory: &Path) -> Result<Self, IndexStoreError> {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
+        let opened = made.and_then(|()| Directory::open(directory));
+        Self::open_in(opened.map_err(|error| IndexStoreError::Io {
+            path: directory.to_owned(),
+            error,
+        })?)
+    }
+
+    /// Opens the store in a directory that is open, making its key where it has none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(directory: Directory) -> Result<Self, IndexStoreError> {
         Self::open_on(directory, &machine_identity())
     }
 
-    fn open_on(directory: &Path, machine: &[u8]) -> Result<Self, IndexStoreError> {
+    fn open_on(directory: Directory, machine: &[u8]) -> Result<Self, IndexStoreError> {
         let failed = |error| IndexStoreError::Io {
-            path: directory.to_owned(),
+            path: directory.path().to_owned(),
             error,
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(directory, flags, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
-        if !is_owner_only(root.as_fd()).map_err(failed)? {
-            return Err(IndexStoreError::NotOwnerOnly(directory.to_owned()));
+        if !is_owner_only(directory.as_fd()).map_err(failed)? {
+            return Err(IndexStoreError::NotOwnerOnly(directory.path().to_owned()));
         }
-        let secret = host_key(root.as_fd()).map_err(failed)?;
+        let secret = host_key(&directory).map_err(failed)?;
         let mut material = Zeroizing::new(secret.to_vec());
         material.extend_from_slice(machine);
         let store = Self {
-            directory: directory.to_owned(),
-            root,
             key: HostKey::derive(&material),
+            directory,
         };
         store.mention_old_versions();
         Ok(store)
@@ -119,7 +126,7 @@ impl IndexStore {
 
     /// The directory.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// The table for signed content, if this host has proved it before.
@@ -139,9 +146,11 @@ impl IndexStore {
 
     fn open_table(&self, content: &SignedContent) -> Option<OpenTable> {
         let (folder, name) = place(content);
-        let opened = open_directory(self.root.as_fd(), VERSION)
-            .and_then(|version| open_directory(version.as_fd(), &folder))
-            .and_then(|folder| open_owned(folder.as_fd(), &name));
+        let opened = self
+            .directory
+            .open_beneath(VERSION.as_ref())
+            .and_then(|version| version.open_beneath(folder.as_ref()))
+            .and_then(|folder| open_owned(&folder, &name));
         match opened {
             Ok(file) => {
                 let table = OpenTable::open(Arc::new(LocalFile::new(file)));
@@ -156,7 +165,7 @@ impl IndexStore {
         found
             .inspect_err(|error| {
                 let (folder, name) = place(content);
-                let path = self.directory.join(VERSION).join(folder).join(name);
+                let path = self.directory().join(VERSION).join(folder).join(name);
                 tracing::warn!(path = %Escaped::path(path), %error, "chunk table not believed");
             })
             .ok()
@@ -171,10 +180,10 @@ impl IndexStore {
             return Ok(());
         };
         let (folder, name) = place(table.content());
-        let version = make_directory(self.root.as_fd(), VERSION)?;
-        let folder = make_directory(version.as_fd(), &folder)?;
+        let version = self.directory.make(VERSION.as_ref(), 0o700)?;
+        let folder = version.make(folder.as_ref(), 0o700)?;
         // A file that loses its content in a crash is noticed, but costs a full pass.
-        replace(folder.as_fd(), &name, |out| {
+        folder.write_file(name.as_ref(), 0o600, |out| {
             out.write_all(&header.encode())?;
             out.write_all(values)
         })
@@ -188,15 +197,18 @@ impl IndexStore {
         let mut removed = false;
         for version in OLD_VERSIONS {
             // The directory that was opened, wherever its path leads by now.
-            let path = format!("/proc/self/fd/{}/{version}", self.root.as_raw_fd());
+            let path = format!(
+                "/proc/self/fd/{}/{version}",
+                self.directory.as_fd().as_raw_fd()
+            );
             match std::fs::remove_dir_all(path) {
                 Ok(()) => removed = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            match rustix::fs::unlinkat(&self.root, mention(version), AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno.into()),
+            match self.directory.remove_file(mention(version).as_ref()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(removed)
@@ -205,17 +217,18 @@ impl IndexStore {
     /// Says, once for each store, that there are tables that are no longer believed.
     fn mention_old_versions(&self) {
         for version in OLD_VERSIONS {
-            if rustix::fs::statat(&self.root, version, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            if rustix::fs::statat(&self.directory, version, AtFlags::SYMLINK_NOFOLLOW).is_err() {
                 continue;
             }
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mode = Mode::RUSR | Mode::WUSR;
-            if let Err(Errno::EXIST) = rustix::fs::openat(&self.root, mention(version), flags, mode)
+            if let Err(Errno::EXIST) =
+                rustix::fs::openat(&self.directory, mention(version), flags, mode)
             {
                 continue;
             }
             tracing::warn!(
-                store = %Escaped::path(&self.directory),
+                store = %Escaped::path(self.directory()),
                 "chunk tables of an earlier release are no longer believed, so files may be hashed \
                  once more; `model-fs index --clean` removes them"
             );
@@ -227,7 +240,7 @@ impl std::fmt::Debug for IndexStore {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IndexStore")
-            .field("directory", &self.directory)
+            .field("directory", &self.directory())
             .finish_non_exhaustive()
     }
 }
@@ -243,22 +256,8 @@ fn mention(version: &str) -> String {
     format!("{version}.ignored")
 }
 
-/// Opens a directory in another one, which must be one itself.
-fn open_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
-}
-
-/// The same, made if it isn't there, for the owner only.
-fn make_directory(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => open_directory(parent, name),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// Opens a file that only we can have written.
-fn open_owned(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
+fn open_owned(directory: &Directory, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
     if file.metadata()?.is_file() && is_owner_only(file.as_fd())? {
@@ -275,77 +274,31 @@ fn is_owner_only(file: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0)
 }
 
-/// Writes a file, readable by its owner only, whole or not at all, in place of what has the name.
-fn replace(
-    directory: BorrowedFd<'_>,
-    name: &str,
-    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
-) -> io::Result<()> {
-    let (temporary, file) = create_temporary(directory)?;
-    let written = (|| {
-        let mut out = BufWriter::with_capacity(1 << 20, &file);
-        write(&mut out)?;
-        out.flush()?;
-        drop(out);
-        file.sync_data()?;
-        Ok(rustix::fs::renameat(
-            directory, &temporary, directory, name,
-        )?)
-    })();
-    if written.is_err() {
-        // What remains is a file that no name asks for.
-        let _ = rustix::fs::unlinkat(directory, &temporary, AtFlags::empty());
-    }
-    written
-}
-
-/// A new file under a name that nobody else has.
-fn create_temporary(directory: BorrowedFd<'_>) -> io::Result<(String, File)> {
-    let mut random = [0; 16];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
-    let name = format!(".new-{}", hex::encode(random));
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(directory, &name, flags, Mode::RUSR | Mode::WUSR)?;
-    Ok((name, file.into()))
-}
-
 /// The name of the file with the secret.
 const HOST_KEY: &str = "host.key";
 
 /// The secret of this store, made at first use.
-fn host_key(root: BorrowedFd<'_>) -> io::Result<Zeroizing<[u8; 32]>> {
-    match read_host_key(root) {
+fn host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
+    match read_host_key(directory) {
         Ok(key) => return Ok(key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             tracing::warn!(%error, "host key not believed, making another");
-            rustix::fs::unlinkat(root, HOST_KEY, AtFlags::empty())?;
+            directory.remove_file(HOST_KEY.as_ref())?;
         }
     }
     let mut key = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(&mut *key).map_err(|_| io::Error::other("no random numbers"))?;
-    let (temporary, mut file) = create_temporary(root)?;
-    let linked = file.write_all(&*key).and_then(|()| {
-        file.sync_data()?;
-        Ok(rustix::fs::linkat(
-            root,
-            &temporary,
-            root,
-            HOST_KEY,
-            AtFlags::empty(),
-        )?)
-    });
-    rustix::fs::unlinkat(root, &temporary, AtFlags::empty())?;
-    match linked {
+    match directory.create_file(HOST_KEY.as_ref(), 0o600, |out| out.write_all(&*key)) {
         Ok(()) => Ok(key),
         // Another process was faster; its key it is.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_host_key(root),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_host_key(directory),
         Err(error) => Err(error),
     }
 }
 
-fn read_host_key(root: BorrowedFd<'_>) -> io::Result<Zeroizing<[u8; 32]>> {
-    let file = open_owned(root, HOST_KEY)?;
+fn read_host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
+    let file = open_owned(directory, HOST_KEY)?;
     if file.metadata()?.mode() & 0o077 != 0 {
         return Err(io::Error::other("it is readable by others"));
     }
@@ -408,7 +361,7 @@ mod tests {
     }
 
     fn store(dir: &Path) -> IndexStore {
-        IndexStore::open_on(dir, b"this machine").unwrap()
+        IndexStore::open_on(Directory::open(dir).unwrap(), b"this machine").unwrap()
     }
 
     #[test]
@@ -433,7 +386,11 @@ mod tests {
         std::fs::copy(path_of(&theirs, 1), copied).unwrap();
         assert!(!has(&ours, 1));
         // Not even the whole directory, key included.
-        let elsewhere = IndexStore::open_on(ours.directory(), b"another machine").unwrap();
+        let elsewhere = IndexStore::open_on(
+            Directory::open(ours.directory()).unwrap(),
+            b"another machine",
+        )
+        .unwrap();
         assert!(!has(&elsewhere, 2));
         assert!(has(&ours, 2));
     }

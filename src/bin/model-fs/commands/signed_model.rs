@@ -329,7 +329,7 @@ pub(crate) fn open_store(
             path: directory.clone(),
             error,
         })
-        .and_then(|made| open_made(directory, &made));
+        .and_then(IndexStore::open_in);
     match opened {
         Ok(store) => Ok(Some(store)),
         Err(error) if asked_for.is_some() => Err(Failure::from(anyhow::Error::new(error))),
@@ -345,20 +345,4 @@ fn make_all(nearest: Directory, missing: &[std::ffi::OsString]) -> std::io::Resu
     missing
         .iter()
         .try_fold(nearest, |directory, name| directory.make(name, 0o700))
-}
-
-/// Opens the store at a path that led to `made` when it was looked at.
-fn open_made(path: &Path, made: &Directory) -> Result<IndexStore, IndexStoreError> {
-    let failed = |error| IndexStoreError::Io {
-        path: path.to_owned(),
-        error,
-    };
-    let store = IndexStore::open(path)?;
-    let found = Directory::open(path).and_then(|directory| directory.identity());
-    match (found.map_err(failed)?, made.identity().map_err(failed)?) {
-        (found, made) if found == made => Ok(store),
-        _ => Err(failed(std::io::Error::other(
-            "another directory has taken its place",
-        ))),
-    }
 }
