@@ -621,25 +621,24 @@ impl Output {
     }
 
     /// Finds a name that nobody gave in a directory that others may have filled: only a regular file may
-    /// be there, or a link to one.
+    /// be there. Not a link, since they would choose what is replaced.
     ///
     /// # Errors
     /// Why it can't be written, as far as that can be known now.
     pub fn in_directory(directory: &Directory, name: &OsStr) -> io::Result<Self> {
-        if let Ok(found) = follow(directory, Path::new(component(name)?)) {
-            let kind = kind_of(found.into_fd())?;
-            if kind != FileType::RegularFile {
-                let message = format!("it is {}, not a regular file", describe(kind));
-                return Err(io::Error::other(message));
-            }
-        }
-        let output = Self::find(directory, name)?;
-        match output.place {
-            Place::Name { .. } => output.check()?,
-            Place::Open(_) | Place::Stdout(_) => {
-                return Err(io::Error::other("it is a link to what has no name"));
-            }
-        }
+        let existing = match open_entry(directory, name) {
+            Ok(found) => match kind_of(&found)? {
+                FileType::RegularFile => Some(found),
+                kind => {
+                    let message = format!("it is {}, not a regular file", describe(kind));
+                    return Err(io::Error::other(message));
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let output = Self::named(directory.clone(), name.to_owned(), existing);
+        output.check()?;
         Ok(output)
     }
 

@@ -240,13 +240,18 @@ fn a_signature_that_is_a_link_stays_one() {
     symlink("../signatures/m", folder.path("m/model.sig")).expect("link");
     let first = folder.read("signatures/m");
     fs::write(folder.path("m/more"), "more").expect("write");
-    let finished = folder.works(&format!("model-fs sign m {KEY}"));
+    // Whoever owns the model chose where it leads, so it is followed only where the user names it.
+    for force in ["", "--force"] {
+        let line = format!("model-fs sign m {KEY} {force}");
+        folder.fails(1, &line, &["a symbolic link", "--signature"]);
+    }
+    assert_eq!(folder.read("signatures/m"), first);
+    let finished = folder.works(&format!("model-fs sign m {KEY} --signature m/model.sig"));
     assert!(finished.stdout.contains("signatures/m"), "{finished}");
     assert!(folder.path("m/model.sig").is_symlink());
     assert_ne!(folder.read("signatures/m"), first);
     folder.works(&format!("model-fs verify m {TRUST}"));
 
-    // Whoever owns the model chose where it leads: not to what is no signature, and to no device.
     fs::write(folder.path("precious"), "precious").expect("write");
     folder.works("mkfifo fifo");
     for target in [

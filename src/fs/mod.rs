@@ -67,7 +67,7 @@ pub struct Entry<'a> {
 /// Totals for `statfs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of all files, as far as known.
+    /// Bytes of all files whose length is proved.
     pub bytes: u64,
     /// Inodes.
     pub inodes: u64,
@@ -212,7 +212,9 @@ impl FileSystem {
 
     /// Hands `then` the inode of `name` in `parent`, at once where its length is known. Otherwise that
     /// is proved if it can be without a full pass, on another thread; a file that takes one is
-    /// shown with the length that its source claims.
+    /// shown with the length that its source claims. Not to others where links are followed: whoever
+    /// owns the model may have it lead to what they can't see, and its length would be told. There the
+    /// full pass is made first, as long as `wanted` says so.
     ///
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NameTooLong`], and
@@ -221,6 +223,8 @@ impl FileSystem {
         self: &Arc<Self>,
         parent: u64,
         name: &OsStr,
+        audience: Audience,
+        wanted: impl Fn() -> bool + Send + 'static,
         then: impl FnOnce(Result<Attributes, FsError>) + Send + 'static,
     ) {
         let ino = match self.find(parent, name) {
@@ -237,7 +241,13 @@ impl FileSystem {
         let fs = Arc::clone(self);
         self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
-            reader.length_then(index, move |looked| then(fs.looked(index, looked)));
+            if audience == Audience::Others && fs.reader.manifest().manifest().allow_symlinks() {
+                reader.open_while(index, wanted, move |opened| {
+                    then(opened.map_err(FsError::from).and_then(|_| fs.shown(index)));
+                });
+            } else {
+                reader.length_then(index, move |looked| then(fs.looked(index, looked)));
+            }
         });
     }
 
@@ -487,19 +497,23 @@ impl FileSystem {
             .remove(&handle);
     }
 
-    /// Totals of the model.
+    /// Totals of the model, as far as they are proved.
     pub fn totals(&self) -> Totals {
-        let files = 0..self.claimed.len();
         Totals {
-            bytes: files
-                .map(|index| {
-                    let proved = self.reader.proved_len(index);
-                    proved.map_or(self.claimed[index], ProvedLength::bytes)
-                })
-                // Claims may be as large as the adversary likes.
-                .fold(0, u64::saturating_add),
+            bytes: self.reader.proved_bytes(),
             inodes: self.tree.len() as u64,
         }
+    }
+
+    /// Bytes of all files, proved or claimed when the mount was made.
+    pub fn claimed_bytes(&self) -> u64 {
+        (0..self.claimed.len())
+            .map(|index| {
+                let proved = self.reader.proved_len(index);
+                proved.map_or(self.claimed[index], ProvedLength::bytes)
+            })
+            // Claims may be as large as the adversary likes.
+            .fold(0, u64::saturating_add)
     }
 }
 

@@ -90,9 +90,9 @@ enum Told<'a> {
         recent_source_errors: Vec<String>,
     },
     Others {
-        violations: u64,
-        violation_retries: u64,
-        source_errors: u64,
+        /// Reads and opens that got no content, whatever was the matter: what it was would tell whether
+        /// something is there that only the owner may see.
+        failures: u64,
     },
 }
 
@@ -104,7 +104,7 @@ impl FileSystem {
         let told = match audience {
             Audience::Owner => Told::Owner {
                 mount: self.mount_facts.get(),
-                bytes: self.totals().bytes,
+                bytes: self.claimed_bytes(),
                 stats,
                 recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
                 recent_source_errors: texts(
@@ -113,9 +113,13 @@ impl FileSystem {
                 ),
             },
             Audience::Others => Told::Others {
-                violations: stats.violations,
-                violation_retries: stats.violation_retries,
-                source_errors: stats.source_errors,
+                failures: [
+                    stats.violations,
+                    stats.violation_retries,
+                    stats.source_errors,
+                ]
+                .into_iter()
+                .fold(0, u64::saturating_add),
             },
         };
         within_bounds(&Status {

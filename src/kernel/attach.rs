@@ -201,8 +201,12 @@ impl Attached {
     }
 
     /// Breaks the connection: requests that wait, and all later ones, fail. False where the kernel
-    /// offers that only by closing every descriptor.
+    /// offers that only by closing every descriptor, and where it is broken already: its number may be
+    /// another's by now.
     pub(super) fn abort(&self) -> bool {
+        if !self.is_connected() {
+            return false;
+        }
         let path = format!("/sys/fs/fuse/connections/{}/abort", self.device().minor);
         std::fs::write(path, "1").is_ok()
     }

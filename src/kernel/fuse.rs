@@ -39,11 +39,13 @@ pub struct FuseAdaptor {
     owner: Owner,
 }
 
-/// Whom everything belongs to: the user who mounts.
+/// Whom everything belongs to, the user who mounts, and what the kernel may keep of it.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
     uid: u32,
     gid: u32,
+    /// Whether the kernel may answer by itself what is proved.
+    kept: bool,
 }
 
 impl FuseAdaptor {
@@ -56,8 +58,17 @@ impl FuseAdaptor {
             owner: Owner {
                 uid: rustix::process::getuid().as_raw(),
                 gid: rustix::process::getgid().as_raw(),
+                kept: true,
             },
         }
+    }
+
+    /// Has the kernel ask for attributes each time. For a mount into which not everybody may look, where
+    /// the kernel doesn't know who may (`allow_root`): it would answer anybody.
+    #[must_use]
+    pub fn asked_each_time(mut self) -> Self {
+        self.owner.kept = false;
+        self
     }
 
     /// Who a user is.
@@ -71,6 +82,15 @@ impl FuseAdaptor {
 }
 
 impl Owner {
+    /// How long the kernel may keep attributes: not at all while a length is only claimed.
+    fn ttl(self, attributes: &Attributes) -> Duration {
+        if attributes.proved && self.kept {
+            FOREVER
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn attributes(self, attributes: Attributes) -> FileAttr {
         let Attributes {
             ino,
@@ -110,15 +130,6 @@ fn kind(is_directory: bool) -> FileType {
     }
 }
 
-/// How long the kernel may keep attributes: not at all while a length is only claimed.
-fn ttl(attributes: &Attributes) -> Duration {
-    if attributes.proved {
-        FOREVER
-    } else {
-        Duration::ZERO
-    }
-}
-
 fn code(error: &FsError) -> Errno {
     Errno::from_i32(errno(error).raw_os_error())
 }
@@ -140,26 +151,31 @@ impl Filesystem for FuseAdaptor {
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let pending = Pending::new(reply);
-        let (answered, owner) = (pending.clone(), self.owner);
-        self.fs.lookup(parent.0, name, move |found| {
-            let Some((reply, _unanswered)) = answered.take() else {
-                return;
-            };
-            match found {
-                Ok(attributes) => {
-                    let (attr, ttl) = (owner.attributes(attributes), ttl(&attributes));
-                    // How long the attributes hold, then how long the name does.
-                    reply.entry_with_ttls(&ttl, &ttl, &attr, GENERATION);
+        let (answered, owner, asked) = (pending.answerer(), self.owner, pending.clone());
+        let (audience, wanted) = (self.audience(req.uid()), move || asked.is_wanted());
+        self.fs
+            .lookup(parent.0, name, audience, wanted, move |found| {
+                let Some((reply, _unanswered)) = answered.take() else {
+                    return;
+                };
+                match found {
+                    Ok(attributes) => {
+                        let (attr, ttl) = (owner.attributes(attributes), owner.ttl(&attributes));
+                        // How long the attributes hold, then how long the name does.
+                        reply.entry_with_ttls(&ttl, &ttl, &attr, GENERATION);
+                    }
+                    Err(error) => reply.error(code(&error)),
                 }
-                Err(error) => reply.error(code(&error)),
-            }
-        });
+            });
         self.watch.look_after(req, &pending);
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         match self.fs.stat(ino.0) {
-            Ok(attributes) => reply.attr(&ttl(&attributes), &self.owner.attributes(attributes)),
+            Ok(attributes) => reply.attr(
+                &self.owner.ttl(&attributes),
+                &self.owner.attributes(attributes),
+            ),
             Err(error) => reply.error(code(&error)),
         }
     }
@@ -169,7 +185,7 @@ impl Filesystem for FuseAdaptor {
             return reply.error(Errno::EROFS);
         }
         let pending = Pending::new(reply);
-        let (answered, asked) = (pending.clone(), pending.clone());
+        let (answered, asked) = (pending.answerer(), pending.clone());
         let fs = Arc::clone(&self.fs);
         let wanted = move || asked.is_wanted();
         self.fs.open(ino.0, wanted, move |opened| {
@@ -207,7 +223,7 @@ impl Filesystem for FuseAdaptor {
         };
         let populate_loops = Arc::clone(&self.populate_loops);
         let pending = Pending::new(reply);
-        let answered = pending.clone();
+        let answered = pending.answerer();
         self.fs.read(fh.0, offset, size as usize, move |read| {
             let Some((reply, _unanswered)) = answered.take() else {
                 return;

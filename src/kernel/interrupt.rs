@@ -9,6 +9,8 @@
 //! never a later one; who can't be seen (other PID namespaces, `hidepid`) hasn't been interrupted.
 //! Doesn't: tell anybody by itself; see signals that a debugger keeps.
 
+use std::time::Duration;
+
 use super::proc_thread::{self, ProcThread, Status};
 
 /// Signals that a user or a service manager sends to a program that is to let go.
@@ -41,13 +43,18 @@ impl Requester {
         }
     }
 
-    /// Whether nothing can keep the thread from ending but the answer that it waits for.
+    /// Whether nothing can keep the thread from ending but the answer that it waits for. A thread that
+    /// is gone waits for nothing: its program may, for a read that it left under way (`io_submit(2)`).
     pub(super) fn is_killed(&self) -> bool {
-        match self.0.as_ref().map(ProcThread::status) {
-            None => false,
-            Some(Ok(status)) => status.pending & bit(libc::SIGKILL) != 0,
-            Some(Err(error)) => proc_thread::is_gone(&error),
-        }
+        let status = self.0.as_ref().map(ProcThread::status);
+        matches!(status, Some(Ok(status)) if status.pending & bit(libc::SIGKILL) != 0)
+    }
+
+    /// Whether the thread was there `then`, in time since the machine was started
+    /// (`CLOCK_BOOTTIME`); if not, it has the number of one that is gone.
+    pub(super) fn was_there(&self, then: Duration) -> bool {
+        let started = self.0.as_ref().map(ProcThread::started);
+        matches!(started, Some(Ok(started)) if started <= then)
     }
 }
 

@@ -10,12 +10,12 @@
 //! is pending, ten times a second. Doesn't: end the work for an answer that nobody waits for; that
 //! asks [`Pending::is_wanted`].
 
-use std::cell::OnceCell;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use fuser::{Errno, ReplyData, ReplyEntry, ReplyOpen, Request};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::guarded::Unanswered;
 use super::interrupt::Requester;
@@ -23,6 +23,9 @@ use crate::sync::lock;
 
 /// How often those who wait are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How many of them each time: some milliseconds' work.
+const MOST_LOOKS: usize = 512;
 
 /// What can be answered with an error.
 pub(super) trait Answer: Send + 'static {
@@ -72,13 +75,37 @@ impl<R: Answer> Pending<R> {
     }
 
     /// What answers it, unless it was answered.
-    pub(super) fn take(&self) -> Option<Answering<R>> {
+    fn take(&self) -> Option<Answering<R>> {
         lock(&self.0).take()
+    }
+
+    /// What will answer it.
+    pub(super) fn answerer(&self) -> Answerer<R> {
+        Answerer(self.clone())
     }
 
     /// Whether somebody still waits for the answer.
     pub(super) fn is_wanted(&self) -> bool {
         lock(&self.0).is_some()
+    }
+}
+
+/// What will answer a request from another thread. If it is dropped before it did, as where a job ends in a
+/// panic, the request is answered EIO.
+pub(super) struct Answerer<R: Answer>(Pending<R>);
+
+impl<R: Answer> Answerer<R> {
+    /// What answers the request, unless it was let go.
+    pub(super) fn take(&self) -> Option<Answering<R>> {
+        self.0.take()
+    }
+}
+
+impl<R: Answer> Drop for Answerer<R> {
+    fn drop(&mut self) {
+        if let Some((reply, _unanswered)) = self.0.take() {
+            reply.fail(Errno::EIO);
+        }
     }
 }
 
@@ -91,10 +118,11 @@ trait Watched: Send {
 
 struct Waiting<R> {
     pending: Pending<R>,
+    /// Looked up anew each time, so that those who wait, however many, hold no descriptors of ours.
     thread: u32,
-    /// Found when the request is first looked at: most are answered before. The number can't mean
-    /// another thread by then, since this one is kept until it is answered.
-    requester: OnceCell<Requester>,
+    /// When the request was there (`CLOCK_BOOTTIME`): a thread that began later has the number of one that
+    /// left its read under way.
+    since: Duration,
 }
 
 impl<R: Answer> Watched for Waiting<R> {
@@ -103,7 +131,10 @@ impl<R: Answer> Watched for Waiting<R> {
     }
 
     fn let_go(&self) {
-        let requester = self.requester.get_or_init(|| Requester::new(self.thread));
+        let requester = Requester::new(self.thread);
+        if !requester.was_there(self.since) {
+            return;
+        }
         let is_let_go = if R::UNTIL_KILLED {
             requester.is_killed()
         } else {
@@ -145,7 +176,7 @@ impl Watch {
         let waiting = Box::new(Waiting {
             pending: pending.clone(),
             thread,
-            requester: OnceCell::new(),
+            since: since_boot(),
         });
         let mut state = lock(&self.0.state);
         state.waiting.push(waiting);
@@ -162,6 +193,11 @@ impl Watch {
     }
 }
 
+/// Time since the machine was started.
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
 impl Shared {
     fn attend(&self) {
         loop {
@@ -176,9 +212,12 @@ impl Shared {
             thread::sleep(TICK);
             let mut waiting = std::mem::take(&mut lock(&self.state).waiting);
             waiting.retain(|it| it.is_pending());
-            for it in &waiting {
+            for it in waiting.iter().take(MOST_LOOKS) {
                 it.let_go();
             }
+            // The others are looked at first next time.
+            let looked_at = MOST_LOOKS.min(waiting.len());
+            waiting.rotate_left(looked_at);
             lock(&self.state).waiting.append(&mut waiting);
         }
     }
@@ -197,6 +236,8 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 
+    use rustix::process::{Pid, Signal, kill_process};
+
     use super::*;
 
     impl Answer for Sender<i32> {
@@ -206,30 +247,40 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_a_killed_process_is_let_go_and_others_are_not() {
+    fn a_request_that_nothing_will_answer_any_more_is_an_error() {
+        let (sender, receiver) = channel();
+        let pending = Pending::new(sender);
+        drop(pending.answerer());
+        assert_eq!(receiver.recv(), Ok(libc::EIO));
+        assert!(!pending.is_wanted());
+    }
+
+    #[test]
+    fn a_request_of_an_interrupted_program_is_let_go_and_others_are_not() {
         let watch = Watch::default();
-        let mut child = Command::new("sleep")
-            .arg("1000")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (killed, of_killed) = channel();
+        let mut sleep = Command::new("sleep");
+        let mut child = sleep.arg("1000").stdout(Stdio::null()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        // So that a signal waits for it, as for a thread that waits for an answer.
+        kill_process(pid, Signal::STOP).unwrap();
+        let (interrupted, of_interrupted) = channel();
         let (alive, of_alive) = channel();
-        let (killed, alive) = (Pending::new(killed), Pending::new(alive));
-        watch.watch(child.id(), &killed);
+        let (interrupted, alive) = (Pending::new(interrupted), Pending::new(alive));
+        watch.watch(child.id(), &interrupted);
         watch.watch(std::process::id(), &alive);
         assert_eq!(
-            of_killed.recv_timeout(TICK * 3),
+            of_interrupted.recv_timeout(TICK * 3),
             Err(RecvTimeoutError::Timeout)
         );
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_process(pid, Signal::INT).unwrap();
         let limit = Duration::from_secs(60);
-        assert_eq!(of_killed.recv_timeout(limit), Ok(libc::EINTR));
-        assert!(!killed.is_wanted());
+        assert_eq!(of_interrupted.recv_timeout(limit), Ok(libc::EINTR));
+        assert!(!interrupted.is_wanted());
         assert!(alive.is_wanted());
         assert!(of_alive.try_recv().is_err());
         alive.take().unwrap().0.fail(Errno::EIO);
         assert_eq!(of_alive.recv_timeout(limit), Ok(libc::EIO));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }

@@ -7,6 +7,7 @@
 
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -71,6 +72,17 @@ impl ProcThread {
         Ok(Status::parse(&self.read("status")?))
     }
 
+    /// When it was started, in time since the machine was (`CLOCK_BOOTTIME`), to a hundredth of a second.
+    ///
+    /// # Errors
+    /// As [`status`](Self::status).
+    pub(super) fn started(&self) -> io::Result<Duration> {
+        let stat = self.read("stat")?;
+        let ticks = started(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        let second = rustix::param::clock_ticks_per_second().max(1);
+        Ok(Duration::from_millis(ticks.saturating_mul(1000) / second))
+    }
+
     /// The system call that it sleeps in; `None` if it runs, or sleeps in a page fault of its program.
     ///
     /// # Errors
@@ -97,6 +109,12 @@ impl ProcThread {
             .read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// The field `starttime` (`proc_pid_stat(5)`), the twenty-second; the second is a name in brackets.
+fn started(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(19)?.parse().ok()
 }
 
 /// Whether an error of a [`ProcThread`] means that the thread has ended.
@@ -159,6 +177,18 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn the_time_of_start_is_read_whatever_the_name_is() {
+        let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";
+        assert_eq!(started(stat), Some(4711));
+        assert_eq!(started("7 (a) S 1"), None);
+        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now = Duration::try_from(clock).unwrap();
+        let own = ProcThread::find(std::process::id()).unwrap();
+        let age = now.saturating_sub(own.started().unwrap());
+        assert!(age < Duration::from_secs(3600), "{age:?}");
+    }
 
     #[test]
     fn what_proc_tells_is_read() {

@@ -15,7 +15,7 @@ use std::ops::Range;
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use super::source::{Caching, SourceFile};
-use super::subtree::{self, MAX_VALUES, RootHash, VALUE_LEN};
+use super::subtree::{self, ChainingValues, MAX_VALUES, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
 
@@ -226,19 +226,18 @@ impl Pass<'_> {
             let part = self.chain(0..self.len)?;
             return Ok((vec![part.digest], part.values));
         }
-        let step = BLOCK.max(size.bytes());
-        let regions: Vec<_> = parts(0..self.len, REGION.max(step)).collect();
+        let regions: Vec<_> = parts(0..self.len, REGION.max(size.bytes())).collect();
         let values = regions
             .into_par_iter()
             .map(|region| {
-                let mut values = Vec::new();
+                let mut values = ChainingValues::new(size, region.start);
                 let mut block = Vec::new();
-                for range in parts(region, step) {
-                    self.read(range.clone(), &mut block)?;
-                    subtree::chaining_values(size, range.start, &block, &mut values);
+                for range in parts(region, BLOCK) {
+                    self.read(range, &mut block)?;
+                    values.update(&block);
                     self.progress(&block);
                 }
-                Ok(values)
+                Ok(values.finish())
             })
             .collect::<io::Result<Vec<_>>>()?
             .concat();
@@ -247,31 +246,39 @@ impl Pass<'_> {
         Ok((vec![digest], values))
     }
 
-    /// The digests of the shards, side by side.
+    /// The digests of the shards, some side by side: what a chunk has in two shards is kept until both
+    /// are hashed, so not all of them may be.
     fn shards(&self, shard_size: u64) -> io::Result<(Vec<Digest>, Vec<u8>)> {
-        let shards: Vec<_> = parts(0..self.len, shard_size).collect();
-        let parts = shards
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|shard| self.chain(shard))
-            .collect::<io::Result<Vec<_>>>()?;
-        let mut digests = Vec::with_capacity(parts.len());
-        let mut values = Vec::new();
+        let threads = rayon::current_num_threads() as u64;
+        let at_once = (2 * threads).max(threads * REGION / shard_size.max(1));
+        let at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
+        let mut shards = parts(0..self.len, shard_size);
+        let (mut digests, mut values) = (Vec::new(), Vec::new());
         let mut straddling = Vec::new();
-        for part in parts {
-            digests.push(part.digest);
-            let Some(size) = self.table else { continue };
-            straddling.extend_from_slice(&part.head);
-            let start = (values.len() / VALUE_LEN) as u64 * size.bytes();
-            let end = start + straddling.len() as u64;
-            if end.is_multiple_of(size.bytes()) || end == self.len {
-                subtree::chaining_values(size, start, &straddling, &mut values);
-                straddling.clear();
+        loop {
+            let batch: Vec<_> = shards.by_ref().take(at_once).collect();
+            if batch.is_empty() {
+                return Ok((digests, values));
             }
-            values.extend_from_slice(&part.values);
-            straddling.extend_from_slice(&part.tail);
+            let parts = batch
+                .into_par_iter()
+                .with_max_len(1)
+                .map(|shard| self.chain(shard))
+                .collect::<io::Result<Vec<_>>>()?;
+            for part in parts {
+                digests.push(part.digest);
+                let Some(size) = self.table else { continue };
+                straddling.extend_from_slice(&part.head);
+                let start = (values.len() / VALUE_LEN) as u64 * size.bytes();
+                let end = start + straddling.len() as u64;
+                if end.is_multiple_of(size.bytes()) || end == self.len {
+                    subtree::chaining_values(size, start, &straddling, &mut values);
+                    straddling.clear();
+                }
+                values.extend_from_slice(&part.values);
+                straddling.extend_from_slice(&part.tail);
+            }
         }
-        Ok((digests, values))
     }
 
     /// Hashes `range` with the signed algorithm in one chain, and its whole chunks for the table.
@@ -299,12 +306,13 @@ impl Pass<'_> {
         };
         let mut hasher = self.algorithm.hasher();
         let mut blocks = parts(range.start..first, BLOCK)
-            .chain(parts(first..last, BLOCK.max(size.unwrap_or(BLOCK))))
+            .chain(parts(first..last, BLOCK))
             .chain(parts(last..range.end, BLOCK));
-        let mut take_in = |block: &[u8], at: Range<u64>| match self.table {
+        let mut whole = self.table.map(|size| ChainingValues::new(size, first));
+        let mut take_in = |block: &[u8], at: Range<u64>| match &mut whole {
             Some(_) if at.end <= first => part.head.extend_from_slice(block),
             Some(_) if at.start >= last => part.tail.extend_from_slice(block),
-            Some(size) => subtree::chaining_values(size, at.start, block, &mut part.values),
+            Some(values) => values.update(block),
             None => {}
         };
 
@@ -338,6 +346,7 @@ impl Pass<'_> {
             }
         }
         part.digest = hasher.finish();
+        part.values = whole.map(ChainingValues::finish).unwrap_or_default();
         Ok(part)
     }
 }

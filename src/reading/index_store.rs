@@ -102,7 +102,11 @@ impl IndexStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_in(directory: Directory) -> Result<Self, IndexStoreError> {
-        Self::open_on(directory, &machine_identity())
+        let machine = machine_identity().map_err(|error| IndexStoreError::Io {
+            path: directory.path().to_owned(),
+            error,
+        })?;
+        Self::open_on(directory, &machine)
     }
 
     fn open_on(directory: Directory, machine: &[u8]) -> Result<Self, IndexStoreError> {
@@ -277,46 +281,67 @@ fn is_owner_only(file: BorrowedFd<'_>) -> io::Result<bool> {
 /// The name of the file with the secret.
 const HOST_KEY: &str = "host.key";
 
-/// The secret of this store, made at first use.
+/// The secret of this store, made at first use. One that others know, or that isn't one, is replaced;
+/// one that can't be read now stays.
 fn host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
     match read_host_key(directory) {
-        Ok(key) => return Ok(key),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => {
-            tracing::warn!(%error, "host key not believed, making another");
+        Ok(Ok(key)) => return Ok(key),
+        Ok(Err(why)) => {
+            tracing::warn!(why, "host key not believed, making another");
             directory.remove_file(HOST_KEY.as_ref())?;
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let mut key = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(&mut *key).map_err(|_| io::Error::other("no random numbers"))?;
     match directory.create_file(HOST_KEY.as_ref(), 0o600, |out| out.write_all(&*key)) {
         Ok(()) => Ok(key),
         // Another process was faster; its key it is.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_host_key(directory),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            read_host_key(directory)?.map_err(io::Error::other)
+        }
         Err(error) => Err(error),
     }
 }
 
-fn read_host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
-    let file = open_owned(directory, HOST_KEY)?;
-    if file.metadata()?.mode() & 0o077 != 0 {
-        return Err(io::Error::other("it is readable by others"));
+/// The secret that is there, or why it isn't to be believed.
+fn read_host_key(directory: &Directory) -> io::Result<Result<Zeroizing<[u8; 32]>, &'static str>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(directory, HOST_KEY, flags, Mode::empty()) {
+        Err(Errno::LOOP) => return Ok(Err("it is a symbolic link")),
+        Err(Errno::NXIO) => return Ok(Err("it is no regular file")),
+        opened => File::from(opened?),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Err("it is no regular file"));
     }
-    let mut key = Zeroizing::new([0; 32]);
-    let mut rest = [0; 1];
-    (&file).read_exact(&mut *key)?;
-    if (&file).read(&mut rest)? != 0 {
-        return Err(io::Error::other("it is too long"));
+    if !is_owner_only(file.as_fd())? || metadata.mode() & 0o077 != 0 {
+        return Ok(Err(
+            "it is owned by another user, or not for its owner only",
+        ));
     }
-    Ok(key)
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+    (&file).take(33).read_to_end(&mut bytes)?;
+    match <[u8; 32]>::try_from(bytes.as_slice()) {
+        Ok(key) => Ok(Ok(Zeroizing::new(key))),
+        Err(_) => Ok(Err("it isn't 32 bytes long")),
+    }
 }
 
 /// Bytes that differ between machines; empty where the machine has none.
-fn machine_identity() -> Vec<u8> {
-    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-        .iter()
-        .find_map(|path| std::fs::read(path).ok().filter(|id| !id.is_empty()))
-        .unwrap_or_default()
+fn machine_identity() -> io::Result<Vec<u8>> {
+    for path in ["/etc/machine-id", "/var/lib/dbus/machine-id"] {
+        match std::fs::read(path) {
+            Ok(id) if !id.is_empty() => return Ok(id),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Without it, what was kept with it wouldn't be believed.
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Vec::new())
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub use index_store::{IndexStore, IndexStoreError};
 pub use push::PageSink;
 pub use reader::{OpenFile, Reader, ReaderOptions, Retain};
 pub use source::{
-    Caching, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError, SourceFile,
+    Caching, FileIdentity, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError,
+    SourceFile,
 };
 pub use source_errors::{SourceErrors, SourceFailure};
 pub use stats::ReaderStats;

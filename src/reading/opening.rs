@@ -19,7 +19,7 @@ use super::full_pass::{self, Observer};
 use super::index_store::IndexStore;
 use super::passes::{Passes, Progress, with_own_threads};
 use super::reports::Reports;
-use super::source::{Source, SourceError, SourceFile};
+use super::source::{FileIdentity, Source, SourceError, SourceFile};
 use super::stats::Counters;
 use super::table::{Candidate, ChunkTable, ProvedLength};
 use super::violation::ReadError;
@@ -28,8 +28,11 @@ use crate::manifest::{ManifestFile, VerifiedManifest};
 use crate::name::Escaped;
 use crate::sync::lock;
 
-/// How often a pass looks whether somebody still waits for it.
-const WANTED_CHECK: Duration = Duration::from_millis(100);
+/// How often a pass looks whether somebody still waits for it, and whether the file is still there.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// How often a pass begins again because the file was replaced.
+const MAX_ATTEMPTS: u32 = 100;
 
 /// What to do with a table once it is proved.
 type WithTable = Box<dyn FnOnce(Result<Arc<ChunkTable>, ReadError>) + Send>;
@@ -82,6 +85,8 @@ pub(super) struct Opening {
     files: Box<[OnceLock<Box<FileProof>>]>,
     passes: Arc<Passes>,
     next_pass: AtomicU64,
+    /// The sum of all lengths that are proved.
+    proved_bytes: AtomicU64,
     stopped: AtomicBool,
     shared: Shared,
 }
@@ -102,9 +107,11 @@ impl Opening {
         parallel_passes: usize,
         shared: Shared,
     ) -> Arc<Self> {
-        let files = manifest.manifest().files().iter();
+        let files = manifest.manifest().files();
+        let signed = files.iter().filter_map(|file| file.content.len());
         Arc::new(Self {
-            files: files.map(|_| OnceLock::new()).collect(),
+            proved_bytes: AtomicU64::new(signed.fold(0, u64::saturating_add)),
+            files: files.iter().map(|_| OnceLock::new()).collect(),
             manifest,
             source,
             store,
@@ -132,6 +139,20 @@ impl Opening {
     pub(super) fn proved_len(&self, index: usize) -> Option<ProvedLength> {
         ProvedLength::of_signed(&self.signed(index).content)
             .or_else(|| self.files[index].get()?.len.get().copied())
+    }
+
+    /// The sum of all lengths that are proved.
+    pub(super) fn proved_bytes(&self) -> u64 {
+        self.proved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a length.
+    fn note_len(&self, index: usize, len: ProvedLength) {
+        if self.file(index).len.set(len).is_ok() && self.signed(index).content.len().is_none() {
+            let add = |sum: u64| Some(sum.saturating_add(len.bytes()));
+            let relaxed = Ordering::Relaxed;
+            let _ = self.proved_bytes.fetch_update(relaxed, relaxed, add);
+        }
     }
 
     /// Has `then` told the length of a file if that can be proved at hand, or that it takes a full
@@ -195,7 +216,7 @@ impl Opening {
                     return tell_all(waiters, &error);
                 }
                 Ok(AtHand::Length(len)) => {
-                    let _ = self.file(index).len.set(len);
+                    self.note_len(index, len);
                     let tables = tell_lengths(&mut waiters, Some(len));
                     if tables.is_empty() {
                         return;
@@ -340,7 +361,8 @@ impl Opening {
         });
     }
 
-    /// Proves a file by hashing all of it.
+    /// Proves a file by hashing all of it. Begins again where another file has taken its place, or it
+    /// has another length: the right bytes may be back.
     fn full_pass(
         &self,
         index: usize,
@@ -348,43 +370,67 @@ impl Opening {
         progress: &Progress,
     ) -> Result<ChunkTable, ReadError> {
         let file = self.signed(index);
-        let observer = PassObserver {
-            opening: self,
-            index,
-            pass,
-            progress,
-            checked: Mutex::new(Instant::now()),
-            unwanted: AtomicBool::new(false),
-        };
-        if observer.cancelled() || !observer.is_wanted() {
-            return Err(self.stopped(index));
+        for _ in 0..MAX_ATTEMPTS {
+            let source = self.source.open(&file.name);
+            let source = source.map_err(|error| self.source_error(index, 0, error))?;
+            let claim = Claim::of(&*source);
+            let claim = claim.map_err(|error| self.source_error(index, 0, error.into()))?;
+            let observer = PassObserver {
+                opening: self,
+                index,
+                pass,
+                progress,
+                claim,
+                checked: Mutex::new(Instant::now()),
+                unwanted: AtomicBool::new(false),
+                outdated: AtomicBool::new(false),
+            };
+            let proved = self.hash(file, &*source, &observer);
+            if proved.is_ok() {
+                return proved;
+            }
+            // What differs from what was signed may no longer be what has the name.
+            observer.check();
+            if observer.is_ended() {
+                return Err(self.stopped(index));
+            }
+            if !observer.outdated.load(Ordering::Relaxed) {
+                return proved;
+            }
         }
-        let source = self.source.open(&file.name);
-        let source = source.map_err(|error| self.source_error(index, 0, error))?;
-        let claimed = source
-            .len()
-            .map_err(|error| self.source_error(index, 0, error.into()))?;
+        Err(self.stopped(index))
+    }
+
+    /// Hashes a file and compares it with what was signed.
+    fn hash(
+        &self,
+        file: &ManifestFile,
+        source: &dyn SourceFile,
+        observer: &PassObserver<'_>,
+    ) -> Result<ChunkTable, ReadError> {
+        let bytes = observer.claim.len;
+        observer.check();
+        if observer.cancelled() {
+            return Err(self.stopped(observer.index));
+        }
         // Nothing has to be hashed to know that bytes are missing.
-        if let Some(signed) = file.content.len().filter(|&signed| claimed < signed)
-            && let Some(violation) = proof::length_violation(file, signed, claimed)
+        if let Some(signed) = file.content.len().filter(|&signed| bytes < signed)
+            && let Some(violation) = proof::length_violation(file, signed, bytes)
         {
             return Err(violation.into());
         }
-        tracing::info!(file = %file.name, bytes = claimed, "full pass: no chunk table is proved yet");
+        tracing::info!(file = %file.name, bytes, "full pass: no chunk table is proved yet");
         let plan = proof::plan_of(&file.content);
-        let len = plan.len.map_or(claimed, |signed| signed.min(claimed));
-        let hashed = with_own_threads(len, || full_pass::hash_file(&*source, &plan, &observer))
-            .map_err(|error| {
-                if observer.cancelled() {
-                    self.stopped(index)
-                } else {
-                    self.source_error(index, claimed, error.into())
-                }
-            })?;
+        let len = plan.len.map_or(bytes, |signed| signed.min(bytes));
+        let hash = || full_pass::hash_file(source, &plan, observer);
+        let hashed = with_own_threads(len, observer.progress, hash)
+            .map_err(|error| self.source_error(observer.index, bytes, error.into()))?;
         self.shared.counters.full_passes.add(1);
         proof::prove(file, hashed).map_err(|violations| {
             let mut errors = violations.into_iter().map(ReadError::from);
-            let first = errors.next().unwrap_or_else(|| self.abandoned(index));
+            let first = errors
+                .next()
+                .unwrap_or_else(|| self.abandoned(observer.index));
             // The first is reported as all errors are.
             errors.for_each(|error| self.shared.reports.report(&error));
             first
@@ -393,11 +439,10 @@ impl Opening {
 
     /// Takes note of a proof, and tells those who wait for it.
     fn settle(&self, index: usize, table: ChunkTable) {
-        let state = self.file(index);
-        let _ = state.len.set(table.proved_len());
+        self.note_len(index, table.proved_len());
         let table = Arc::new(table);
         let before = {
-            let mut proof = lock(&state.proof);
+            let mut proof = lock(&self.file(index).proof);
             std::mem::replace(&mut *proof, Proof::Proved(Arc::clone(&table)))
         };
         let waiters = match before {
@@ -529,21 +574,57 @@ impl Drop for Owed<'_> {
     }
 }
 
-/// Counts what a full pass does, and ends it when the reader stops or nobody waits any more.
+/// What a source says of the file that has a name: which one it is, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Claim {
+    identity: Option<FileIdentity>,
+    /// Bytes.
+    len: u64,
+}
+
+impl Claim {
+    fn of(file: &dyn SourceFile) -> std::io::Result<Self> {
+        Ok(Self {
+            identity: file.identity(),
+            len: file.len()?,
+        })
+    }
+}
+
+/// Counts what a full pass does, and ends it when the reader stops, when nobody waits any more, or when it
+/// reads what no longer has the file's name or length.
 struct PassObserver<'a> {
     opening: &'a Opening,
     index: usize,
     pass: u64,
     progress: &'a Progress,
+    claim: Claim,
     checked: Mutex<Instant>,
     unwanted: AtomicBool,
+    outdated: AtomicBool,
 }
 
 impl PassObserver<'_> {
-    fn is_wanted(&self) -> bool {
-        let wanted = self.opening.is_pass_wanted(self.index, self.pass);
-        self.unwanted.fetch_or(!wanted, Ordering::Relaxed);
-        wanted
+    fn check(&self) {
+        if !self.opening.is_pass_wanted(self.index, self.pass) {
+            self.unwanted.store(true, Ordering::Relaxed);
+        }
+        let now = self
+            .opening
+            .source
+            .open(&self.opening.signed(self.index).name);
+        // What can't be looked at may still be read.
+        if let Ok(now) = now
+            && let Ok(now) = Claim::of(&*now)
+            && now != self.claim
+        {
+            self.outdated.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody wants the pass any more.
+    fn is_ended(&self) -> bool {
+        self.opening.stopped.load(Ordering::Relaxed) || self.unwanted.load(Ordering::Relaxed)
     }
 }
 
@@ -553,14 +634,14 @@ impl Observer for PassObserver<'_> {
         self.opening.shared.counters.full_pass_bytes.add(bytes);
         // One of the hashing threads at a time, and not for each block.
         if let Ok(mut checked) = self.checked.try_lock()
-            && checked.elapsed() >= WANTED_CHECK
+            && checked.elapsed() >= CHECK
         {
             *checked = Instant::now();
-            self.is_wanted();
+            self.check();
         }
     }
 
     fn cancelled(&self) -> bool {
-        self.opening.stopped.load(Ordering::Relaxed) || self.unwanted.load(Ordering::Relaxed)
+        self.is_ended() || self.outdated.load(Ordering::Relaxed)
     }
 }

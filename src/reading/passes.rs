@@ -20,8 +20,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How often it is looked whether the next one may start.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Most passes at a time, stalled ones included: each takes a few threads and some 4 MiB.
-const MOST: usize = 512;
+/// Most passes at a time, stalled ones included: each takes a few threads and some 4 MiB, whatever
+/// its file claims to be.
+const MOST: usize = 256;
 
 /// Most hashing threads of one pass.
 const MOST_THREADS: usize = 16;
@@ -34,14 +35,17 @@ type Pass = Box<dyn FnOnce(&Progress) + Send>;
 /// How a pass that is under way gets on.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// Others run beside it.
+    crowded: bool,
     started: Instant,
     /// Milliseconds after `started` when something was hashed last.
     last: AtomicU64,
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(crowded: bool) -> Self {
         Self {
+            crowded,
             started: Instant::now(),
             last: AtomicU64::new(0),
         }
@@ -101,8 +105,11 @@ impl Passes {
             let spawned = thread::Builder::new()
                 .name("pass-queue".to_owned())
                 .spawn(move || this.attend());
-            // Without that thread they start when others end.
-            self.lock().attended = spawned.is_ok();
+            // Without that thread they start when others end. With it, only it says when it is gone: it
+            // may be by now.
+            if spawned.is_err() {
+                self.lock().attended = false;
+            }
         }
     }
 
@@ -132,7 +139,8 @@ impl Passes {
             let Some((_, pass)) = queue.waiting.pop_front() else {
                 break;
             };
-            let progress = Arc::new(Progress::new());
+            let crowded = queue.running.len() >= self.usual;
+            let progress = Arc::new(Progress::new(crowded));
             queue.running.push(Arc::clone(&progress));
             let passes = Arc::clone(self);
             started.push((Run { passes, progress }, pass));
@@ -194,12 +202,17 @@ impl Drop for Run {
     }
 }
 
-/// Runs `work`, which hashes a file of `len` bytes, with hashing threads of its own; in those of the
-/// process where there are no more to be had.
-pub(super) fn with_own_threads<T: Send>(len: u64, work: impl FnOnce() -> T + Send) -> T {
+/// Runs `work`, which hashes a file of `len` bytes, with hashing threads of its own, few where other
+/// passes run; in those of the process where there are no more to be had.
+pub(super) fn with_own_threads<T: Send>(
+    len: u64,
+    progress: &Progress,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     let cores = available_parallelism().map_or(1, usize::from);
     let useful = usize::try_from(len / BYTES_A_THREAD).unwrap_or(MOST_THREADS);
-    let threads = cores.min(MOST_THREADS).min(useful.saturating_add(2));
+    let most = if progress.crowded { 2 } else { MOST_THREADS };
+    let threads = cores.min(most).min(useful.saturating_add(2));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("hashing-{index}"))
@@ -207,8 +220,14 @@ pub(super) fn with_own_threads<T: Send>(len: u64, work: impl FnOnce() -> T + Sen
     match pool {
         Ok(pool) => pool.install(work),
         Err(error) => {
-            tracing::debug!(%error, "a full pass shares hashing threads");
-            work()
+            // The process has no thread left to give; this one will do. Its registration stays for as
+            // long as the process lives, and is small.
+            tracing::debug!(%error, "a full pass has one thread");
+            let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
+            match alone.use_current_thread().build() {
+                Ok(pool) => pool.install(work),
+                Err(_) => work(),
+            }
         }
     }
 }
@@ -275,6 +294,30 @@ mod tests {
             receiver.recv_timeout(LIMIT),
             Err(RecvTimeoutError::Disconnected)
         );
+    }
+
+    /// The thread that looks after the queue may be gone before it is known that it was started.
+    #[test]
+    fn the_queue_is_attended_however_often_it_was() {
+        let passes = Passes::new(1);
+        for round in 0..200 {
+            let (sender, receiver) = mpsc::channel();
+            for _ in 0..3 {
+                let sender = sender.clone();
+                passes.run(move |_| sender.send(()).unwrap());
+            }
+            for _ in 0..3 {
+                assert_eq!(receiver.recv_timeout(LIMIT), Ok(()), "round {round}");
+            }
+        }
+        let (release, held) = mpsc::channel::<()>();
+        passes.run(move |_| {
+            let _ = held.recv();
+        });
+        let (sender, receiver) = mpsc::channel();
+        passes.run(move |_| sender.send(()).unwrap());
+        assert_eq!(receiver.recv_timeout(LIMIT), Ok(()));
+        drop(release);
     }
 
     #[test]

@@ -177,6 +177,11 @@ impl Reader {
         self.opening.proved_len(index)
     }
 
+    /// The sum of all lengths that are proved, in bytes.
+    pub fn proved_bytes(&self) -> u64 {
+        self.opening.proved_bytes()
+    }
+
     /// Has `then` told the length of a file where that can be proved at hand, and nothing where it
     /// takes a full pass, which isn't made. The caller waits for bounded reads only: at most one
     /// chunk and the file's chunk table.

@@ -41,12 +41,67 @@ pub fn chaining_value(offset: u64, bytes: &[u8]) -> ChainingValue {
 /// Appends the chaining values of the chunks in `bytes`, which start at `offset` of the input and
 /// are whole but for the input's last.
 pub fn chaining_values(size: SubtreeSize, offset: u64, bytes: &[u8], values: &mut Vec<u8>) {
-    let size = size.bytes();
-    debug_assert_eq!(offset % size, 0, "chunks are hashed from their start");
-    let mut start = offset;
-    for chunk in bytes.chunks(usize::try_from(size).unwrap_or(usize::MAX)) {
-        values.extend_from_slice(&chaining_value(start, chunk));
-        start += size;
+    let mut all = ChainingValues::new(size, offset);
+    all.update(bytes);
+    values.append(&mut all.finish());
+}
+
+/// The chaining values of consecutive chunks, whose bytes come in pieces of any size. Holds no bytes:
+/// chunks may be large, and a claimed length chooses their size.
+pub(super) struct ChainingValues {
+    size: u64,
+    /// Where in the input the chunk begins that comes next or is under way.
+    start: u64,
+    /// Bytes of it so far, which are in `hasher`.
+    filled: u64,
+    hasher: blake3::Hasher,
+    values: Vec<u8>,
+}
+
+impl ChainingValues {
+    /// Begins at `offset` of the input, where a chunk begins.
+    pub(super) fn new(size: SubtreeSize, offset: u64) -> Self {
+        Self {
+            size: size.bytes(),
+            start: offset,
+            filled: 0,
+            hasher: blake3::Hasher::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes in.
+    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.filled == 0 {
+                debug_assert_eq!(self.start % self.size, 0, "chunks begin where they begin");
+                self.hasher.reset();
+                self.hasher.set_input_offset(self.start);
+            }
+            let room = usize::try_from(self.size - self.filled).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.hasher.update(now);
+            self.filled += now.len() as u64;
+            if self.filled == self.size {
+                self.end_chunk();
+            }
+            bytes = later;
+        }
+    }
+
+    fn end_chunk(&mut self) {
+        self.values
+            .extend_from_slice(&self.hasher.finalize_non_root());
+        self.start += self.filled;
+        self.filled = 0;
+    }
+
+    /// The values, [`VALUE_LEN`] bytes each. What is left is the input's last chunk.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if self.filled > 0 {
+            self.end_chunk();
+        }
+        self.values
     }
 }
 
@@ -106,6 +161,28 @@ mod tests {
                     assert_eq!(merged, Some(digest), "{len} bytes");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_size_give_the_same_values() {
+        let size = SubtreeSize::from_log2(15).unwrap();
+        let bytes = input(5 * 32_768 + 77);
+        let mut whole = Vec::new();
+        chaining_values(size, 0, &bytes, &mut whole);
+        let by_one: Vec<u8> = (0..6)
+            .flat_map(|chunk| {
+                let rest = &bytes[chunk * 32_768..];
+                chaining_value(chunk as u64 * 32_768, &rest[..rest.len().min(32_768)])
+            })
+            .collect();
+        assert_eq!(whole, by_one);
+        for piece in [1, 1000, 1024, 32_767, 32_768, 32_769, 100_000] {
+            let mut values = ChainingValues::new(size, 0);
+            for piece in bytes.chunks(piece) {
+                values.update(piece);
+            }
+            assert_eq!(values.finish(), whole, "pieces of {piece} bytes");
         }
     }
 

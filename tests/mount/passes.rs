@@ -173,6 +173,40 @@ fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
     slow.unmount();
 }
 
+/// A pass over what is no longer the file keeps nobody from the right bytes.
+#[test]
+fn a_pass_begins_anew_when_its_file_is_replaced() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("big", LEN)]);
+    model.sign(SHA256);
+    // Hashing this takes hours.
+    let file = File::options().write(true).open(model.file("big"));
+    file.expect("open").set_len(4 << 40).expect("lengthen");
+    let mount = host.mount(&model.path(), &[]);
+    let golden = model.golden("big");
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let (mount, golden) = (&mount, &golden);
+                scope.spawn(move || {
+                    crate::support::tool("cmp", [&mount.file("big"), golden]).expect("cmp");
+                })
+            })
+            .collect();
+        while mount.count("full_pass_bytes") == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let restored = model.file("restored");
+        fs::copy(&golden, &restored).expect("copy");
+        fs::rename(restored, model.file("big")).expect("rename");
+        for reader in readers {
+            reader.join().expect("the right bytes");
+        }
+    });
+    assert_eq!(mount.count("full_passes"), 1);
+    mount.unmount();
+}
+
 #[test]
 fn no_byte_of_a_file_comes_before_the_proof_of_all_of_it() {
     let Some(host) = Host::new() else { return };

@@ -441,7 +441,7 @@ fn only_the_owner_and_root_see_the_full_status() {
     status.args(["status", "--json"]).arg(mount.path());
     let finished = finish(&mut status, LIMIT).expect("status");
     let public: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
-    assert_eq!(public["violations"], 1);
+    assert_eq!(public["failures"], 1);
     assert_eq!(public["root_digest"], mount.status()["root_digest"]);
     for secret in ["secret-name", found, "recent", "_bytes"] {
         assert!(!finished.stdout.contains(secret), "{secret}: {finished}");
@@ -450,6 +450,51 @@ fn only_the_owner_and_root_see_the_full_status() {
         let path = path.to_str().expect("UTF-8");
         assert!(!finished.stdout.contains(path), "{path}: {finished}");
     }
+    mount.unmount();
+}
+
+/// Whoever owns the model may have a signed name lead to what only root can see; its length is not told to
+/// those who can't.
+#[test]
+fn others_are_not_told_lengths_that_are_only_claimed_where_links_are_followed() {
+    let Some(host) = Host::new() else { return };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: only root mounts for others");
+        return;
+    }
+    let model = Model::new([("big", 3 << 20)]);
+    model.sign(&["--hash", "sha256", "--allow-symlinks"]);
+    let (user, mount) = mounted_for_all(&host, &model);
+    let secret = host.home().join("secret");
+    fs::write(&secret, vec![7; 4_000_123]).expect("write");
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("chmod");
+    model.remove("big");
+    std::os::unix::fs::symlink(&secret, model.file("big")).expect("link");
+    let size = |mut stat: std::process::Command| {
+        stat.args(["--format=%s"]).arg(mount.file("big"));
+        finish(&mut stat, LIMIT)
+    };
+    let own = size(std::process::Command::new("stat")).expect("stat");
+    assert_eq!(
+        own.stdout.trim(),
+        "4000123",
+        "the owner sees what is claimed"
+    );
+    let others = size(user.command_as_nobody(Path::new("stat")));
+    assert!(!others.succeeded(), "{others}");
+    assert!(!others.to_string().contains("4000123"), "{others}");
+    // What is as it was signed works, for others too: it is proved first.
+    model.restore("big");
+    let others = size(user.command_as_nobody(Path::new("stat"))).expect("stat");
+    assert_eq!(others.stdout.trim(), (3 << 20).to_string());
+    let mut cmp = user.command_as_nobody(Path::new("cmp"));
+    cmp.args([mount.file("big"), mount.file("big")]);
+    finish(&mut cmp, LIMIT).expect("cmp");
+    assert_eq!(
+        mount.count("full_passes"),
+        2,
+        "one found it to be other content"
+    );
     mount.unmount();
 }
 

@@ -236,7 +236,10 @@ impl LocalDirectory {
         let opened = loop {
             match rustix::fs::open(&path, flags, Mode::empty()) {
                 Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_OPEN_ATTEMPTS => attempts += 1,
-                Err(Errno::NOENT | Errno::NOTDIR) => break self.open_without_proc(name, flags)?,
+                // A file system may say so of the file, too.
+                Err(Errno::NOENT | Errno::NOTDIR) if rustix::fs::stat("/proc/self/fd").is_err() => {
+                    break self.open_without_proc(name, flags, place)?;
+                }
                 opened => break opened?,
             }
         };
@@ -249,13 +252,21 @@ impl LocalDirectory {
 
     /// Opens a file where there is no `/proc`, as in the smallest containers: by its name, once it was
     /// seen that this is no name to be afraid of.
-    fn open_without_proc(&self, name: &FileName, flags: OFlags) -> Result<OwnedFd, SourceError> {
+    fn open_without_proc(
+        &self,
+        name: &FileName,
+        flags: OFlags,
+        place: Place,
+    ) -> Result<OwnedFd, SourceError> {
         let flags = flags | OFlags::NOFOLLOW;
         if let Some((directory, file)) = self.place_of_one(name)? {
             return Ok(rustix::fs::openat(directory, file, flags, Mode::empty())?);
         }
         let mut walk = Walk::new(&self.boundary, self.links);
         let reached = walk.resolve(self.root.as_fd(), name.as_str().as_bytes())?;
+        if reached.place != place {
+            return Err(io::Error::other("it was replaced while it was opened").into());
+        }
         let at = reached.parent.as_ref().unwrap_or(&self.root);
         Ok(rustix::fs::openat(at, &reached.name, flags, Mode::empty())?)
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Caching, SourceFile};
+use super::{Caching, FileIdentity, SourceFile};
 
 /// A regular file of this machine.
 #[derive(Debug)]
@@ -103,6 +103,14 @@ impl LocalFile {
 }
 
 impl SourceFile for LocalFile {
+    fn identity(&self) -> Option<FileIdentity> {
+        let stat = rustix::fs::fstat(&self.file).ok()?;
+        Some(FileIdentity {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        })
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }

@@ -42,6 +42,11 @@ pub trait SourceFile: Send + Sync {
     /// What the source says.
     fn len(&self) -> io::Result<u64>;
 
+    /// Which file it is, whatever has its name by now; `None` where the source doesn't know.
+    fn identity(&self) -> Option<FileIdentity> {
+        None
+    }
+
     /// Whether the claimed length is zero.
     ///
     /// # Errors
@@ -63,6 +68,15 @@ pub trait SourceFile: Send + Sync {
         let _ = (buffer, offset);
         false
     }
+}
+
+/// Tells files of a source apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// The file system, as the source numbers them.
+    pub device: u64,
+    /// The file in it. Given anew once nothing refers to the file any more.
+    pub inode: u64,
 }
 
 /// Whether a source that caches should keep what it gives.

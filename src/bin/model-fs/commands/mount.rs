@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use model_fs::fs::{FileSystem, FsOptions, MountFacts, ViolationHook};
+use model_fs::kernel::options::Access;
 use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown, page_cache};
 use model_fs::name::Escaped;
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
@@ -77,12 +78,11 @@ pub(crate) fn run(
     // A model that is a file is that file alone: the mountpoint may lie beside it.
     options.source = model.location.path();
     model.directory.expect_mount();
-    let session = MountSession::start(
-        FuseAdaptor::new(Arc::clone(&fs)),
-        &args.mountpoint,
-        &options,
-        shutdown,
-    )?;
+    let mut adaptor = FuseAdaptor::new(Arc::clone(&fs));
+    if options.access == Access::OwnerAndRoot {
+        adaptor = adaptor.asked_each_time();
+    }
+    let session = MountSession::start(adaptor, &args.mountpoint, &options, shutdown)?;
     let device = session.device();
     model.directory.never_enter((device.major, device.minor));
     if let Some(command) = session.tuning().command() {
@@ -130,7 +130,7 @@ pub(crate) fn run(
 
 /// Has verified pages pushed into the kernel's page cache, or says why not.
 fn push_pages(fs: &Arc<FileSystem>, session: &MountSession) -> Option<String> {
-    match page_cache::room_for(|| fs.totals().bytes) {
+    match page_cache::room_for(|| fs.claimed_bytes()) {
         Ok(()) => {
             let pages = session.page_cache();
             fs.push_into(move |ino, offset, bytes| pages.store(ino, offset, bytes));

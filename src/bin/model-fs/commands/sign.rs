@@ -205,7 +205,9 @@ impl Replaced {
         ignored: &[FileName],
     ) -> Result<Self, Failure> {
         let output = location.signature_to_write().map_err(|error| {
-            Failure::from(error).with_hint("write it elsewhere with --signature FILE".to_owned())
+            Failure::from(error).with_hint(
+                "name a file with --signature; a link that is named so is followed".to_owned(),
+            )
         })?;
         let path = location.signature();
         let path = match output.linked_to() {
