@@ -75,7 +75,8 @@ impl ChainingValues {
         while !bytes.is_empty() {
             if self.filled == 0 {
                 debug_assert_eq!(self.start % self.size, 0, "chunks begin where they begin");
-                self.hasher.reset();
+                // Not reset: an offset can be given to a new one alone.
+                self.hasher = blake3::Hasher::new();
                 self.hasher.set_input_offset(self.start);
             }
             let room = usize::try_from(self.size - self.filled).unwrap_or(usize::MAX);
