@@ -453,14 +453,9 @@ impl FileSystem {
         handle
     }
 
-    /// Reads from an open file, fewer bytes than asked for only at its end.
-    pub fn read(
-        &self,
-        handle: u64,
-        offset: u64,
-        len: usize,
-        then: impl FnOnce(Result<VerifiedBytes, FsError>) + Send + 'static,
-    ) {
+    /// Reads from an open file, fewer bytes than asked for only at its end. At once if nothing
+    /// has to be waited for.
+    pub fn read(self: &Arc<Self>, handle: u64, offset: u64, len: usize) -> Read {
         let opened = self
             .handles
             .read()
@@ -468,24 +463,21 @@ impl FileSystem {
             .get(&handle)
             .cloned();
         match opened {
-            _ if self.lockdown.is_met() => then(Err(FsError::LockedDown)),
-            None => then(Err(FsError::BadHandle)),
+            _ if self.lockdown.is_met() => Read::Done(Err(FsError::LockedDown)),
+            None => Read::Done(Err(FsError::BadHandle)),
             Some(Opened::Signature) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                then(Ok(self.signature.slice(start..start.saturating_add(len))));
+                Read::Done(Ok(self.signature.slice(start..start.saturating_add(len))))
             }
-            Some(Opened::Model(file)) => {
-                if let Some(bytes) = file.read_now(offset, len) {
-                    return then(Ok(bytes));
-                }
-                let Some(owed) = self.lockdown.owe(file.index()) else {
-                    return then(Err(FsError::LockedDown));
-                };
-                self.workers.run(file.index() as u64, move || {
-                    then(file.read(offset, len).map_err(FsError::from));
-                    drop(owed);
-                });
-            }
+            Some(Opened::Model(file)) => match file.read_now(offset, len) {
+                Some(bytes) => Read::Done(Ok(bytes)),
+                None => Read::Waits(PendingRead {
+                    fs: Arc::clone(self),
+                    file,
+                    offset,
+                    len,
+                }),
+            },
         }
     }
 
@@ -514,6 +506,52 @@ impl FileSystem {
             })
             // Claims may be as large as the adversary likes.
             .fold(0, u64::saturating_add)
+    }
+}
+
+/// How a read goes.
+#[derive(Debug)]
+pub enum Read {
+    /// This is the answer.
+    Done(Result<VerifiedBytes, FsError>),
+    /// It has to be waited for.
+    Waits(PendingRead),
+}
+
+/// A read that has to be waited for.
+pub struct PendingRead {
+    fs: Arc<FileSystem>,
+    file: Arc<OpenFile>,
+    offset: u64,
+    len: usize,
+}
+
+impl PendingRead {
+    /// Hands `then` the bytes, on another thread.
+    pub fn wait(self, then: impl FnOnce(Result<VerifiedBytes, FsError>) + Send + 'static) {
+        let Self {
+            fs,
+            file,
+            offset,
+            len,
+        } = self;
+        let Some(owed) = fs.lockdown.owe(file.index()) else {
+            return then(Err(FsError::LockedDown));
+        };
+        fs.workers.run(file.index() as u64, move || {
+            then(file.read(offset, len).map_err(FsError::from));
+            drop(owed);
+        });
+    }
+}
+
+impl std::fmt::Debug for PendingRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingRead")
+            .field("file", &self.file)
+            .field("offset", &self.offset)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 

@@ -67,13 +67,15 @@ impl Fixture {
     }
 
     fn read(&self, handle: u64, offset: u64, len: usize) -> Result<Vec<u8>, FsError> {
-        let (sender, receiver) = channel();
-        self.fs.read(handle, offset, len, move |read| {
-            sender
-                .send(read.map(|bytes| bytes.as_slice().to_vec()))
-                .unwrap();
-        });
-        receiver.recv().unwrap()
+        let read = match self.fs.read(handle, offset, len) {
+            Read::Done(read) => read,
+            Read::Waits(waits) => {
+                let (sender, receiver) = channel();
+                waits.wait(move |read| sender.send(read).unwrap());
+                receiver.recv().unwrap()
+            }
+        };
+        read.map(|bytes| bytes.as_slice().to_vec())
     }
 }
 

@@ -18,8 +18,9 @@ use fuser::{
 use super::pending::{Pending, Watch};
 use super::populate_loop::{Attempt, PopulateLoops};
 use super::schedule;
-use crate::fs::{Attributes, Audience, BLOCK_SIZE, FileSystem, FsError, ROOT, errno};
+use crate::fs::{Attributes, Audience, BLOCK_SIZE, FileSystem, FsError, ROOT, Read, errno};
 use crate::name::MAX_COMPONENT;
+use crate::reading::VerifiedBytes;
 
 /// How long the kernel may believe what is proved. The tree is frozen and proved lengths don't
 /// change, so: as long as it likes.
@@ -221,19 +222,15 @@ impl Filesystem for FuseAdaptor {
             ino: ino.0,
             offset,
         };
-        let populate_loops = Arc::clone(&self.populate_loops);
+        let waits = match self.fs.read(fh.0, offset, size as usize) {
+            Read::Done(read) => return answer_read(&self.populate_loops, attempt, read, reply),
+            Read::Waits(waits) => waits,
+        };
         let pending = Pending::new(reply);
-        let answered = pending.answerer();
-        self.fs.read(fh.0, offset, size as usize, move |read| {
-            let Some((reply, _unanswered)) = answered.take() else {
-                return;
-            };
-            match read {
-                Ok(bytes) => reply.data(bytes.as_slice()),
-                Err(error) => {
-                    populate_loops.failed(attempt);
-                    reply.error(code(&error));
-                }
+        let (answered, populate_loops) = (pending.answerer(), Arc::clone(&self.populate_loops));
+        waits.wait(move |read| {
+            if let Some((reply, _unanswered)) = answered.take() {
+                answer_read(&populate_loops, attempt, read, reply);
             }
         });
         self.watch.look_after(req, &pending);
@@ -529,6 +526,22 @@ impl Filesystem for FuseAdaptor {
         reply: ReplyLock,
     ) {
         reply.error(Errno::ENOSYS);
+    }
+}
+
+/// Answers a read: nothing but verified bytes, or an error.
+fn answer_read(
+    populate_loops: &PopulateLoops,
+    attempt: Attempt,
+    read: Result<VerifiedBytes, FsError>,
+    reply: ReplyData,
+) {
+    match read {
+        Ok(bytes) => reply.data(bytes.as_slice()),
+        Err(error) => {
+            populate_loops.failed(attempt);
+            reply.error(code(&error));
+        }
     }
 }
 
