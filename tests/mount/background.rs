@@ -111,6 +111,26 @@ fn the_daemon_keeps_nothing_of_who_started_it_and_has_a_name() {
     model_fs(["umount".as_ref(), mountpoint.path().as_os_str()]).expect("umount");
 }
 
+/// What the user names may be a stream, in the background too.
+#[test]
+fn a_key_may_come_through_standard_input() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 600_000)]);
+    model.sign(BLAKE3);
+    let mountpoint = tempfile::TempDir::new().expect("make a mountpoint");
+    let _clear = Clear(mountpoint.path().to_owned());
+    // `finish` gives its children no standard input.
+    let script = "exec \"$1\" mount \"$2\" \"$3\" --public-key /dev/stdin < \"$4\"";
+    let mut mount = Command::new("sh");
+    mount.env("HOME", host.home()).env_remove("XDG_CACHE_HOME");
+    mount.args(["-c", script, "sh", MODEL_FS]);
+    mount.args([model.path().as_path(), mountpoint.path(), &public_key()]);
+    host.run(&mut mount).expect("mount");
+    let weights = mountpoint.path().join("weights");
+    tool("cmp", [model.golden("weights"), weights]).expect("cmp");
+    model_fs(["umount".as_ref(), mountpoint.path().as_os_str()]).expect("umount");
+}
+
 #[test]
 fn a_variable_alone_makes_no_mount_leave_its_caller() {
     let Some(host) = Host::new() else { return };

@@ -89,7 +89,8 @@ pub(crate) fn spawn() -> anyhow::Result<ExitCode> {
         .arg0(name)
         .args(args)
         .env(PARENT_VARIABLE, std::process::id().to_string())
-        .stdin(Stdio::null())
+        // A key may come through it. The child gives it up when it goes to the background.
+        .stdin(Stdio::inherit())
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start the background process")?;
