@@ -132,15 +132,16 @@ impl<R: Answer> Watched for Waiting<R> {
 
     fn let_go(&self) {
         let requester = Requester::new(self.thread);
-        if !requester.was_there(self.since) {
-            return;
-        }
         let is_let_go = if R::UNTIL_KILLED {
             requester.is_killed()
         } else {
             requester.is_interrupted()
         };
-        if is_let_go && let Some((reply, _unanswered)) = self.pending.take() {
+        // Asked last: hardly any request is let go.
+        if is_let_go
+            && requester.was_there(self.since)
+            && let Some((reply, _unanswered)) = self.pending.take()
+        {
             tracing::debug!("a request was interrupted");
             reply.fail(Errno::EINTR);
         }

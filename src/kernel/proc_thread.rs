@@ -20,6 +20,7 @@ const MOST: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct ProcThread {
     directory: OwnedFd,
+    number: u32,
 }
 
 /// What `status` tells of a thread, as far as it is needed here.
@@ -61,6 +62,7 @@ impl ProcThread {
         );
         Some(Self {
             directory: directory.ok()?,
+            number: thread,
         })
     }
 
@@ -77,7 +79,8 @@ impl ProcThread {
     /// # Errors
     /// As [`status`](Self::status).
     pub(super) fn started(&self) -> io::Result<Duration> {
-        let stat = self.read("stat")?;
+        // The one of the thread: that of the process adds up what all its threads used.
+        let stat = self.read(&format!("task/{}/stat", self.number))?;
         let ticks = started(&stat).ok_or(io::ErrorKind::InvalidData)?;
         let second = rustix::param::clock_ticks_per_second().max(1);
         Ok(Duration::from_millis(ticks.saturating_mul(1000) / second))

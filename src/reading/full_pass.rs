@@ -25,6 +25,9 @@ const BLOCK: u64 = 1 << 20;
 /// Bytes of a file that one task hashes, where tasks can share a file.
 const REGION: u64 = 16 << 20;
 
+/// Regions that are shared out at a time: 16 GiB and more.
+const REGIONS_AT_ONCE: usize = 1024;
+
 /// What to compute of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -122,6 +125,9 @@ pub trait Observer: Sync {
     fn cancelled(&self) -> bool {
         false
     }
+
+    /// The source is asked for something, or has answered. Several may be under way.
+    fn reads(&self, _begins: bool) {}
 }
 
 impl Observer for () {
@@ -206,7 +212,10 @@ impl Pass<'_> {
         }
         let len = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
         buffer.resize(len, 0);
-        if self.file.read_at(buffer, range.start, Caching::Keep)? < len {
+        self.observer.reads(true);
+        let read = self.file.read_at(buffer, range.start, Caching::Keep);
+        self.observer.reads(false);
+        if read? < len {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the file got shorter while it was read",
@@ -226,21 +235,29 @@ impl Pass<'_> {
             let part = self.chain(0..self.len)?;
             return Ok((vec![part.digest], part.values));
         }
-        let regions: Vec<_> = parts(0..self.len, REGION.max(size.bytes())).collect();
-        let values = regions
-            .into_par_iter()
-            .map(|region| {
-                let mut values = ChainingValues::new(size, region.start);
-                let mut block = Vec::new();
-                for range in parts(region, BLOCK) {
-                    self.read(range, &mut block)?;
-                    values.update(&block);
-                    self.progress(&block);
-                }
-                Ok(values.finish())
-            })
-            .collect::<io::Result<Vec<_>>>()?
-            .concat();
+        let mut regions = parts(0..self.len, REGION.max(size.bytes()));
+        let mut values = Vec::new();
+        loop {
+            // Not all of them at once: a file may claim to have millions.
+            let batch: Vec<_> = regions.by_ref().take(REGIONS_AT_ONCE).collect();
+            if batch.is_empty() {
+                break;
+            }
+            let hashed = batch
+                .into_par_iter()
+                .map(|region| {
+                    let mut values = ChainingValues::new(size, region.start);
+                    let mut block = Vec::new();
+                    for range in parts(region, BLOCK) {
+                        self.read(range, &mut block)?;
+                        values.update(&block);
+                        self.progress(&block);
+                    }
+                    Ok(values.finish())
+                })
+                .collect::<io::Result<Vec<_>>>()?;
+            values.extend(hashed.into_iter().flatten());
+        }
         let root = subtree::merge(&values).unwrap_or_default();
         let digest = Digest::new(Algorithm::Blake3, &root).map_err(io::Error::other)?;
         Ok((vec![digest], values))

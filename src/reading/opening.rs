@@ -83,7 +83,7 @@ pub(super) struct Opening {
     store: Option<IndexStore>,
     /// Made when a file is first asked for: of a million files, most never are.
     files: Box<[OnceLock<Box<FileProof>>]>,
-    passes: Arc<Passes>,
+    passes: Passes,
     next_pass: AtomicU64,
     /// The sum of all lengths that are proved.
     proved_bytes: AtomicU64,
@@ -371,7 +371,10 @@ impl Opening {
     ) -> Result<ChunkTable, ReadError> {
         let file = self.signed(index);
         for _ in 0..MAX_ATTEMPTS {
+            // A source may keep us waiting for that, too.
+            progress.begins_read();
             let source = self.source.open(&file.name);
+            progress.ends_read();
             let source = source.map_err(|error| self.source_error(index, 0, error))?;
             let claim = Claim::of(&*source);
             let claim = claim.map_err(|error| self.source_error(index, 0, error.into()))?;
@@ -398,7 +401,8 @@ impl Opening {
                 return proved;
             }
         }
-        Err(self.stopped(index))
+        let error = format!("it was replaced {MAX_ATTEMPTS} times while it was read");
+        Err(self.source_error(index, 0, std::io::Error::other(error).into()))
     }
 
     /// Hashes a file and compares it with what was signed.
@@ -630,7 +634,6 @@ impl PassObserver<'_> {
 
 impl Observer for PassObserver<'_> {
     fn hashed(&self, bytes: u64) {
-        self.progress.made();
         self.opening.shared.counters.full_pass_bytes.add(bytes);
         // One of the hashing threads at a time, and not for each block.
         if let Ok(mut checked) = self.checked.try_lock()
@@ -638,6 +641,14 @@ impl Observer for PassObserver<'_> {
         {
             *checked = Instant::now();
             self.check();
+        }
+    }
+
+    fn reads(&self, begins: bool) {
+        if begins {
+            self.progress.begins_read();
+        } else {
+            self.progress.ends_read();
         }
     }
 

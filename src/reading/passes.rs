@@ -6,12 +6,14 @@
 //! that a read that hangs takes no thread from anybody. Doesn't: end a pass; its observer does.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
-/// Without progress for so long, a pass is taken to wait for its source.
+use crate::sync::lock;
+
+/// In a read for so long, a pass is taken to wait for its source.
 const STALLED: Duration = Duration::from_millis(500);
 
 /// How long the next pass waits for each one beyond the usual number, times how many run already.
@@ -19,6 +21,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether the next one may start.
 const TICK: Duration = Duration::from_millis(50);
+
+/// For how many of these looks no thread may be had before one does without.
+const PATIENT_TICKS: u32 = 20;
 
 /// Most passes at a time, stalled ones included: each takes a few threads and some 4 MiB, whatever
 /// its file claims to be.
@@ -38,7 +43,9 @@ pub(super) struct Progress {
     /// Others run beside it.
     crowded: bool,
     started: Instant,
-    /// Milliseconds after `started` when something was hashed last.
+    /// Reads of its source that are under way.
+    reading: AtomicUsize,
+    /// Milliseconds after `started` when a read began or ended last.
     last: AtomicU64,
 }
 
@@ -47,12 +54,20 @@ impl Progress {
         Self {
             crowded,
             started: Instant::now(),
+            reading: AtomicUsize::new(0),
             last: AtomicU64::new(0),
         }
     }
 
-    /// Takes note that something was hashed.
-    pub(super) fn made(&self) {
+    /// Takes note that the source is asked for something.
+    pub(super) fn begins_read(&self) {
+        self.reading.fetch_add(1, Ordering::Relaxed);
+        self.last.store(self.age(), Ordering::Relaxed);
+    }
+
+    /// Takes note that it has answered.
+    pub(super) fn ends_read(&self) {
+        self.reading.fetch_sub(1, Ordering::Relaxed);
         self.last.store(self.age(), Ordering::Relaxed);
     }
 
@@ -60,9 +75,10 @@ impl Progress {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether the source keeps it waiting; not whether there are too few cores.
     fn is_stalled(&self) -> bool {
         let since = self.age().saturating_sub(self.last.load(Ordering::Relaxed));
-        u128::from(since) >= STALLED.as_millis()
+        self.reading.load(Ordering::Relaxed) > 0 && u128::from(since) >= STALLED.as_millis()
     }
 }
 
@@ -70,135 +86,186 @@ impl Progress {
 struct Queue {
     waiting: VecDeque<(Instant, Pass)>,
     running: Vec<Arc<Progress>>,
+    /// When a pass was started last.
+    started: Option<Instant>,
     /// A thread looks after those that wait.
     attended: bool,
+    closed: bool,
 }
 
 /// The queue, and what runs.
-pub(super) struct Passes {
+struct Shared {
     usual: usize,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
+/// Makes full passes.
+pub(super) struct Passes(Arc<Shared>);
+
 impl Passes {
     /// `usual`: how many run beside one another while all of them get on.
-    pub(super) fn new(usual: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(usual: usize) -> Self {
+        let passes = Self(Arc::new(Shared {
             usual: usual.max(1),
             queue: Mutex::default(),
             changed: Condvar::new(),
-        })
+        }));
+        // If it can't be started now, it is tried again when there is something to look after.
+        passes.attend();
+        passes
+    }
+
+    /// Starts the thread that looks after those that wait. Whether there is one.
+    fn attend(&self) -> bool {
+        let mut queue = self.0.lock();
+        if !queue.attended {
+            let shared = Arc::clone(&self.0);
+            let spawned = thread::Builder::new()
+                .name("pass-queue".to_owned())
+                .spawn(move || shared.attend());
+            queue.attended = spawned.is_ok();
+        }
+        queue.attended
     }
 
     /// Has a pass made, on a thread of its own where there is one to be had.
-    pub(super) fn run(self: &Arc<Self>, pass: impl FnOnce(&Progress) + Send + 'static) {
-        let mut queue = self.lock();
-        queue.waiting.push_back((Instant::now(), Box::new(pass)));
-        let started = self.take_what_may_start(&mut queue);
-        let unattended = !queue.waiting.is_empty() && !queue.attended;
-        queue.attended |= unattended;
-        drop(queue);
-        Self::start(started);
-        if unattended {
-            let this = Arc::clone(self);
-            let spawned = thread::Builder::new()
-                .name("pass-queue".to_owned())
-                .spawn(move || this.attend());
-            // Without that thread they start when others end. With it, only it says when it is gone: it
-            // may be by now.
-            if spawned.is_err() {
-                self.lock().attended = false;
+    pub(super) fn run(&self, pass: impl FnOnce(&Progress) + Send + 'static) {
+        self.0
+            .lock()
+            .waiting
+            .push_back((Instant::now(), Box::new(pass)));
+        let attended = self.attend();
+        if let Err((run, pass)) = self.0.start_next() {
+            if attended {
+                self.0.put_back(run, pass);
+            } else {
+                // No thread to be had for anything: better slow than stuck.
+                pass(&run.progress);
             }
         }
+        self.0.changed.notify_all();
     }
+}
 
-    /// Starts passes as they may start, until none waits.
+impl Drop for Passes {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// Starts passes as they may start.
     fn attend(self: &Arc<Self>) {
-        let mut queue = self.lock();
-        while !queue.waiting.is_empty() {
-            let started = self.take_what_may_start(&mut queue);
-            if !started.is_empty() {
-                drop(queue);
-                Self::start(started);
-                queue = self.lock();
+        let mut failures = 0;
+        loop {
+            let mut queue = self.lock();
+            if queue.waiting.is_empty() {
+                if queue.closed {
+                    return;
+                }
+                drop(
+                    self.changed
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner),
+                );
                 continue;
             }
-            queue = self
-                .changed
-                .wait_timeout(queue, TICK)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            if !self.may_start(&queue) {
+                queue = self
+                    .changed
+                    .wait_timeout(queue, TICK)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            drop(queue);
+            match self.start_next() {
+                Ok(()) => failures = 0,
+                Err((run, pass)) if failures < PATIENT_TICKS => {
+                    failures += 1;
+                    self.put_back(run, pass);
+                    thread::sleep(TICK);
+                }
+                Err((run, pass)) => {
+                    tracing::warn!("no thread for a full pass: they are made one after another");
+                    pass(&run.progress);
+                }
+            }
         }
-        queue.attended = false;
     }
 
-    fn take_what_may_start(self: &Arc<Self>, queue: &mut Queue) -> Vec<(Run, Pass)> {
-        let mut started = Vec::new();
-        while self.may_start(queue) {
+    /// Starts the pass that comes next, if it may. Gives it back if there is no thread for it.
+    fn start_next(self: &Arc<Self>) -> Result<(), (Run, Pass)> {
+        let (run, pass) = {
+            let mut queue = self.lock();
+            if !self.may_start(&queue) {
+                return Ok(());
+            }
             let Some((_, pass)) = queue.waiting.pop_front() else {
-                break;
+                return Ok(());
             };
             let crowded = queue.running.len() >= self.usual;
             let progress = Arc::new(Progress::new(crowded));
             queue.running.push(Arc::clone(&progress));
-            let passes = Arc::clone(self);
-            started.push((Run { passes, progress }, pass));
-        }
-        started
-    }
-
-    /// No lock may be held: what can't have a thread of its own is done here.
-    fn start(passes: Vec<(Run, Pass)>) {
-        for (run, pass) in passes {
-            let pass = Arc::new(Mutex::new(Some((run, pass))));
-            let taken = Arc::clone(&pass);
-            let make = move |slot: &Mutex<Option<(Run, Pass)>>| {
-                let taken = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            queue.started = Some(Instant::now());
+            let shared = Arc::clone(self);
+            (Run { shared, progress }, pass)
+        };
+        let made = Arc::new(Mutex::new(Some((run, pass))));
+        let taken = Arc::clone(&made);
+        let spawned = thread::Builder::new()
+            .name("full-pass".to_owned())
+            .spawn(move || {
+                let taken = lock(&taken).take();
                 if let Some((run, pass)) = taken {
                     pass(&run.progress);
                 }
-            };
-            let spawned = thread::Builder::new()
-                .name("full-pass".to_owned())
-                .spawn(move || make(&taken));
-            if let Err(error) = spawned {
-                // Better slow than stuck.
-                tracing::warn!(%error, "no thread for a full pass");
-                make(&pass);
-            }
+            });
+        match spawned {
+            Ok(_) => Ok(()),
+            Err(_) => lock(&made).take().map_or(Ok(()), Err),
         }
     }
 
+    /// Has a pass wait again, before all others.
+    fn put_back(&self, run: Run, pass: Pass) {
+        drop(run);
+        self.lock().waiting.push_front((Instant::now(), pass));
+    }
+
     fn may_start(&self, queue: &Queue) -> bool {
-        let Some((since, _)) = queue.waiting.front() else {
+        let Some(&(waiting, _)) = queue.waiting.front() else {
             return false;
         };
         let active = queue.running.iter().filter(|it| !it.is_stalled()).count();
         let beyond = u32::try_from(active / self.usual).unwrap_or(u32::MAX);
+        let since = queue
+            .started
+            .map_or(waiting, |started| started.max(waiting));
         queue.running.len() < MOST && since.elapsed() >= PATIENCE.saturating_mul(beyond)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
 /// A pass that runs; gone when it has ended, however that was.
 struct Run {
-    passes: Arc<Passes>,
+    shared: Arc<Shared>,
     progress: Arc<Progress>,
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let mut queue = self.passes.lock();
         let ours = &self.progress;
-        queue.running.retain(|running| !Arc::ptr_eq(running, ours));
-        let started = self.passes.take_what_may_start(&mut queue);
-        drop(queue);
-        Passes::start(started);
-        self.passes.changed.notify_all();
+        self.shared
+            .lock()
+            .running
+            .retain(|running| !Arc::ptr_eq(running, ours));
+        // Nothing is started from here: this may be the end of one that had no thread of its own.
+        self.shared.changed.notify_all();
     }
 }
 
@@ -211,7 +278,7 @@ pub(super) fn with_own_threads<T: Send>(
 ) -> T {
     let cores = available_parallelism().map_or(1, usize::from);
     let useful = usize::try_from(len / BYTES_A_THREAD).unwrap_or(MOST_THREADS);
-    let most = if progress.crowded { 2 } else { MOST_THREADS };
+    let most = if progress.crowded { 1 } else { MOST_THREADS };
     let threads = cores.min(most).min(useful.saturating_add(2));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -262,7 +329,8 @@ mod tests {
         let held = Arc::new(Mutex::new(held));
         for _ in 0..64 {
             let held = Arc::clone(&held);
-            passes.run(move |_| {
+            passes.run(move |progress| {
+                progress.begins_read();
                 let _ = held.lock().unwrap().recv();
             });
         }
@@ -280,7 +348,8 @@ mod tests {
             let done = Arc::clone(&done);
             passes.run(move |progress| {
                 while done.load(Ordering::Relaxed) == 0 {
-                    progress.made();
+                    progress.begins_read();
+                    progress.ends_read();
                     thread::sleep(Duration::from_millis(1));
                 }
             });
