@@ -240,6 +240,18 @@ impl Directory {
         )?)
     }
 
+    /// Removes an empty directory in it.
+    ///
+    /// # Errors
+    /// What the kernel says, `ENOTEMPTY` where it isn't.
+    pub fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(
+            &self.fd,
+            component(name)?,
+            AtFlags::REMOVEDIR,
+        )?)
+    }
+
     /// Shows each name in it but `.` and `..`, however many there are.
     ///
     /// # Errors

@@ -6,6 +6,8 @@
 //! in the [tree](super::Tree) unless the last claim was true. Any other number is stale for ever: the
 //! kernel, which may have kept a false length for it, can't open it. Doesn't: ask for claims.
 //!
+//! Whoever mustn't be told a claim is shown a hidden inode: empty, and stale once the length is proved.
+//!
 //! That is why it is safe for the kernel to be slow: what it was told of an inode that is read needn't
 //! be corrected, in whatever order its answers arrive.
 
@@ -16,6 +18,9 @@ use crate::reading::ProvedLength;
 
 /// The first number that no tree has: manifests have far fewer files.
 const FIRST: u64 = 1 << 48;
+
+/// The first number of those that tell no claim. Fewer claims than would lead here are ever made.
+const HIDDEN: u64 = 1 << 52;
 
 /// A file under the length that its source claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +83,11 @@ impl ClaimedInodes {
         }
     }
 
+    /// The inode under which file `index` is shown without any claim, until its length is proved.
+    pub(super) fn hidden(index: usize) -> u64 {
+        HIDDEN + index as u64
+    }
+
     /// What file `index` is claimed to be, if it is shown so.
     pub(super) fn claimed(&self, index: usize) -> Option<Claimed> {
         let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -87,6 +97,10 @@ impl ClaimedInodes {
     /// The file that has this number, and the length that goes with it; `None` if none has, or no
     /// longer.
     pub(super) fn file(&self, ino: u64) -> Option<(usize, Claimed)> {
+        if let Some(index) = ino.checked_sub(HIDDEN) {
+            let index = usize::try_from(index).ok()?;
+            return Some((index, Claimed { ino, len: 0 }));
+        }
         if ino < FIRST {
             return None;
         }
@@ -133,6 +147,25 @@ mod tests {
         assert_eq!(inodes.file(first), None, "stale for ever");
         assert_ne!(claim(3, 100), first);
         assert_eq!(inodes.file(7), None);
+    }
+
+    #[test]
+    fn a_hidden_file_is_empty_whatever_is_claimed() {
+        let inodes = ClaimedInodes::default();
+        let hidden = ClaimedInodes::hidden(3);
+        inodes.claim(3, 100, || None).unwrap();
+        assert_eq!(
+            inodes.file(hidden),
+            Some((
+                3,
+                Claimed {
+                    ino: hidden,
+                    len: 0
+                }
+            ))
+        );
+        assert_ne!(inodes.inode(3, proved(100), 10), hidden);
+        assert!(ClaimedInodes::is_one(hidden));
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub struct FileSystem {
     mount_facts: OnceLock<MountFacts>,
     times: Times,
     lockdown: Arc<Lockdown>,
+    /// Requests for names, files or content that got none, whatever was the matter.
+    failures: AtomicU64,
 }
 
 impl FileSystem {
@@ -156,6 +158,7 @@ impl FileSystem {
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             mount_facts: OnceLock::new(),
+            failures: AtomicU64::new(0),
             reader,
         })
     }
@@ -213,8 +216,9 @@ impl FileSystem {
     /// Hands `then` the inode of `name` in `parent`, at once where its length is known. Otherwise that
     /// is proved if it can be without a full pass, on another thread; a file that takes one is
     /// shown with the length that its source claims. Not to others where links are followed: whoever
-    /// owns the model may have it lead to what they can't see, and its length would be told. There the
-    /// full pass is made first, as long as `wanted` says so.
+    /// owns the model may have it lead to what they can't see, and its length would be told. They are
+    /// shown an empty file until somebody has opened it, which proves the length. No lookup waits for
+    /// that: the kernel holds the directory meanwhile.
     ///
     /// # Errors
     /// [`FsError::NotFound`], [`FsError::NotADirectory`], [`FsError::NameTooLong`], and
@@ -224,7 +228,6 @@ impl FileSystem {
         parent: u64,
         name: &OsStr,
         audience: Audience,
-        wanted: impl Fn() -> bool + Send + 'static,
         then: impl FnOnce(Result<Attributes, FsError>) + Send + 'static,
     ) {
         let ino = match self.find(parent, name) {
@@ -238,16 +241,22 @@ impl FileSystem {
         if self.reader.proved_len(index).is_some() {
             return then(self.shown(index));
         }
+        let is_hidden =
+            audience == Audience::Others && self.reader.manifest().manifest().allow_symlinks();
         let fs = Arc::clone(self);
         self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
-            if audience == Audience::Others && fs.reader.manifest().manifest().allow_symlinks() {
-                reader.open_while(index, wanted, move |opened| {
-                    then(opened.map_err(FsError::from).and_then(|_| fs.shown(index)));
+            reader.length_then(index, move |looked| {
+                then(match looked {
+                    Ok(Some(_)) => fs.shown(index),
+                    // Nor are they told what is the matter.
+                    Ok(None) | Err(_) if is_hidden => {
+                        let ino = ClaimedInodes::hidden(index);
+                        Ok(fs.attributes_of(ino, index, 0, false))
+                    }
+                    looked => fs.counted(fs.looked(index, looked)),
                 });
-            } else {
-                reader.length_then(index, move |looked| then(fs.looked(index, looked)));
-            }
+            });
         });
     }
 
@@ -305,9 +314,18 @@ impl FileSystem {
     /// What `ino` is, also where it is a file that is shown with a claimed length.
     fn node(&self, ino: u64) -> Option<Node<'_>> {
         match self.claims.file(ino) {
-            Some((index, _)) => Some(Node::File(index)),
+            Some((index, _)) if index < self.claimed.len() => Some(Node::File(index)),
+            Some(_) => None,
             None => self.tree.node(ino),
         }
+    }
+
+    /// Counts a request that got no content, if it is one.
+    fn counted<T>(&self, result: Result<T, FsError>) -> Result<T, FsError> {
+        if let Err(FsError::Read(_) | FsError::LockedDown) = &result {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        result
     }
 
     /// The error for an inode that isn't there: it may have been, with another length.
@@ -424,7 +442,7 @@ impl FileSystem {
         then: impl FnOnce(Result<u64, FsError>) + Send + 'static,
     ) {
         let index = match self.node(ino) {
-            _ if self.lockdown.is_met() => return then(Err(FsError::LockedDown)),
+            _ if self.lockdown.is_met() => return then(self.counted(Err(FsError::LockedDown))),
             None => return then(Err(Self::missing(ino))),
             Some(Node::Directory(_)) => return then(Err(FsError::IsADirectory)),
             Some(Node::Signature) => return then(Ok(self.keep(Opened::Signature))),
@@ -434,7 +452,8 @@ impl FileSystem {
         self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
             reader.open_while(index, wanted, move |opened| {
-                then(opened.map_err(FsError::from).and_then(|file| {
+                let opened = fs.counted(opened.map_err(FsError::from));
+                then(opened.and_then(|file| {
                     if fs.inode(index) != Some(ino) {
                         return Err(FsError::Stale);
                     }
@@ -463,7 +482,7 @@ impl FileSystem {
             .get(&handle)
             .cloned();
         match opened {
-            _ if self.lockdown.is_met() => Read::Done(Err(FsError::LockedDown)),
+            _ if self.lockdown.is_met() => Read::Done(self.counted(Err(FsError::LockedDown))),
             None => Read::Done(Err(FsError::BadHandle)),
             Some(Opened::Signature) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -536,10 +555,11 @@ impl PendingRead {
             len,
         } = self;
         let Some(owed) = fs.lockdown.owe(file.index()) else {
-            return then(Err(FsError::LockedDown));
+            return then(fs.counted(Err(FsError::LockedDown)));
         };
+        let counting = Arc::clone(&fs);
         fs.workers.run(file.index() as u64, move || {
-            then(file.read(offset, len).map_err(FsError::from));
+            then(counting.counted(file.read(offset, len).map_err(FsError::from)));
             drop(owed);
         });
     }

@@ -6,6 +6,7 @@
 //! directory can't, would be an oracle for them. Doesn't: prove anything.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -71,8 +72,6 @@ struct Status<'a> {
     root_digest: String,
     payload_digest: String,
     files: usize,
-    /// Whether a violation has ended all reading.
-    locked_down: bool,
     #[serde(flatten)]
     told: Told<'a>,
 }
@@ -82,6 +81,8 @@ struct Status<'a> {
 #[serde(untagged)]
 enum Told<'a> {
     Owner {
+        /// Whether a violation has ended all reading.
+        locked_down: bool,
         mount: Option<&'a MountFacts>,
         bytes: u64,
         #[serde(flatten)]
@@ -90,8 +91,8 @@ enum Told<'a> {
         recent_source_errors: Vec<String>,
     },
     Others {
-        /// Reads and opens that got no content, whatever was the matter: what it was would tell whether
-        /// something is there that only the owner may see.
+        /// Requests that got no content, whatever was the matter: what it was, and how often it was met,
+        /// would tell whether something is there that only the owner may see.
         failures: u64,
     },
 }
@@ -100,12 +101,12 @@ impl FileSystem {
     /// What the mount did and met, as JSON.
     pub(super) fn status(&self, audience: Audience) -> String {
         let manifest = self.reader.manifest();
-        let stats = self.reader.stats();
         let told = match audience {
             Audience::Owner => Told::Owner {
+                locked_down: self.lockdown.is_met(),
                 mount: self.mount_facts.get(),
                 bytes: self.claimed_bytes(),
-                stats,
+                stats: self.reader.stats(),
                 recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
                 recent_source_errors: texts(
                     &self.reader.source_errors().recent(),
@@ -113,13 +114,7 @@ impl FileSystem {
                 ),
             },
             Audience::Others => Told::Others {
-                failures: [
-                    stats.violations,
-                    stats.violation_retries,
-                    stats.source_errors,
-                ]
-                .into_iter()
-                .fold(0, u64::saturating_add),
+                failures: self.failures.load(Ordering::Relaxed),
             },
         };
         within_bounds(&Status {
@@ -127,7 +122,6 @@ impl FileSystem {
             root_digest: manifest.manifest().root_digest().to_string(),
             payload_digest: manifest.payload_digest().to_string(),
             files: manifest.manifest().files().len(),
-            locked_down: self.lockdown.is_met(),
             told,
         })
     }
@@ -195,8 +189,8 @@ mod tests {
             root_digest: format!("sha256:{}", "0".repeat(64)),
             payload_digest: format!("sha256:{}", "0".repeat(64)),
             files: 1,
-            locked_down: true,
             told: Told::Owner {
+                locked_down: true,
                 mount: Some(facts),
                 bytes: u64::MAX,
                 stats: ReaderStats::default(),
@@ -238,8 +232,8 @@ mod tests {
             root_digest: "sha256:00".to_owned(),
             payload_digest: "sha256:00".to_owned(),
             files: 1,
-            locked_down: false,
             told: Told::Owner {
+                locked_down: false,
                 mount: Some(&facts),
                 bytes: 1,
                 stats: ReaderStats::default(),

@@ -152,22 +152,21 @@ impl Filesystem for FuseAdaptor {
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let pending = Pending::new(reply);
-        let (answered, owner, asked) = (pending.answerer(), self.owner, pending.clone());
-        let (audience, wanted) = (self.audience(req.uid()), move || asked.is_wanted());
-        self.fs
-            .lookup(parent.0, name, audience, wanted, move |found| {
-                let Some((reply, _unanswered)) = answered.take() else {
-                    return;
-                };
-                match found {
-                    Ok(attributes) => {
-                        let (attr, ttl) = (owner.attributes(attributes), owner.ttl(&attributes));
-                        // How long the attributes hold, then how long the name does.
-                        reply.entry_with_ttls(&ttl, &ttl, &attr, GENERATION);
-                    }
-                    Err(error) => reply.error(code(&error)),
+        let (answered, owner) = (pending.answerer(), self.owner);
+        let audience = self.audience(req.uid());
+        self.fs.lookup(parent.0, name, audience, move |found| {
+            let Some((reply, _unanswered)) = answered.take() else {
+                return;
+            };
+            match found {
+                Ok(attributes) => {
+                    let (attr, ttl) = (owner.attributes(attributes), owner.ttl(&attributes));
+                    // How long the attributes hold, then how long the name does.
+                    reply.entry_with_ttls(&ttl, &ttl, &attr, GENERATION);
                 }
-            });
+                Err(error) => reply.error(code(&error)),
+            }
+        });
         self.watch.look_after(req, &pending);
     }
 

@@ -22,7 +22,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -193,26 +193,33 @@ impl IndexStore {
         })
     }
 
-    /// Removes what earlier versions kept, which is no longer believed. Whether there was any.
+    /// Removes the tables that earlier versions kept, which are no longer believed. Whether there were
+    /// any. Nothing else is touched: a directory that isn't only a store keeps the rest of what it has.
     ///
     /// # Errors
     /// What the file system says.
     pub fn clean(&self) -> io::Result<bool> {
         let mut removed = false;
         for version in OLD_VERSIONS {
-            // The directory that was opened, wherever its path leads by now.
-            let path = format!(
-                "/proc/self/fd/{}/{version}",
-                self.directory.as_fd().as_raw_fd()
-            );
-            match std::fs::remove_dir_all(path) {
-                Ok(()) => removed = true,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            let tables = match self.directory.open_beneath(version.as_ref()) {
+                Ok(tables) => tables,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
+            };
+            for name in names(&tables, |name| is_hex(name, 2))? {
+                let folder = tables.open_beneath(name.as_ref())?;
+                for table in names(&folder, is_table)? {
+                    folder.remove_file(table.as_ref())?;
+                    removed = true;
+                }
+                remove_if_empty(&tables, &name)?;
             }
-            match self.directory.remove_file(mention(version).as_ref()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            if remove_if_empty(&self.directory, version)? {
+                removed = true;
+                match self.directory.remove_file(mention(version).as_ref()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(removed)
@@ -253,6 +260,35 @@ impl std::fmt::Debug for IndexStore {
 fn place(content: &SignedContent) -> (String, String) {
     let name = hex::encode(content.identity());
     (name[..2].to_owned(), name + ".table")
+}
+
+/// The names in a directory that are as they are wanted.
+fn names(directory: &Directory, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    directory.for_each_name(|name| {
+        names.extend(name.to_str().filter(|name| wanted(name)).map(str::to_owned));
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Whether a name is that of a table, as [`place`] makes it.
+fn is_table(name: &str) -> bool {
+    name.strip_suffix(".table")
+        .is_some_and(|identity| is_hex(identity, 64))
+}
+
+fn is_hex(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether there is nothing in a directory, which then is no more.
+fn remove_if_empty(directory: &Directory, name: &str) -> io::Result<bool> {
+    match directory.remove_directory(name.as_ref()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The file that says that an old version was mentioned.
@@ -472,6 +508,32 @@ mod tests {
         assert!(!dir.path().join("v1").exists());
         assert!(!dir.path().join("v1.ignored").exists());
         assert!(!store.clean().unwrap());
+    }
+
+    #[test]
+    fn nothing_but_tables_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let at = |name: &str| dir.path().join("v1").join(name);
+        let (folder, name) = place(&content(1));
+        let table = format!("{folder}/{name}");
+        let kept = [
+            "README",
+            "ab/notes.table",
+            "abc/0.table",
+            "deep/er/file",
+            "ab/00.table",
+        ];
+        for name in kept.iter().copied().chain([table.as_str()]) {
+            std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            std::fs::write(at(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path(), at("cd")).unwrap();
+        assert!(store.clean().is_err(), "a link isn't followed");
+        std::fs::remove_file(at("cd")).unwrap();
+        store.clean().unwrap();
+        assert!(!at(&table).exists());
+        assert!(kept.iter().all(|name| at(name).exists()));
     }
 
     #[test]
