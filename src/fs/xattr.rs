@@ -61,7 +61,7 @@ impl FileSystem {
         Ok(value.into_bytes())
     }
 
-    /// That `ino` is there: no extended attribute is listed; see the [module](self).
+    /// That `ino` is there: no extended attribute is listed; see the head of this file.
     ///
     /// # Errors
     /// [`FsError::NotFound`].

@@ -59,7 +59,7 @@ use crate::oms::trust::{Signer, Trust};
 use crate::oms::trust_store::{ModelContext, SignerName, TrustStore};
 use crate::oms::verify::{VerifiedStatement, verify_any, verify_file};
 
-/// A manifest whose signature was verified against somebody trusted; see the [module](self).
+/// A manifest whose signature was verified against somebody trusted; see the head of this file.
 #[derive(Clone)]
 pub struct VerifiedManifest {
     manifest: Manifest,

@@ -35,7 +35,7 @@
 //! the key can sign the same contents under other names. The payload digest covers all of it.
 //!
 //! Guarantees: a file counts only if it, every file that it names, and every directory and link on
-//! the way to them can be changed by nobody but root and the user ([`resolve`]). Anything unknown
+//! the way to them can be changed by nobody but root and the user (`resolve`). Anything unknown
 //! in it is an error, as is one bad signer: a store is read wholly or not at all. Sizes and numbers
 //! are bounded.
 //!

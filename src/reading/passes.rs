@@ -29,6 +29,9 @@ const PATIENT_TICKS: u32 = 20;
 /// its file claims to be.
 const MOST: usize = 256;
 
+/// So many passes, stalled ones included, have many hashing threads each; those beyond have one.
+const ROOMY: usize = 16;
+
 /// Most hashing threads of one pass.
 const MOST_THREADS: usize = 16;
 
@@ -40,7 +43,7 @@ type Pass = Box<dyn FnOnce(&Progress) + Send>;
 /// How a pass that is under way gets on.
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// Others run beside it.
+    /// Enough others run beside it: it has one hashing thread.
     crowded: bool,
     started: Instant,
     /// Reads of its source that are under way.
@@ -91,6 +94,13 @@ struct Queue {
     /// A thread looks after those that wait.
     attended: bool,
     closed: bool,
+}
+
+impl Queue {
+    /// How many passes get on.
+    fn active(&self) -> usize {
+        self.running.iter().filter(|it| !it.is_stalled()).count()
+    }
 }
 
 /// The queue, and what runs.
@@ -205,7 +215,7 @@ impl Shared {
             let Some((_, pass)) = queue.waiting.pop_front() else {
                 return Ok(());
             };
-            let crowded = queue.running.len() >= self.usual;
+            let crowded = queue.active() >= self.usual || queue.running.len() >= ROOMY;
             let progress = Arc::new(Progress::new(crowded));
             queue.running.push(Arc::clone(&progress));
             queue.started = Some(Instant::now());
@@ -238,8 +248,7 @@ impl Shared {
         let Some(&(waiting, _)) = queue.waiting.front() else {
             return false;
         };
-        let active = queue.running.iter().filter(|it| !it.is_stalled()).count();
-        let beyond = u32::try_from(active / self.usual).unwrap_or(u32::MAX);
+        let beyond = u32::try_from(queue.active() / self.usual).unwrap_or(u32::MAX);
         let since = queue
             .started
             .map_or(waiting, |started| started.max(waiting));

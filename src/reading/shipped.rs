@@ -1,7 +1,7 @@
 //! Tables that travel with a model, in a directory that its signature ignores.
 //!
 //! Guarantees: one is looked for only where it can prove itself, against a signed BLAKE3 digest, and
-//! what is made of it is a [`Candidate`] for exactly the content that was asked for. Doesn't: prove
+//! what is made of it is a `Candidate` for exactly the content that was asked for. Doesn't: prove
 //! the length; verifying the last chunk does. Whoever owns the model owns these files.
 
 use std::collections::HashSet;

@@ -7,12 +7,12 @@
 //! | from | proof | constructor |
 //! |---|---|---|
 //! | signed shards | the signature itself | [`ChunkTable::of_shards`] |
-//! | a small file | its bytes hash to the signed digest | [`Candidate::whole`], [`Candidate::prove_length`] |
-//! | a table shipped with the model | its values merge to the signed BLAKE3 digest, and its last chunk verifies | [`SelfProving`], [`Candidate::prove_length`] |
+//! | a small file | its bytes hash to the signed digest | `Candidate::whole`, `Candidate::prove_length` |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest, and its last chunk verifies | `SelfProving`, `Candidate::prove_length` |
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
-//! | a table of the store | the MAC of this host over exactly this content | [`Bound`] |
+//! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
-//! What a store keeps is made here too ([`ChunkTable::to_bind`]), from a table and so from a proof;
+//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof;
 //! the identity in it is the signed content's own. Doesn't: read files.
 
 use std::fmt;
