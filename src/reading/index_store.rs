@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 
 use super::source::LocalFile;
 use super::table::{Bound, ChunkTable, HostKey, ProvedLength};
-use super::table_file::{OpenTable, TableFileError};
+use super::table_file::{self, OpenTable, TableFileError};
 use crate::files::Directory;
 use crate::manifest::SignedContent;
 use crate::name::Escaped;
@@ -206,9 +206,9 @@ impl IndexStore {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            for name in names(&tables, |name| is_hex(name, 2))? {
+            for name in names(&tables, |name| table_file::is_hex(name, 2))? {
                 let folder = tables.open_beneath(name.as_ref())?;
-                for table in names(&folder, is_table)? {
+                for table in names(&folder, table_file::is_name)? {
                     folder.remove_file(table.as_ref())?;
                     removed = true;
                 }
@@ -258,8 +258,8 @@ impl std::fmt::Debug for IndexStore {
 
 /// Folder and name of the table for signed content.
 fn place(content: &SignedContent) -> (String, String) {
-    let name = hex::encode(content.identity());
-    (name[..2].to_owned(), name + ".table")
+    let name = table_file::name(content);
+    (name[..2].to_owned(), name)
 }
 
 /// The names in a directory that are as they are wanted.
@@ -270,16 +270,6 @@ fn names(directory: &Directory, wanted: impl Fn(&str) -> bool) -> io::Result<Vec
         Ok(())
     })?;
     Ok(names)
-}
-
-/// Whether a name is that of a table, as [`place`] makes it.
-fn is_table(name: &str) -> bool {
-    name.strip_suffix(".table")
-        .is_some_and(|identity| is_hex(identity, 64))
-}
-
-fn is_hex(text: &str, len: usize) -> bool {
-    text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether there is nothing in a directory, which then is no more.

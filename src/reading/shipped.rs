@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 
 use super::source::Source;
 use super::table::{Candidate, ChunkTable, SelfProving};
-use super::table_file::{OpenTable, TableFileError};
+use super::table_file::{self, OpenTable, TableFileError};
 use crate::files::Directory;
 use crate::manifest::{Manifest, SignedContent};
 use crate::name::FileName;
@@ -18,12 +18,8 @@ use crate::name::FileName;
 /// the signed `ignore_paths`.
 pub const DIRECTORY: &str = ".model-fs";
 
-fn file_name(content: &SignedContent) -> String {
-    format!("{}.table", hex::encode(content.identity()))
-}
-
 fn relative_path(content: &SignedContent) -> String {
-    format!("{DIRECTORY}/{}", file_name(content))
+    format!("{DIRECTORY}/{}", table_file::name(content))
 }
 
 /// The table that the source has for a file with this content, of `claimed` bytes.
@@ -78,7 +74,7 @@ pub fn save(root: &Directory, table: &ChunkTable) -> io::Result<()> {
         return Ok(());
     };
     let directory = root.make(DIRECTORY.as_ref(), 0o755)?;
-    let name = file_name(table.content());
+    let name = table_file::name(table.content());
     // World-readable, unlike the store: it is part of the model.
     directory.write_file(name.as_ref(), 0o644, |out| {
         out.write_all(&header.encode())?;
@@ -99,17 +95,15 @@ pub fn remove_others(root: &Directory, manifest: &Manifest) -> io::Result<()> {
     let current: HashSet<String> = manifest
         .files()
         .iter()
-        .map(|file| file_name(&file.content))
+        .map(|file| table_file::name(&file.content))
         .collect();
     directory.for_each_name(|name| {
-        // Whatever else lies there isn't ours.
-        let is_table = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".table"))
-            .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
-        if is_table && !name.to_str().is_some_and(|name| current.contains(name)) {
-            directory.remove_file(name)?;
+        match name.to_str() {
+            Some(table) if table_file::is_name(table) && !current.contains(table) => {
+                directory.remove_file(name)
+            }
+            // Whatever else lies there isn't ours.
+            _ => Ok(()),
         }
-        Ok(())
     })
 }

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use super::source::{Caching, SourceFile};
 use super::subtree::{self, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
+use crate::manifest::SignedContent;
 
 const MAGIC: &[u8; 8] = b"MFSTABLE";
 const VERSION: u32 = 1;
@@ -32,6 +33,25 @@ const VERSION: u32 = 1;
 const AUTHENTICATED: usize = 96;
 /// Bytes of a header.
 pub(super) const HEADER: usize = 128;
+
+/// What the names of table files end in, after an identity in hexadecimal.
+const SUFFIX: &str = ".table";
+
+/// The name of the table file for signed content, in a model and in a store.
+pub(super) fn name(content: &SignedContent) -> String {
+    hex::encode(content.identity()) + SUFFIX
+}
+
+/// Whether a name is one of table files: whatever has another isn't ours.
+pub(super) fn is_name(name: &str) -> bool {
+    name.strip_suffix(SUFFIX)
+        .is_some_and(|identity| is_hex(identity, 64))
+}
+
+/// Whether a text is `len` hexadecimal digits.
+pub(super) fn is_hex(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
 
 /// What the header of a table file says.
 #[derive(Debug, Clone, PartialEq, Eq)]

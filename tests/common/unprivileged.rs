@@ -56,6 +56,14 @@ impl OrdinaryUser {
         folder
     }
 
+    /// A copy of a file in the user's home, the user's own.
+    pub(crate) fn copy(&self, from: &Path, name: &str) -> PathBuf {
+        let copy = self.home().join(name);
+        fs::copy(from, &copy).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
+        Self::give(&copy);
+        copy
+    }
+
     /// Makes an ordinary user the owner of one file or folder, and the only one to enter it.
     pub(crate) fn give(path: &Path) {
         let folder = path.is_dir();

@@ -479,9 +479,7 @@ fn an_ordinary_user_mounts_and_reads_what_the_reference_signed() {
 
     let user = OrdinaryUser::new();
     let (source, mountpoint) = (user.folder("models"), user.folder("mnt"));
-    let key = user.home().join("public.pem");
-    fs::copy(&model.keys.public, &key).expect("copy a key");
-    OrdinaryUser::give(&key);
+    let key = user.copy(&model.keys.public, "public.pem");
     finish(
         Command::new("cp").arg("-R").arg(model.path()).arg(&source),
         LIMIT,

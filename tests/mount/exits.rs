@@ -211,12 +211,8 @@ fn a_full_disk_fails_signing_and_leaves_no_half_signature() {
 #[test]
 fn a_source_that_may_not_be_read_is_1() {
     let user = OrdinaryUser::new();
-    let key = user.home().join("key.pem");
-    fs::copy(private_key(), &key).expect("copy");
-    OrdinaryUser::give(&key);
-    let public = user.home().join("public.pem");
-    fs::copy(public_key(), &public).expect("copy");
-    OrdinaryUser::give(&public);
+    user.copy(&private_key(), "key.pem");
+    user.copy(&public_key(), "public.pem");
     let model = user.folder("model");
     for name in ["weights", "config.json"] {
         fs::write(model.join(name), name).expect("write");

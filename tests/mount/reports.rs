@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,12 @@ use crate::support::{
     BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, SIGBUS, assert_eio, map_command, open, pread,
     private_key, read_range, repository, tool,
 };
+
+/// The options that have a mount's log written to a file as JSON.
+fn json_log(file: &Path) -> [&str; 4] {
+    let file = file.to_str().expect("UTF-8");
+    ["--log-file", file, "--log-format", "json"]
+}
 
 #[test]
 fn verify_reports_every_failure() {
@@ -211,13 +218,7 @@ fn a_violation_is_logged_with_place_and_digests_once() {
         let model = Model::new([(name, 3 << 20)]);
         model.sign(options);
         let log = model.beside("log.json");
-        let log_options = [
-            "--log-file",
-            log.to_str().expect("UTF-8"),
-            "--log-format",
-            "json",
-        ];
-        let mount = host.mount(&model.path(), &log_options);
+        let mount = host.mount(&model.path(), &json_log(&log));
         read_range(&mount.file(name), Mode::Direct, 0, 10).expect("read the right bytes");
         flip(&model.file(name), 1_500_000);
         for _ in 0..5 {
@@ -331,13 +332,7 @@ fn a_source_that_fails_is_logged_once_counted_and_in_the_status() {
     let model = Model::new([(gone, 3 << 20), ("fine", 3 << 20)]);
     model.sign(BLAKE3);
     let log = model.beside("log.json");
-    let log_options = [
-        "--log-file",
-        log.to_str().expect("UTF-8"),
-        "--log-format",
-        "json",
-    ];
-    let mount = host.mount(&model.path(), &log_options);
+    let mount = host.mount(&model.path(), &json_log(&log));
     assert_eq!(mount.count("source_errors"), 0);
     model.remove(gone);
     for _ in 0..20 {

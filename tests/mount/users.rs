@@ -42,11 +42,8 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
     let Some(_) = Host::new() else { return };
     open_fuse_to_all();
     let user = OrdinaryUser::new();
-    for (from, to) in [(private_key(), "key.pem"), (public_key(), "public.pem")] {
-        let to = user.home().join(to);
-        fs::copy(from, &to).expect("copy a key");
-        OrdinaryUser::give(&to);
-    }
+    user.copy(&private_key(), "key.pem");
+    user.copy(&public_key(), "public.pem");
     let (model, mountpoint) = (user.folder("model"), user.folder("mnt"));
     let weights = model.join("weights");
     fs::write(&weights, noise("weights", 3 << 20)).expect("write");
@@ -99,11 +96,8 @@ fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
     let Some(_) = Host::new() else { return };
     open_fuse_to_all();
     let user = OrdinaryUser::new();
-    for (from, to) in [(private_key(), "key.pem"), (public_key(), "public.pem")] {
-        let to = user.home().join(to);
-        fs::copy(from, &to).expect("copy a key");
-        OrdinaryUser::give(&to);
-    }
+    user.copy(&private_key(), "key.pem");
+    user.copy(&public_key(), "public.pem");
     let model = user.folder("model");
     fs::write(model.join("weights"), noise("weights", 100_000)).expect("write");
     OrdinaryUser::give(&model.join("weights"));
