@@ -13,7 +13,7 @@ use model_fs::manifest::VerifiedManifest;
 use model_fs::oms::key::PublicKey;
 use model_fs::oms::trust::Trust;
 use model_fs::reading::location::ModelLocation;
-use model_fs::reading::{IndexStore, Links, Reader, ReaderOptions};
+use model_fs::reading::{Links, Reader, ReaderOptions, TableStore};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The directory is the adversary's, and may change while we read.
     let directory = Arc::new(location.open(Links::Refuse)?);
-    let store = IndexStore::open(&IndexStore::default_directory())?;
+    let store = TableStore::open(&TableStore::default_directory())?;
     let reader = Reader::new(manifest, directory, Some(store), ReaderOptions::default());
 
     // Proves the file's chunk table and length: at once if a table is at hand, else by hashing it.

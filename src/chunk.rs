@@ -1,9 +1,84 @@
 //! Chunk geometry: which bytes of a file are verified together.
 //!
-//! Guarantees: chunks cover a file from its first to its last byte without gap or overlap. Doesn't:
-//! know any digest.
+//! Guarantees: chunks cover a file from its first to its last byte without gap or overlap; the
+//! position of a chunk is a type of its own, so that it can't be taken for an offset or a file.
+//! Doesn't: know any digest.
 
 use std::ops::Range;
+
+/// The position of a chunk in its file, from zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChunkIndex(u64);
+
+impl ChunkIndex {
+    /// The chunk at this position.
+    pub const fn new(position: u64) -> Self {
+        Self(position)
+    }
+
+    /// The position.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Consecutive chunks of a file. None of them may be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    start: u64,
+    end: u64,
+}
+
+impl Run {
+    /// The chunks from position `start` to the one before `end`.
+    pub const fn new(start: u64, end: u64) -> Self {
+        Self { start, end }
+    }
+
+    /// One chunk.
+    pub const fn of(chunk: ChunkIndex) -> Self {
+        Self::new(chunk.0, chunk.0 + 1)
+    }
+
+    /// The first chunk.
+    pub const fn first(self) -> ChunkIndex {
+        ChunkIndex(self.start)
+    }
+
+    /// How many chunks there are.
+    pub const fn len(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The chunks, in order.
+    pub fn iter(self) -> impl Iterator<Item = ChunkIndex> + Clone {
+        (self.start..self.end).map(ChunkIndex)
+    }
+
+    /// The first `count` chunks, and the others.
+    #[must_use]
+    pub fn split_at(self, count: u64) -> (Self, Self) {
+        let middle = self.start.saturating_add(count).min(self.end);
+        (Self::new(self.start, middle), Self::new(middle, self.end))
+    }
+
+    /// Groups chunks, which are in order, into runs of at most `longest`.
+    pub fn group(chunks: impl IntoIterator<Item = ChunkIndex>, longest: u64) -> Vec<Self> {
+        let mut runs = Vec::<Self>::new();
+        for chunk in chunks {
+            match runs.last_mut() {
+                Some(run) if run.end == chunk.0 && run.len() < longest => run.end += 1,
+                _ => runs.push(Self::of(chunk)),
+            }
+        }
+        runs
+    }
+}
 
 /// How a file of a known length is cut into chunks, all of one size but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,24 +118,35 @@ impl Chunks {
         }
     }
 
-    /// The chunk that holds the byte at `offset`.
-    pub const fn index_of(&self, offset: u64) -> u64 {
-        offset / self.size
+    /// The chunk that the file ends with.
+    pub const fn last(&self) -> ChunkIndex {
+        ChunkIndex(self.count() - 1)
     }
 
-    /// The bytes of chunk `index`; empty beyond the end.
-    pub fn range(&self, index: u64) -> Range<u64> {
-        let start = index.saturating_mul(self.size).min(self.len);
-        start..start.saturating_add(self.size).min(self.len)
+    /// The bytes of a chunk; empty beyond the end.
+    pub fn range(&self, chunk: ChunkIndex) -> Range<u64> {
+        self.bytes(Run::of(chunk))
+    }
+
+    /// The bytes of some chunks, cut at the end of the file.
+    pub fn bytes(&self, run: Run) -> Range<u64> {
+        let start = run.start.saturating_mul(self.size).min(self.len);
+        start..run.end.saturating_mul(self.size).clamp(start, self.len)
     }
 
     /// The chunks that hold any of the `len` bytes from `offset`, cut at the end of the file.
-    pub fn spanning(&self, offset: u64, len: u64) -> Range<u64> {
+    pub fn spanning(&self, offset: u64, len: u64) -> Run {
         let end = offset.saturating_add(len).min(self.len);
         if offset >= end {
-            return 0..0;
+            return Run::new(0, 0);
         }
-        self.index_of(offset)..self.index_of(end - 1) + 1
+        Run::new(offset / self.size, (end - 1) / self.size + 1)
+    }
+
+    /// The chunks that begin at one of the `len` bytes from `offset`.
+    pub fn starting_in(&self, offset: u64, len: u64) -> Run {
+        let Run { start, end } = self.spanning(offset, len);
+        Run::new(start.max(offset.div_ceil(self.size)).min(end), end)
     }
 }
 
@@ -128,13 +214,15 @@ mod tests {
             ] {
                 let chunks = Chunks::new(size, len);
                 let mut next = 0;
-                for index in 0..chunks.count() {
-                    let range = chunks.range(index);
+                for chunk in Run::new(0, chunks.count()).iter() {
+                    let range = chunks.range(chunk);
                     assert_eq!(range.start, next);
                     next = range.end;
                 }
                 assert_eq!(next, len, "size {size}, length {len}");
-                assert!(chunks.range(chunks.count()).is_empty());
+                assert_eq!(chunks.range(chunks.last()).end, len);
+                assert!(chunks.range(ChunkIndex(chunks.count())).is_empty());
+                assert_eq!(chunks.bytes(Run::new(0, u64::MAX)), 0..len);
             }
         }
     }
@@ -142,14 +230,34 @@ mod tests {
     #[test]
     fn spanning_stops_at_the_end() {
         let chunks = Chunks::new(10, 25);
-        assert_eq!(chunks.spanning(0, 1), 0..1);
-        assert_eq!(chunks.spanning(9, 2), 0..2);
-        assert_eq!(chunks.spanning(20, 100), 2..3);
-        assert_eq!(chunks.spanning(24, u64::MAX), 2..3);
+        assert_eq!(chunks.spanning(0, 1), Run::new(0, 1));
+        assert_eq!(chunks.spanning(9, 2), Run::new(0, 2));
+        assert_eq!(chunks.spanning(20, 100), Run::new(2, 3));
+        assert_eq!(chunks.spanning(24, u64::MAX), Run::new(2, 3));
         assert!(chunks.spanning(25, 1).is_empty());
         assert!(chunks.spanning(u64::MAX, u64::MAX).is_empty());
         assert!(chunks.spanning(3, 0).is_empty());
         assert!(Chunks::new(10, 0).spanning(0, 4096).is_empty());
+    }
+
+    #[test]
+    fn a_chunk_begins_in_one_of_two_ranges() {
+        let chunks = Chunks::new(10, 25);
+        assert_eq!(chunks.starting_in(0, 15), Run::new(0, 2));
+        assert_eq!(chunks.starting_in(15, 10), Run::new(2, 3));
+        assert!(chunks.starting_in(11, 5).is_empty());
+        assert!(chunks.starting_in(25, 10).is_empty());
+    }
+
+    #[test]
+    fn runs_are_grouped_and_split() {
+        let chunks = [1, 2, 3, 5, 6].map(ChunkIndex);
+        let runs = [Run::new(1, 3), Run::new(3, 4), Run::new(5, 7)];
+        assert_eq!(Run::group(chunks, 2), runs);
+        let run = Run::new(4, 7);
+        assert_eq!(run.split_at(1), (Run::new(4, 5), Run::new(5, 7)));
+        assert_eq!(run.split_at(9), (run, Run::new(7, 7)));
+        assert_eq!((run.len(), run.first()), (3, ChunkIndex(4)));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! an [`UnverifiedManifest`], and nothing turns one into the other.
 
 mod content;
+mod index;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod verified;
 use std::num::NonZeroU64;
 
 pub use self::content::{ShardDigests, SignedContent};
+pub use self::index::FileIndex;
 pub use self::store::VerifyWithStoreError;
 pub use self::unverified::UnverifiedManifest;
 pub use self::verified::VerifiedManifest;

@@ -22,7 +22,7 @@ use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
 use model_fs::oms::trust::Trust;
-use model_fs::reading::signing::{SigningPlan, hash_model};
+use model_fs::reading::whole::hash::{HashPlan, hash_model};
 use model_fs::reading::{
     Caching, OpenFile, Reader, ReaderOptions, Retain, Source, SourceError, SourceFile, subtree,
 };
@@ -185,7 +185,7 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
         .lock()
         .expect("no panic")
         .insert(name.to_string(), file);
-    let plan = SigningPlan {
+    let plan = HashPlan {
         algorithm: Algorithm::Blake3,
         shard_size: None,
     };

@@ -24,7 +24,7 @@ use std::time::Duration;
 use model_fs::digest::Algorithm;
 use model_fs::manifest::Serialization;
 use model_fs::name::FileName;
-use model_fs::reading::signing::{SigningPlan, hash_model};
+use model_fs::reading::whole::hash::{HashPlan, hash_model};
 use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
 
@@ -170,7 +170,7 @@ fn make(host: &Host, model: &Path, form: &Form, files: &[Golden]) -> io::Result<
         names.push(FileName::new(&file.name).map_err(io::Error::other)?);
     }
     let source = LocalDirectory::open(model, Links::Refuse)?;
-    let plan = SigningPlan {
+    let plan = HashPlan {
         algorithm: form.algorithm,
         shard_size: form.shard_size,
     };

@@ -12,62 +12,64 @@
 //! | a file, BLAKE3 | chaining values that merge to the signed digest; they may come from anywhere | no, where they are at hand |
 //! | anything else | chaining values under a root hash that this host bound to the signed digest | once per host |
 //!
+//! A read runs downhill, from `reader` to `source`:
+//!
 //! | module | holds |
 //! |---|---|
-//! | `location`, `source` | where models lie and bytes come from, untrusted |
-//! | `subtree`, `table_file` | BLAKE3 trees, and chunk tables as files |
-//! | `table` | chunk tables: the only way from a proof to one |
-//! | `index_store`, `shipped` | tables that this host keeps, and those that travel with a model |
-//! | `full_pass`, `proof` | hashing whole files on all cores, and what the result says |
-//! | `last_chunk`, `passes`, `opening` | where a file ends, who gets a full pass when, and how a file gets its table |
-//! | `buffer`, `verified`, `cache`, `flights` | private buffers, verified bytes, keeping and sharing them |
-//! | `reader`, `stats` | reading files, and what was done |
-//! | `prefetch`, `push` | verifying ahead of sequential readers, and into the kernel's page cache |
-//! | `violation`, `violation_log` | what is wrong, and telling it |
-//! | `source_errors`, `reports` | what can't be had, and telling it |
-//! | `check`, `signing` | whole models: verifying and signing them |
+//! | [`whole`] | whole models: hashing and verifying them |
+//! | `reader` | the files of a model, each proved and opened once |
+//! | `opening` | how a file gets its table: at hand, or by a full pass in a fair queue |
+//! | `open_file` | reading an open file, at once or waiting |
+//! | `ahead` | verifying ahead of sequential readers, and into the kernel's page cache |
+//! | `fetch` | from a range to verified chunks: cache, claims, source |
+//! | `chunk` | private buffers, verified bytes, keeping and sharing them |
+//! | [`table`] | chunk tables: the only way from a proof to one, as files, in the store, shipped |
+//! | `source`, [`location`] | where models lie and bytes come from, untrusted |
+//! | `stats`, `reports`, `violation` | what was done, what is wrong, and telling it |
+//!
+//! # Glossary
+//!
+//! | word | means |
+//! |---|---|
+//! | chunk | the bytes of a file that are verified together |
+//! | shard | a piece of a file with a digest of its own in the signature (OMS, "Shard serialization") |
+//! | run | consecutive chunks, read with one call |
+//! | request | a range of a file that a caller asks for |
+//! | part | what of a chunk lies in a request |
+//! | stream | a sequential reader of a file, as its requests show it |
+//! | window | bytes that may be verified ahead of streams |
+//! | segment | 2 MiB of a file that are pushed into the kernel's page cache together |
+//! | slot, slab | a reused buffer of up to 1 MiB, and the mapping of 8 MiB that it is cut from |
+//! | at hand | provable by reading at most one chunk and the file's table |
+//! | full pass | reading all of a file to prove its table |
+//! | binding | a table in the store of this host: signed content and length, bound to a root hash |
 
-mod buffer;
-mod cache;
-pub mod check;
-mod flights;
-pub mod full_pass;
-mod index_store;
-mod last_chunk;
+mod ahead;
+mod chunk;
+mod fetch;
 pub mod location;
+mod open_file;
 mod opening;
-mod passes;
-mod prefetch;
-mod proof;
-mod push;
 mod reader;
 mod reports;
-pub mod shipped;
-pub mod signing;
 mod source;
-mod source_errors;
 mod stats;
-pub mod subtree;
 pub mod table;
-mod table_file;
-mod verified;
 mod violation;
-mod violation_log;
+pub mod whole;
 
-pub use index_store::{IndexStore, IndexStoreError};
-pub use push::PageSink;
-pub use reader::{OpenFile, Reader, ReaderOptions, Retain};
-pub use source::{
+pub use self::ahead::PageSink;
+pub use self::chunk::{Retain, VerifiedBytes};
+pub use self::open_file::OpenFile;
+pub use self::reader::{DEFAULT_CACHE_BYTES, Reader, ReaderOptions};
+pub use self::reports::{SourceErrors, SourceFailure, ViolationLog};
+pub use self::source::{
     Caching, FileIdentity, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError,
     SourceFile,
 };
-pub use source_errors::{SourceErrors, SourceFailure};
-pub use stats::ReaderStats;
-pub use table::{ChunkTable, ProvedLength};
-pub use table_file::TableFileError;
-pub use verified::VerifiedBytes;
-pub use violation::{ReadError, Violation, ViolationKind};
-pub use violation_log::ViolationLog;
+pub use self::stats::ReaderStats;
+pub use self::table::{ChunkTable, ProvedLength, TableFileError, TableStore, TableStoreError};
+pub use self::violation::{ReadError, Violation, ViolationKind};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -6,11 +6,11 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::buffer::BufferPool;
-use super::signing::{SigningPlan, hash_model};
-use super::table::Candidate;
-use super::verified::verify_length;
-use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes, shipped};
+use super::chunk::buffer::BufferPool;
+use super::chunk::verify_length;
+use super::table::{Candidate, shipped};
+use super::whole::hash::{HashPlan, hash_model};
+use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes};
 use crate::digest::Algorithm;
 use crate::manifest::{Description, Manifest, Serialization, SignedContent, VerifiedManifest};
 use crate::name::FileName;
@@ -141,7 +141,7 @@ pub(crate) fn sign(
         tables.lock().unwrap().push(table.clone());
         Ok(())
     };
-    let plan = SigningPlan {
+    let plan = HashPlan {
         algorithm,
         shard_size,
     };

@@ -11,17 +11,19 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
+use super::table::shipped;
 use super::testing::{Memory, random, sign};
+use super::whole::verify;
 use super::*;
 use crate::digest::Algorithm;
-use crate::manifest::VerifiedManifest;
+use crate::manifest::{FileIndex, VerifiedManifest};
 
 fn reader(
     manifest: &Arc<VerifiedManifest>,
     source: &Arc<Memory>,
     store: Option<&Path>,
 ) -> Arc<Reader> {
-    let store = store.map(|path| IndexStore::open(path).unwrap());
+    let store = store.map(|path| TableStore::open(path).unwrap());
     let options = ReaderOptions::default();
     let source = Arc::clone(source) as Arc<dyn Source>;
     Reader::new(Arc::clone(manifest), source, store, options)
@@ -64,7 +66,9 @@ fn gives_the_signed_bytes_however_they_were_signed() {
             let bytes = random(len, 1);
             let source = model(&bytes);
             let manifest = sign(&source, algorithm, shard_size, false);
-            let file = reader(&manifest, &source, None).open(0).unwrap();
+            let file = reader(&manifest, &source, None)
+                .open(FileIndex::new(0))
+                .unwrap();
             assert_eq!(file.len(), len as u64);
             assert!(
                 read_all(&file).unwrap() == bytes,
@@ -79,11 +83,17 @@ fn an_empty_file_is_empty() {
     for algorithm in Algorithm::ALL {
         let source = model(b"");
         let manifest = sign(&source, algorithm, None, false);
-        let file = reader(&manifest, &source, None).open(0).unwrap();
+        let file = reader(&manifest, &source, None)
+            .open(FileIndex::new(0))
+            .unwrap();
         assert!(file.is_empty());
         assert!(file.read(0, 4096).unwrap().is_empty());
         source.edit(NAME, |bytes| bytes.push(0));
-        assert!(reader(&manifest, &source, None).open(0).is_err());
+        assert!(
+            reader(&manifest, &source, None)
+                .open(FileIndex::new(0))
+                .is_err()
+        );
     }
 }
 
@@ -103,7 +113,7 @@ fn a_shipped_table_makes_blake3_lazy_and_an_edited_one_changes_nothing() {
 
     source.take_reads();
     let first = reader(&manifest, &source, None);
-    let file = first.open(0).unwrap();
+    let file = first.open(FileIndex::new(0)).unwrap();
     assert_eq!(
         file.read(7 * MIB as u64, 10).unwrap().as_slice(),
         &bytes[7 * MIB..7 * MIB + 10]
@@ -122,7 +132,7 @@ fn a_shipped_table_makes_blake3_lazy_and_an_edited_one_changes_nothing() {
             }
         });
         let again = reader(&manifest, &source, None);
-        let file = again.open(0).unwrap();
+        let file = again.open(FileIndex::new(0)).unwrap();
         assert!(read_all(&file).unwrap() == bytes, "edited at {position}");
         source.edit(&table, |bytes| *bytes = original);
     }
@@ -149,7 +159,7 @@ fn a_table_shipped_with_a_sha256_model_is_not_believed() {
     source.put(&path(identity(&manifest)), &table);
     source.edit(NAME, |bytes| *bytes = forged);
     assert!(matches!(
-        reader(&manifest, &source, None).open(0),
+        reader(&manifest, &source, None).open(FileIndex::new(0)),
         Err(ReadError::Violation(_))
     ));
 }
@@ -204,7 +214,9 @@ fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
 
     let store = tempfile::tempdir().unwrap();
     let store = store.path();
-    reader(&toy_manifest, &toy, Some(store)).open(0).unwrap();
+    reader(&toy_manifest, &toy, Some(store))
+        .open(FileIndex::new(0))
+        .unwrap();
     let proved = entries(store);
     let key = proved[&store.join("host.key")].clone();
 
@@ -243,11 +255,13 @@ fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(store.join("host.key"), private).unwrap();
         toy.put(&toy_table, edited);
-        let file = reader(&toy_manifest, &toy, Some(store)).open(0).unwrap();
+        let file = reader(&toy_manifest, &toy, Some(store))
+            .open(FileIndex::new(0))
+            .unwrap();
         assert!(read_all(&file).unwrap() == bytes);
         for (source, manifest) in &production {
             source.put(&name(identity(manifest)), edited);
-            let opened = reader(manifest, source, Some(store)).open(0);
+            let opened = reader(manifest, source, Some(store)).open(FileIndex::new(0));
             let read = opened.and_then(|file| file.read(0, 16));
             assert!(matches!(read, Err(ReadError::Violation(_))), "{read:?}");
         }
@@ -267,13 +281,15 @@ fn files_that_change_places_are_not_believed() {
         let manifest = sign(&source, algorithm, shard_size, true);
         let store = tempfile::tempdir().unwrap();
         let first = reader(&manifest, &source, Some(store.path()));
-        first.open(0).unwrap();
-        first.open(1).unwrap();
+        first.open(FileIndex::new(0)).unwrap();
+        first.open(FileIndex::new(1)).unwrap();
         source.put("a", &other);
         source.put("b", &one);
         let again = reader(&manifest, &source, Some(store.path()));
         for index in 0..2 {
-            let read = again.open(index).and_then(|file| file.read(0, 100));
+            let read = again
+                .open(FileIndex::new(index))
+                .and_then(|file| file.read(0, 100));
             assert!(matches!(read, Err(ReadError::Violation(_))));
         }
     }
@@ -287,11 +303,11 @@ fn a_model_is_hashed_once_per_store() {
         let manifest = sign(&source, algorithm, shard_size, false);
         let store = tempfile::tempdir().unwrap();
         reader(&manifest, &source, Some(store.path()))
-            .open(0)
+            .open(FileIndex::new(0))
             .unwrap();
         source.take_reads();
         let second = reader(&manifest, &source, Some(store.path()));
-        let file = second.open(0).unwrap();
+        let file = second.open(FileIndex::new(0)).unwrap();
         assert_eq!(source.take_reads(), 0, "{algorithm} {shard_size:?}");
         assert_eq!(second.stats().full_passes, 0);
         assert!(read_all(&file).unwrap() == bytes);
@@ -304,11 +320,11 @@ fn what_verifying_a_model_proved_is_not_proved_again() {
     let source = model(&bytes);
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let dir = tempfile::tempdir().unwrap();
-    let store = IndexStore::open(dir.path()).unwrap();
-    let failures = check::check_content(manifest.manifest(), &*source, Some(&store), &());
-    assert!(failures.is_empty(), "{failures:?}");
+    let store = TableStore::open(dir.path()).unwrap();
+    let differences = verify::verify_content(manifest.manifest(), &*source, Some(&store), &());
+    assert!(differences.is_empty(), "{differences:?}");
     let reader = reader(&manifest, &source, Some(dir.path()));
-    reader.open(0).unwrap();
+    reader.open(FileIndex::new(0)).unwrap();
     assert_eq!(reader.stats().full_passes, 0);
 }
 
@@ -317,11 +333,11 @@ fn verifying_again_makes_no_table_and_replaces_a_damaged_one() {
     let source = model(&random(3 * MIB, 6));
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let dir = tempfile::tempdir().unwrap();
-    let store = IndexStore::open(dir.path()).unwrap();
+    let store = TableStore::open(dir.path()).unwrap();
     let identity = manifest.manifest().files()[0].content.identity();
     let name = hex::encode(identity);
     let path = dir.path().join(format!("v2/{}/{name}.table", &name[..2]));
-    let check = || check::check_content(manifest.manifest(), &*source, Some(&store), &());
+    let check = || verify::verify_content(manifest.manifest(), &*source, Some(&store), &());
     let written = || std::fs::metadata(&path).unwrap().ino();
     assert!(check().is_empty());
     let first = written();
@@ -338,7 +354,7 @@ fn verifying_again_makes_no_table_and_replaces_a_damaged_one() {
     assert!(check().is_empty());
     assert_ne!(written(), first);
     let reader = reader(&manifest, &source, Some(dir.path()));
-    reader.open(0).unwrap();
+    reader.open(FileIndex::new(0)).unwrap();
     assert_eq!(reader.stats().full_passes, 0);
 }
 
@@ -349,7 +365,7 @@ fn a_bad_chunk_fails_alone_and_heals() {
         let source = model(&bytes);
         let manifest = sign(&source, algorithm, shard_size, false);
         let reader = reader(&manifest, &source, None);
-        let file = reader.open(0).unwrap();
+        let file = reader.open(FileIndex::new(0)).unwrap();
         let bad = 2 * MIB + 5;
         source.edit(NAME, |bytes| bytes[bad] ^= 0x10);
         let error = file.read(bad as u64, 1).unwrap_err();
@@ -376,7 +392,9 @@ fn a_replaced_file_is_found_again_by_its_name() {
     let bytes = random(3 * MIB, 8);
     let source = model(&bytes);
     let manifest = sign(&source, Algorithm::Blake3, None, false);
-    let file = reader(&manifest, &source, None).open(0).unwrap();
+    let file = reader(&manifest, &source, None)
+        .open(FileIndex::new(0))
+        .unwrap();
     source.edit(NAME, |bytes| bytes.fill(0));
     assert!(file.read(0, 10).is_err());
     source.put(NAME, &bytes);
@@ -401,7 +419,7 @@ fn the_proved_length_is_served_whatever_the_source_says() {
         let manifest = sign(&source, algorithm, shard_size, false);
         let store = tempfile::tempdir().unwrap();
         reader(&manifest, &source, Some(store.path()))
-            .open(0)
+            .open(FileIndex::new(0))
             .unwrap();
         for change in [
             (|bytes| bytes.truncate(5 * MIB + 3)) as fn(&mut Vec<u8>),
@@ -409,7 +427,7 @@ fn the_proved_length_is_served_whatever_the_source_says() {
         ] {
             source.edit(NAME, change);
             let file = reader(&manifest, &source, Some(store.path()))
-                .open(0)
+                .open(FileIndex::new(0))
                 .unwrap();
             assert_eq!(file.len(), 6 * MIB as u64);
             let error = file.read(6 * MIB as u64 - 1, 1).unwrap_err();
@@ -421,7 +439,7 @@ fn the_proved_length_is_served_whatever_the_source_says() {
         }
         source.edit(NAME, |bytes| bytes.extend_from_slice(b"more"));
         let file = reader(&manifest, &source, Some(store.path()))
-            .open(0)
+            .open(FileIndex::new(0))
             .unwrap();
         assert_eq!(file.len(), 6 * MIB as u64);
         assert!(read_all(&file).unwrap() == bytes);
@@ -435,7 +453,7 @@ fn many_requests_for_a_chunk_verify_it_once() {
     let source = model(&bytes);
     let manifest = sign(&source, Algorithm::Blake3, None, true);
     let reader = reader(&manifest, &source, None);
-    let file = reader.open(0).unwrap();
+    let file = reader.open(FileIndex::new(0)).unwrap();
     source.take_reads();
     std::thread::scope(|scope| {
         for thread in 0..16 {
@@ -461,8 +479,10 @@ fn other_files_are_read_while_one_is_being_proved() {
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let reader = reader(&manifest, &source, None);
     let (sender, receiver) = std::sync::mpsc::channel();
-    reader.open_then(0, move |opened| sender.send(opened.is_ok()).unwrap());
-    let small = reader.open(1).unwrap();
+    reader.open_then(FileIndex::new(0), move |opened| {
+        sender.send(opened.is_ok()).unwrap()
+    });
+    let small = reader.open(FileIndex::new(1)).unwrap();
     assert_eq!(small.read(0, 1000).unwrap().len(), 1000);
     assert!(receiver.recv().unwrap());
 }
@@ -472,7 +492,7 @@ fn a_stopped_reader_reads_nothing_and_keeps_nobody_waiting() {
     let source = model(&random(8 * MIB, 13));
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let reader = reader(&manifest, &source, None);
-    let file = reader.open(0).unwrap();
+    let file = reader.open(FileIndex::new(0)).unwrap();
     reader.stop();
     assert!(matches!(file.read(0, 1), Err(ReadError::Stopped { .. })));
     assert!(file.read_now(0, 1).is_none());
@@ -484,7 +504,7 @@ fn what_is_in_memory_is_read_at_once_and_what_fails_is_left_to_a_read() {
     let source = model(&bytes);
     let manifest = sign(&source, Algorithm::Blake3, None, true);
     let reader = reader(&manifest, &source, None);
-    let file = reader.open(0).unwrap();
+    let file = reader.open(FileIndex::new(0)).unwrap();
     let read = file.read_now(100, MIB).unwrap();
     assert_eq!(read.as_slice(), &bytes[100..100 + MIB]);
     source.edit(NAME, |bytes| bytes[2 * MIB] ^= 1);
@@ -521,7 +541,7 @@ fn a_stream_is_verified_ahead() {
         let manifest = sign(&source, Algorithm::Blake3, None, true);
         let reader = reader(&manifest, &source, None);
         source.file(NAME).slow.store(true, Ordering::SeqCst);
-        let file = reader.open(0).unwrap();
+        let file = reader.open(FileIndex::new(0)).unwrap();
         assert_eq!(stream(&file, &bytes, step), None);
         let stats = reader.stats();
         assert_eq!(stats.delivered_bytes, bytes.len() as u64);
@@ -540,7 +560,7 @@ fn what_fails_ahead_of_a_stream_is_reported_when_it_is_asked_for() {
     let manifest = sign(&source, Algorithm::Blake3, None, true);
     let reader = reader(&manifest, &source, None);
     source.file(NAME).slow.store(true, Ordering::SeqCst);
-    let file = reader.open(0).unwrap();
+    let file = reader.open(FileIndex::new(0)).unwrap();
     source.edit(NAME, |bytes| bytes[30 * MIB] ^= 1);
     assert_eq!(stream(&file, &bytes[..29 * MIB], MIB), None);
     assert_eq!(reader.violations().count(), 0);
@@ -621,7 +641,7 @@ proptest! {
             source.edit(NAME, |now| apply(&change, &bytes, now));
             let intact = *source.file(NAME).bytes.lock().unwrap() == bytes;
             if file.is_none() {
-                file = reader.open(0).ok();
+                file = reader.open(FileIndex::new(0)).ok();
                 prop_assert!(file.is_some() || !intact);
             }
             let Some(file) = &file else { continue };

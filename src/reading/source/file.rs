@@ -152,8 +152,8 @@ impl SourceFile for LocalFile {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::buffer::BufferPool;
     use super::*;
+    use crate::reading::chunk::buffer::BufferPool;
 
     #[test]
     fn reads_the_same_past_the_page_cache_and_through_it() {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::manifest::FileIndex;
 use crate::name::{Escaped, FileName};
 
 mod boundary;
@@ -156,11 +157,11 @@ pub struct Scan {
     pub unnameable: Vec<Escaped>,
     /// The claimed lengths of signed files that are there, by index in the manifest that was scanned
     /// for; [`ABSENT`] for the others. A million names need not be held twice.
-    pub(super) signed: Box<[u64]>,
+    pub(in crate::reading) signed: Box<[u64]>,
 }
 
 /// In [`Scan::signed`]: no regular file of that name. No file is that long.
-pub(super) const ABSENT: u64 = u64::MAX;
+pub(in crate::reading) const ABSENT: u64 = u64::MAX;
 
 impl Scan {
     /// The claimed length of a file in bytes; `None` if there is no such file. Doesn't know the files
@@ -174,8 +175,8 @@ impl Scan {
 
     /// The claimed length of file `index` of the manifest that was scanned for, which is called
     /// `name`; `None` if there is no such file.
-    pub fn len_of_signed(&self, index: usize, name: &FileName) -> Option<u64> {
-        match self.signed.get(index) {
+    pub fn len_of_signed(&self, index: FileIndex, name: &FileName) -> Option<u64> {
+        match self.signed.get(index.get()) {
             Some(&ABSENT) | None => self.len_of(name),
             Some(&len) => Some(len),
         }

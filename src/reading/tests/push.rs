@@ -8,42 +8,51 @@ use super::*;
 const PAGE: usize = 4096;
 
 /// A kernel's page cache: what was pushed, page by page.
-#[derive(Default)]
-struct Pages(Mutex<HashMap<usize, Vec<u8>>>);
+struct Pages {
+    pages: Mutex<HashMap<usize, Vec<u8>>>,
+    takes: Box<dyn Fn(u64) -> bool + Send + Sync>,
+}
+
+impl PageSink for Pages {
+    fn push(&self, file: FileIndex, offset: u64, bytes: &VerifiedBytes) -> bool {
+        assert_eq!(file, FileIndex::new(0));
+        assert!(!bytes.is_empty() && bytes.len() % PAGE == 0 && offset % PAGE as u64 == 0);
+        let takes = (self.takes)(offset);
+        if takes {
+            let first = usize::try_from(offset).unwrap() / PAGE;
+            let pages = (first..).zip(bytes.as_slice().chunks(PAGE));
+            let pages = pages.map(|(page, bytes)| (page, bytes.to_vec()));
+            self.pages.lock().unwrap().extend(pages);
+        }
+        takes
+    }
+}
 
 impl Pages {
     /// Whose pages `reader` pushes, as long as `takes` says so.
     fn of(reader: &Reader, takes: impl Fn(u64) -> bool + Send + Sync + 'static) -> Arc<Self> {
-        let pages = Arc::new(Self::default());
-        let sink = Arc::clone(&pages);
-        reader.push_into(Box::new(move |file, offset, bytes| {
-            assert_eq!(file, 0);
-            assert!(!bytes.is_empty() && bytes.len() % PAGE == 0 && offset % PAGE as u64 == 0);
-            let takes = takes(offset);
-            if takes {
-                let first = usize::try_from(offset).unwrap() / PAGE;
-                let pages = (first..).zip(bytes.as_slice().chunks(PAGE));
-                let pages = pages.map(|(page, bytes)| (page, bytes.to_vec()));
-                sink.0.lock().unwrap().extend(pages);
-            }
-            takes
-        }));
+        let pages = Arc::new(Self {
+            pages: Mutex::default(),
+            takes: Box::new(takes),
+        });
+        reader.push_into(Arc::clone(&pages) as Arc<dyn PageSink>);
         pages
     }
 
-    /// Reads all in order, asking for up to 128 KiB of what isn't there, as the kernel does; where it first failed.
+    /// Reads all in order, asking for up to 128 KiB of what isn't there, as the kernel does; where it
+    /// first failed.
     fn stream(&self, file: &Arc<OpenFile>, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {
             let page = at / PAGE;
             let (there, missing) = {
-                let pages = self.0.lock().unwrap();
+                let pages = self.pages.lock().unwrap();
                 let after = (page..page + 32).take_while(|page| !pages.contains_key(page));
                 let missing = after.count() * PAGE;
                 (pages.get(&page).cloned(), missing.min(bytes.len() - at))
             };
             let read = there.or_else(|| {
-                // A little time for those who push.
+                // A little time for the threads that push.
                 std::thread::sleep(std::time::Duration::from_millis(1));
                 let read = read_once(file, at, missing).ok()?;
                 Some(read.as_slice().to_vec())
@@ -68,8 +77,8 @@ fn pushes() -> bool {
     enough
 }
 
-/// A reader as a mount has it, of a model signed in this way, with the page cache that it pushes into as long
-/// as `takes` says so, and its file.
+/// A reader as a mount has it, of a model signed in this way, with the page cache that it pushes
+/// into as long as `takes` says so, and its file.
 fn mount(
     source: &Arc<Memory>,
     algorithm: Algorithm,
@@ -88,7 +97,7 @@ fn mount(
         options,
     );
     let pages = Pages::of(&reader, takes);
-    let file = reader.open(0).unwrap();
+    let file = reader.open(FileIndex::new(0)).unwrap();
     source.take_reads();
     (reader, pages, file)
 }
@@ -115,7 +124,7 @@ fn a_lone_stream_of_small_requests_finds_its_pages_there() {
             let what = format!("{algorithm} {shard_size:?} {stats:?}");
             // Of a chunk that lies in two segments, only what lies in the first.
             assert!(stats.pushed_bytes > len as u64 / 10, "{what}");
-            for (page, pushed) in &*pages.0.lock().unwrap() {
+            for (page, pushed) in &*pages.pages.lock().unwrap() {
                 let at = page * PAGE;
                 assert!(pushed == &bytes[at..at + PAGE], "{what}: page {page}");
                 assert!(at % (2 * MIB) >= 64 << 10, "{what}: page {page}");
@@ -139,7 +148,7 @@ fn a_changed_chunk_is_never_pushed() {
     let failed = pages.stream(&file, &bytes).unwrap();
     assert!((bad - (128 << 10)..=bad).contains(&failed), "{failed}");
     assert!(reader.stats().pushed_bytes > 0);
-    let pages = pages.0.lock().unwrap();
+    let pages = pages.pages.lock().unwrap();
     assert!((0..16).all(|page| !pages.contains_key(&(bad / PAGE + page))));
     assert_eq!(reader.violations().count(), 1);
 }

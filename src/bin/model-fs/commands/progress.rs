@@ -1,7 +1,7 @@
 //! A progress bar for passes over content.
 
 use indicatif::ProgressBar;
-use model_fs::reading::full_pass::Observer;
+use model_fs::reading::table::full_pass::Observer;
 
 use crate::terminal;
 

@@ -18,10 +18,10 @@ use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
 use model_fs::oms::sigstore::ClaimedIdentity;
 #[cfg(feature = "sigstore-sign")]
 use model_fs::oms::sigstore::signing::SigstoreSigner;
-use model_fs::reading::check;
 use model_fs::reading::location::ModelLocation;
-use model_fs::reading::signing::{SigningPlan, hash_model};
-use model_fs::reading::{ChunkTable, Found, IndexStore, Links, Scan, shipped};
+use model_fs::reading::whole::hash::{HashPlan, hash_model};
+use model_fs::reading::whole::verify;
+use model_fs::reading::{ChunkTable, Found, Links, Scan, TableStore};
 use zeroize::Zeroize as _;
 
 use super::progress::Bar;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         output.require_author(signer.author().as_ref())?;
     }
 
-    let plan = SigningPlan {
+    let plan = HashPlan {
         algorithm: hash.into(),
         shard_size: args
             .shard_size
@@ -133,7 +133,7 @@ fn check_ignored(location: &ModelLocation, ignored: &[FileName]) -> Result<(), F
 /// What is to be signed.
 fn manifest(
     location: &ModelLocation,
-    plan: SigningPlan,
+    plan: HashPlan,
     allow_symlinks: bool,
     mut ignore_paths: Vec<FileName>,
     files: Vec<ManifestFile>,
@@ -466,7 +466,7 @@ fn names_to_sign(scan: &Scan, allow_symlinks: bool) -> Result<Vec<FileName>, Fai
         match found {
             Found::File { .. } => names.push(name.clone()),
             Found::Other(what) => {
-                let failure = check::Failure::WrongType {
+                let failure = verify::Difference::WrongType {
                     file: name.clone(),
                     found: what,
                 };
@@ -491,7 +491,7 @@ fn warn_of_outside_links(root: &Path, names: &[FileName]) {
 
 /// Where chunk tables go that fall out of hashing.
 struct Tables<'a> {
-    store: Option<IndexStore>,
+    store: Option<TableStore>,
     ship_to: Option<&'a Directory>,
 }
 

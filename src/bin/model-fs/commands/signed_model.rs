@@ -13,9 +13,9 @@ use model_fs::oms::key::{MAX_PEM, PublicKey};
 use model_fs::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{SignerName, TrustStore};
-use model_fs::reading::check::{self, Unsigned};
 use model_fs::reading::location::ModelLocation;
-use model_fs::reading::{IndexStore, IndexStoreError, Links, LocalDirectory, Scan};
+use model_fs::reading::whole::verify::{self, Unsigned};
+use model_fs::reading::{Links, LocalDirectory, Scan, TableStore, TableStoreError};
 
 use super::trust::load_store;
 use crate::cli::{self, IgnoreArgs, ModelArgs, TrustArgs};
@@ -104,15 +104,15 @@ impl SignedModel {
     }
 
     /// What is missing, of the wrong type, or there without being signed.
-    pub(crate) fn name_failures(&self) -> Vec<check::Failure> {
-        check::check_names(self.manifest.manifest(), &self.scan, self.unsigned)
+    pub(crate) fn name_failures(&self) -> Vec<verify::Difference> {
+        verify::verify_names(self.manifest.manifest(), &self.scan, self.unsigned)
     }
 
     /// What is signed and was to be left out. A mount hides it and says so; a model without it isn't
     /// verified.
-    pub(crate) fn left_out_failures(&self) -> Vec<check::Failure> {
+    pub(crate) fn left_out_failures(&self) -> Vec<verify::Difference> {
         let left_out = self.manifest.left_out().iter().cloned();
-        left_out.map(check::Failure::LeftOut).collect()
+        left_out.map(verify::Difference::LeftOut).collect()
     }
 
     /// That every signed name is there, and no other.
@@ -123,7 +123,7 @@ impl SignedModel {
         }
         let only_unsigned = failures
             .iter()
-            .all(|failure| matches!(failure, check::Failure::Unsigned(_)));
+            .all(|failure| matches!(failure, verify::Difference::Unsigned(_)));
         let hint = only_unsigned.then(|| {
             "remove these files, or leave them out with --ignore-paths or --ignore-unsigned-files"
                 .to_owned()
@@ -141,9 +141,9 @@ impl SignedModel {
 
     /// How many files are there that nobody signed.
     pub(crate) fn unsigned_files(&self) -> usize {
-        check::check_names(self.manifest.manifest(), &self.scan, Unsigned::Refuse)
+        verify::verify_names(self.manifest.manifest(), &self.scan, Unsigned::Refuse)
             .iter()
-            .filter(|failure| matches!(failure, check::Failure::Unsigned(_)))
+            .filter(|failure| matches!(failure, verify::Difference::Unsigned(_)))
             .count()
     }
 
@@ -181,7 +181,7 @@ pub(crate) fn files(count: usize) -> String {
 }
 
 /// What some failures mean for the model.
-pub(crate) fn verdict(failures: &[check::Failure]) -> &'static str {
+pub(crate) fn verdict(failures: &[verify::Difference]) -> &'static str {
     match exit_for(failures) {
         Exit::Content => "the model doesn't match its signature",
         _ => "could not read all of the model; nothing was found to be wrong so far",
@@ -189,7 +189,7 @@ pub(crate) fn verdict(failures: &[check::Failure]) -> &'static str {
 }
 
 /// What is wrong, and the exit code for it.
-pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
+pub(crate) fn content_failure(failures: &[verify::Difference]) -> Failure {
     let exit = exit_for(failures);
     let mut message = verdict(failures).to_owned();
     for failure in failures.iter().take(LISTED) {
@@ -199,7 +199,7 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
     if let Some(more) = failures.len().checked_sub(LISTED + 1) {
         let _ = write!(message, "\n… and {} more", more + 1);
     }
-    let left_out = |failure: &check::Failure| matches!(failure, check::Failure::LeftOut(_));
+    let left_out = |failure: &verify::Difference| matches!(failure, verify::Difference::LeftOut(_));
     let hint = failures.iter().any(left_out).then(|| {
         "--ignore-paths leaves out what isn't signed; a mount may hide signed files, too".to_owned()
     });
@@ -208,9 +208,9 @@ pub(crate) fn content_failure(failures: &[check::Failure]) -> Failure {
 
 /// Exit code 4 needs content that was seen and is wrong: a disk or a permission in the way says
 /// nothing about who changed what.
-pub(crate) fn exit_for(failures: &[check::Failure]) -> Exit {
+pub(crate) fn exit_for(failures: &[verify::Difference]) -> Exit {
     let unreadable =
-        |failure: &check::Failure| matches!(failure, check::Failure::Unreadable { .. });
+        |failure: &verify::Difference| matches!(failure, verify::Difference::Unreadable { .. });
     match failures {
         [] => Exit::Done,
         failures if failures.iter().all(unreadable) => Exit::Failed,
@@ -307,8 +307,8 @@ pub(crate) fn warn_of_absent(name: &FileName) {
 pub(crate) fn open_store(
     asked_for: Option<&Path>,
     model: &ModelLocation,
-) -> Result<Option<IndexStore>, Failure> {
-    let usual = IndexStore::default_directory();
+) -> Result<Option<TableStore>, Failure> {
+    let usual = TableStore::default_directory();
     // In the background, a relative path would mean another place.
     let directory = &std::path::absolute(asked_for.unwrap_or(&usual))?;
     let nearest = files::nearest(directory);
@@ -325,11 +325,11 @@ pub(crate) fn open_store(
     }
     let opened = nearest
         .and_then(|(nearest, missing)| make_all(nearest, &missing))
-        .map_err(|error| IndexStoreError::Io {
+        .map_err(|error| TableStoreError::Io {
             path: directory.clone(),
             error,
         })
-        .and_then(IndexStore::open_in);
+        .and_then(TableStore::open_in);
     match opened {
         Ok(store) => Ok(Some(store)),
         Err(error) if asked_for.is_some() => Err(Failure::from(anyhow::Error::new(error))),

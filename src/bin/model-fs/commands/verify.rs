@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use model_fs::manifest::SignedContent;
 use model_fs::oms::trust_store::SignerName;
-use model_fs::reading::check::{self, Failure as Finding};
+use model_fs::reading::whole::verify::{self, Difference};
 use model_fs::reading::{Violation, ViolationKind};
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ pub(crate) fn report_failure(failure: Failure) -> Result<Exit, Failure> {
 struct Report {
     model: SignedModel,
     bytes: u64,
-    failures: Vec<Finding>,
+    failures: Vec<Difference>,
 }
 
 fn check(args: VerifyArgs) -> Result<Report, Failure> {
@@ -55,7 +55,7 @@ fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let mut failures = model.left_out_failures();
     failures.extend(model.name_failures());
     let bar = Bar::new(bytes, "verifying");
-    let content = check::check_content(
+    let content = verify::verify_content(
         model.manifest.manifest(),
         &*model.directory,
         store.as_ref(),
@@ -63,8 +63,8 @@ fn check(args: VerifyArgs) -> Result<Report, Failure> {
     );
     bar.finish();
     // What a name already failed for, its content fails for again.
-    let known: HashSet<String> = failures.iter().map(Finding::to_string).collect();
-    let is_new = |failure: &Finding| !known.contains(&failure.to_string());
+    let known: HashSet<String> = failures.iter().map(Difference::to_string).collect();
+    let is_new = |failure: &Difference| !known.contains(&failure.to_string());
     failures.extend(content.into_iter().filter(is_new));
     Ok(Report {
         model,
@@ -134,25 +134,25 @@ impl Report {
     }
 }
 
-fn finding(finding: &Finding) -> Value {
+fn finding(finding: &Difference) -> Value {
     let message = finding.to_string();
     match finding {
-        Finding::Missing(file) => {
+        Difference::Missing(file) => {
             json!({"file": file.to_string(), "reason": "missing", "message": message})
         }
-        Finding::LeftOut(file) => {
+        Difference::LeftOut(file) => {
             json!({"file": file.to_string(), "reason": "left-out", "message": message})
         }
-        Finding::WrongType { file, found } => {
+        Difference::WrongType { file, found } => {
             json!({"file": file.to_string(), "reason": "wrong-type", "found": found, "message": message})
         }
-        Finding::Unsigned(name) => {
+        Difference::Unsigned(name) => {
             json!({"file": name.to_string(), "reason": "unsigned", "message": message})
         }
-        Finding::Unreadable { file, .. } => {
+        Difference::Unreadable { file, .. } => {
             json!({"file": file.to_string(), "reason": "unreadable", "message": message})
         }
-        Finding::Violation(violation) => self::violation(violation, &message),
+        Difference::Violation(violation) => self::violation(violation, &message),
     }
 }
 

@@ -1,0 +1,87 @@
+//! Proving a file without reading all of it.
+//!
+//! Guarantees: in this order, a file is proved by its signature, by a table of the store, by being
+//! small enough to be its own proof, or by a table that is shipped with the model. A binding of the
+//! store is for content too large to be checked directly, so it never takes the place of a direct
+//! check that fails. At most one chunk and the file's table are read. Doesn't: make a full pass.
+
+use super::{Opening, last_chunk};
+use crate::manifest::FileIndex;
+use crate::name::Escaped;
+use crate::reading::chunk::Key;
+use crate::reading::source::SourceFile;
+use crate::reading::table::{Candidate, ChunkTable, ProvedLength, shipped};
+use crate::reading::violation::ReadError;
+
+/// What was found at hand.
+pub(super) enum AtHand {
+    Table(ChunkTable),
+    Length(ProvedLength),
+    /// Only a full pass can tell.
+    Nothing,
+}
+
+impl Opening {
+    /// Proves a file, or if that suffices its length, without reading all of it, if that is possible.
+    pub(super) fn at_hand(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
+        let file = self.shared.file(index);
+        if let Some(table) = ChunkTable::of_shards(&file.content) {
+            return Ok(AtHand::Table(table));
+        }
+        if let Some(store) = &self.store {
+            let bound = if wants_table {
+                store.load(&file.content).map(AtHand::Table)
+            } else {
+                store.proved_len(&file.content).map(AtHand::Length)
+            };
+            if let Some(found) = bound {
+                return Ok(found);
+            }
+        }
+        let source = self.shared.source.open(&file.name);
+        let source = source.map_err(|error| self.source_error(index, 0, error))?;
+        let claimed = source
+            .len()
+            .map_err(|error| self.source_error(index, 0, error.into()))?;
+        if let Some(candidate) = Candidate::whole(&file.content, claimed) {
+            return self
+                .prove_length(index, candidate, &*source)
+                .map(AtHand::Table);
+        }
+        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed)
+            && let Ok(table) = self.prove_length(index, candidate, &*source)
+        {
+            self.keep(&table);
+            return Ok(AtHand::Table(table));
+        }
+        Ok(AtHand::Nothing)
+    }
+
+    /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be read.
+    fn prove_length(
+        &self,
+        index: FileIndex,
+        candidate: Candidate,
+        source: &dyn SourceFile,
+    ) -> Result<ChunkTable, ReadError> {
+        let shared = &self.shared;
+        let chunk = candidate.digests().chunks().last();
+        let (table, bytes) =
+            last_chunk::prove_length(self.shared.file(index), candidate, source, &shared.buffers)?;
+        shared.counters.source_bytes.add(bytes.len() as u64);
+        shared.counters.verified_bytes.add(bytes.len() as u64);
+        shared.cache.insert(Key { file: index, chunk }, bytes, 0);
+        Ok(table)
+    }
+
+    /// Keeps a table for the next reader. Doing without is slower and no less safe.
+    pub(super) fn keep(&self, table: &ChunkTable) {
+        if let Some(store) = &self.store
+            && let Err(error) = store.save(table)
+        {
+            self.shared.counters.unkept_tables.add(1);
+            let path = Escaped::path(store.directory());
+            tracing::warn!(%path, %error, "chunk table not kept: the next mount will prove it again");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Where errors of reads are told: violations and errors of the source, each to its own log.
+
+mod source_errors;
+mod violation_log;
+
+pub use self::source_errors::{SourceErrors, SourceFailure};
+pub use self::violation_log::ViolationLog;
+use super::violation::ReadError;
+
+/// Both logs.
+#[derive(Debug, Default)]
+pub(in crate::reading) struct Reports {
+    pub(in crate::reading) violations: ViolationLog,
+    pub(in crate::reading) source_errors: SourceErrors,
+}
+
+impl Reports {
+    /// Tells an error that a reader is about to meet.
+    pub(in crate::reading) fn report(&self, error: &ReadError) {
+        match error {
+            ReadError::Violation(violation) => self.violations.record(violation),
+            ReadError::Source { file, range, error } => self.source_errors.record(&SourceFailure {
+                file: file.clone(),
+                range: range.clone(),
+                error: error.clone(),
+            }),
+            ReadError::Stopped { .. } | ReadError::Abandoned { .. } => {}
+        }
+    }
+}

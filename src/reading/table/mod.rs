@@ -1,0 +1,33 @@
+//! Chunk tables: what the bytes of each chunk of a file must hash to, and how that is known.
+//!
+//! Guarantees: a [`ChunkTable`] is of signed content, and its length is proved; only `proved` makes
+//! one, from a proof. Doesn't: read the model, but for [`full_pass`], which hashes all of a file.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `geometry` | which content needs a table at all |
+//! | `subtree` | BLAKE3 chaining values, and how they merge |
+//! | `file`, `host_key` | tables as bytes, and the key under which this host keeps them |
+//! | `full_pass` | hashing a whole file for everything that is wanted of it |
+//! | `digest` | what chunks are compared by |
+//! | `proved` | [`ChunkTable`]: the only way from a proof to a table |
+//! | `proof` | what a pass has to compute, and what its result says |
+//! | `store`, `shipped` | tables that this host keeps, and those that travel with a model |
+
+mod digest;
+mod file;
+pub mod full_pass;
+mod geometry;
+mod host_key;
+pub(super) mod proof;
+mod proved;
+pub mod shipped;
+mod store;
+pub mod subtree;
+
+pub(crate) use self::digest::Mismatch;
+pub use self::file::TableFileError;
+pub use self::geometry::{MAX_DIRECT_SHARD, MAX_WHOLE};
+pub(crate) use self::proved::{Candidate, ChunkDigests};
+pub use self::proved::{ChunkTable, ProvedLength};
+pub use self::store::{TableStore, TableStoreError};

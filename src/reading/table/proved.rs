@@ -1,0 +1,552 @@
+//! Chunk tables: for each chunk of a file, the digest its bytes must have.
+//!
+//! Guarantees, held by the compiler: a [`ChunkTable`] is of signed content, and its length is
+//! proved. Its fields are private to this file, and so are those of all types on the way to it.
+//! Each way takes the [`SignedContent`] that was asked for, and a proof about that content:
+//!
+//! | from | proof | constructor |
+//! |---|---|---|
+//! | signed shards | the signature itself | [`ChunkTable::of_shards`] |
+//! | a small file | its bytes hash to the signed digest | `Candidate::whole`, `Candidate::prove_length` |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest, and its last chunk verifies | `SelfProving`, `Candidate::prove_length` |
+//! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
+//! | a table of the store | the MAC of this host over exactly this content | `Bound` |
+//!
+//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof;
+//! the identity in it is the signed content's own. Doesn't: read files.
+
+use std::fmt;
+
+use super::digest::{ChunkDigest, Mismatch};
+use super::file::{TableFileError, TableHeader};
+use super::full_pass::Hashed;
+use super::geometry::{max_whole, needs_values, shards_are_chunks};
+use super::host_key::HostKey;
+use super::subtree::{self, MergedValues, VALUE_LEN};
+use crate::chunk::{ChunkIndex, Chunks};
+use crate::digest::Algorithm;
+use crate::manifest::SignedContent;
+
+/// The digests of a file's chunks: those that were signed, or chaining values under a root hash
+/// that was. Neither says where the file ends.
+#[derive(Clone)]
+pub(crate) struct ChunkDigests {
+    content: SignedContent,
+    chunks: Chunks,
+    /// `None` where the signed digests are those of the chunks.
+    subtrees: Option<MergedValues>,
+}
+
+/// That some bytes, as long as the chunk, are the signed ones of that chunk.
+/// Only [`ChunkDigests::check`] makes one.
+pub(crate) struct ChunkProof {
+    chunk: ChunkIndex,
+    digest: ChunkDigest,
+    len: u64,
+}
+
+impl ChunkDigests {
+    /// How the file is cut.
+    pub(crate) const fn chunks(&self) -> &Chunks {
+        &self.chunks
+    }
+
+    /// The algorithm that chunks are checked with.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match &self.subtrees {
+            Some(_) => Algorithm::Blake3,
+            None => self.content.algorithm(),
+        }
+    }
+
+    /// Hashes `bytes` and compares them with what a chunk must be.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub(crate) fn check(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<ChunkProof, Mismatch> {
+        let digest = self.digest(chunk, bytes);
+        let expected = self.expected(chunk);
+        if digest.as_bytes() == expected {
+            Ok(ChunkProof {
+                chunk,
+                digest,
+                len: bytes.len() as u64,
+            })
+        } else {
+            Err(Mismatch {
+                expected: hex::encode(expected),
+                found: hex::encode(digest.as_bytes()),
+            })
+        }
+    }
+
+    fn expected(&self, chunk: ChunkIndex) -> &[u8] {
+        match (&self.subtrees, &self.content) {
+            (Some(subtrees), _) => subtrees.value(chunk),
+            (None, SignedContent::Whole(digest)) => {
+                assert_eq!(chunk.get(), 0, "a whole file is one chunk");
+                digest.as_bytes()
+            }
+            (None, SignedContent::Shards(shards)) => {
+                let digest = shards.raw_digest(chunk.get());
+                digest.expect("a shard of this file")
+            }
+        }
+    }
+
+    fn digest(&self, chunk: ChunkIndex, bytes: &[u8]) -> ChunkDigest {
+        match &self.subtrees {
+            Some(_) => {
+                let start = self.chunks.range(chunk).start;
+                ChunkDigest::ChainingValue(subtree::chaining_value(start, bytes))
+            }
+            None => ChunkDigest::Ordinary(self.content.algorithm().hash(bytes)),
+        }
+    }
+
+    /// Whether `proof` is about the chunk that the file ends with.
+    fn ends_with(&self, proof: &ChunkProof) -> bool {
+        let last = self.chunks.last();
+        let range = self.chunks.range(last);
+        proof.chunk == last
+            && proof.len == range.end - range.start
+            && proof.digest.as_bytes() == self.expected(last)
+    }
+}
+
+/// The digests of a file's chunks, with a length that is only claimed.
+pub(crate) struct Candidate(ChunkDigests);
+
+impl Candidate {
+    /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
+    /// or wasn't signed in one piece.
+    pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
+        let SignedContent::Whole(digest) = content else {
+            return None;
+        };
+        (claimed <= max_whole(digest.algorithm())).then(|| {
+            Self(ChunkDigests {
+                content: content.clone(),
+                chunks: Chunks::new(claimed.max(1), claimed),
+                subtrees: None,
+            })
+        })
+    }
+
+    /// The digests; chunks may be verified by them.
+    pub(crate) fn digests(&self) -> &ChunkDigests {
+        &self.0
+    }
+
+    /// A table, if `last` is about the last chunk: its bytes end where the signer's did, or they
+    /// would hash to something else.
+    pub(crate) fn prove_length(self, last: &ChunkProof) -> Option<ChunkTable> {
+        self.0.ends_with(last).then_some(ChunkTable(self.0))
+    }
+}
+
+/// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
+pub(super) struct SelfProving {
+    content: SignedContent,
+    header: TableHeader,
+}
+
+impl SelfProving {
+    /// The signed digest that a table could prove itself against; `None` if `content` has none, so
+    /// that no table of it may come from anywhere but this host's store.
+    pub(super) fn root(content: &SignedContent) -> Option<&[u8]> {
+        match content {
+            SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
+                Some(digest.as_bytes())
+            }
+            SignedContent::Whole(_) | SignedContent::Shards(_) => None,
+        }
+    }
+
+    /// Compares a header with the content that was asked for.
+    ///
+    /// # Errors
+    /// [`TableFileError::OtherContent`].
+    pub(super) fn admit(
+        content: &SignedContent,
+        header: &TableHeader,
+    ) -> Result<Self, TableFileError> {
+        let root = Self::root(content).ok_or(TableFileError::OtherContent("hash"))?;
+        header.require(content)?;
+        if header.root != *root {
+            return Err(TableFileError::OtherContent("root hash"));
+        }
+        Ok(Self {
+            content: content.clone(),
+            header: header.clone(),
+        })
+    }
+
+    /// Merges the values, and compares the result with the signed digest.
+    ///
+    /// # Errors
+    /// [`TableFileError::Root`].
+    pub(super) fn merge(self, values: Box<[u8]>) -> Result<Candidate, TableFileError> {
+        ChunkDigests::under_root(self.content, &self.header, values).map(Candidate)
+    }
+}
+
+/// The header of a table that this host has bound to signed content.
+pub(super) struct Bound {
+    content: SignedContent,
+    header: TableHeader,
+}
+
+impl Bound {
+    /// Compares a header with the content that was asked for, and checks its MAC.
+    ///
+    /// # Errors
+    /// [`TableFileError::Mac`] and [`TableFileError::OtherContent`].
+    pub(super) fn admit(
+        content: &SignedContent,
+        header: &TableHeader,
+        key: &HostKey,
+    ) -> Result<Self, TableFileError> {
+        // `blake3::Hash` compares in constant time.
+        if key.mac(header) != header.mac {
+            return Err(TableFileError::Mac);
+        }
+        header.require(content)?;
+        if SelfProving::root(content).is_some_and(|root| header.root != *root) {
+            return Err(TableFileError::OtherContent("root hash"));
+        }
+        Ok(Self {
+            content: content.clone(),
+            header: header.clone(),
+        })
+    }
+
+    /// The length that was proved when the binding was made.
+    pub(super) fn len(&self) -> ProvedLength {
+        ProvedLength(self.header.len)
+    }
+
+    /// Merges the values, and compares the result with the bound root hash.
+    ///
+    /// # Errors
+    /// [`TableFileError::Root`].
+    pub(super) fn merge(self, values: Box<[u8]>) -> Result<ChunkTable, TableFileError> {
+        ChunkDigests::under_root(self.content, &self.header, values).map(ChunkTable)
+    }
+}
+
+impl ChunkDigests {
+    /// Chaining values that merge to the root hash of a header that was admitted.
+    fn under_root(
+        content: SignedContent,
+        header: &TableHeader,
+        values: Box<[u8]>,
+    ) -> Result<Self, TableFileError> {
+        let chunks = header.chunks();
+        let expected = chunks.count() * VALUE_LEN as u64;
+        let merged = MergedValues::merge(header.size, values);
+        match merged {
+            Some(merged)
+                if merged.as_bytes().len() as u64 == expected && *merged.root() == header.root =>
+            {
+                Ok(Self {
+                    content,
+                    chunks,
+                    subtrees: Some(merged),
+                })
+            }
+            _ => Err(TableFileError::Root),
+        }
+    }
+}
+
+/// The length of signed content in bytes, proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProvedLength(u64);
+
+impl ProvedLength {
+    /// The length that the signature itself says; `None` where it says none.
+    pub fn of_signed(content: &SignedContent) -> Option<Self> {
+        content.len().map(Self)
+    }
+
+    /// Bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// The digests of a file's chunks, all of them and its length proved.
+///
+/// Made by proof only; outside of this file nothing can make one:
+///
+/// ```compile_fail,E0423
+/// use model_fs::reading::ChunkTable;
+/// fn forge<T>(digests: T) -> ChunkTable {
+///     ChunkTable(digests)
+/// }
+/// ```
+///
+/// ```compile_fail,E0423
+/// use model_fs::reading::ProvedLength;
+/// fn forge() -> ProvedLength {
+///     ProvedLength(7)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct ChunkTable(ChunkDigests);
+
+impl ChunkTable {
+    /// The signed shards as a table; `None` for shards that are too large to be chunks, and for
+    /// other content.
+    pub fn of_shards(content: &SignedContent) -> Option<Self> {
+        let SignedContent::Shards(shards) = content else {
+            return None;
+        };
+        shards_are_chunks(content).then(|| {
+            Self(ChunkDigests {
+                content: content.clone(),
+                chunks: Chunks::new(shards.shard_size().get(), shards.len()),
+                subtrees: None,
+            })
+        })
+    }
+
+    /// What a full pass proves: that a file with exactly these digests has this table and this
+    /// length. Gives the pass back if it found something else, or made no table where one is needed.
+    pub fn of_pass(content: &SignedContent, mut hashed: Hashed) -> Result<Self, Hashed> {
+        if !hashed.is_of(content) {
+            return Err(hashed);
+        }
+        let len = hashed.len();
+        let (chunks, subtrees) = match content {
+            _ if needs_values(content, len) => {
+                let Some(values) = hashed.take_values() else {
+                    return Err(hashed);
+                };
+                (Chunks::new(values.size().bytes(), len), Some(values))
+            }
+            SignedContent::Whole(_) => (Chunks::new(len.max(1), len), None),
+            SignedContent::Shards(shards) => (Chunks::new(shards.shard_size().get(), len), None),
+        };
+        Ok(Self(ChunkDigests {
+            content: content.clone(),
+            chunks,
+            subtrees,
+        }))
+    }
+
+    /// What it is the table of.
+    pub fn content(&self) -> &SignedContent {
+        &self.0.content
+    }
+
+    /// The digests of its chunks.
+    pub(crate) fn digests(&self) -> &ChunkDigests {
+        &self.0
+    }
+
+    /// How the file is cut.
+    pub const fn chunks(&self) -> &Chunks {
+        &self.0.chunks
+    }
+
+    /// Bytes in the file.
+    pub const fn len(&self) -> u64 {
+        self.0.chunks.file_len()
+    }
+
+    /// The same, as proof.
+    pub const fn proved_len(&self) -> ProvedLength {
+        ProvedLength(self.len())
+    }
+
+    /// Whether the file is empty.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The algorithm that chunks are checked with.
+    pub fn algorithm(&self) -> Algorithm {
+        self.0.algorithm()
+    }
+
+    /// Bytes of memory that the table takes, beside what it shares with the manifest.
+    pub fn footprint(&self) -> usize {
+        let subtrees = self.0.subtrees.as_ref();
+        subtrees.map_or(0, |values| values.as_bytes().len())
+    }
+
+    /// The header and the values for a store to keep, under this host's MAC; `None` for a table that
+    /// the manifest has anyway.
+    pub(super) fn to_bind(&self, key: &HostKey) -> Option<(TableHeader, &[u8])> {
+        let (mut header, values) = self.to_ship()?;
+        header.mac = *key.mac(&header).as_bytes();
+        Some((header, values))
+    }
+
+    /// The same without a MAC, to travel with the model.
+    pub(super) fn to_ship(&self) -> Option<(TableHeader, &[u8])> {
+        let subtrees = self.0.subtrees.as_ref()?;
+        let header = TableHeader {
+            size: subtrees.size(),
+            len: self.len(),
+            identity: self.0.content.identity(),
+            root: *subtrees.root(),
+            mac: [0; 32],
+        };
+        Some((header, subtrees.as_bytes()))
+    }
+}
+
+impl fmt::Debug for ChunkTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkTable")
+            .field("chunks", &self.0.chunks)
+            .field("algorithm", &self.algorithm())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::table::full_pass::hash_file;
+    use crate::reading::table::{MAX_WHOLE, proof};
+    use crate::reading::testing::{Memory, random};
+
+    const CHUNK: usize = 64 << 10;
+
+    fn blake3(bytes: &[u8]) -> SignedContent {
+        SignedContent::Whole(Algorithm::Blake3.hash(bytes))
+    }
+
+    fn sha256(bytes: &[u8]) -> SignedContent {
+        SignedContent::Whole(Algorithm::Sha256.hash(bytes))
+    }
+
+    fn pass(content: &SignedContent, bytes: &[u8]) -> Result<ChunkTable, Hashed> {
+        let source = Memory::default();
+        source.put("file", bytes);
+        let hashed = hash_file(&*source.file("file"), &proof::plan_of(content), &()).unwrap();
+        ChunkTable::of_pass(content, hashed)
+    }
+
+    fn shipped(bytes: &[u8]) -> (TableHeader, Box<[u8]>) {
+        let table = pass(&blake3(bytes), bytes).unwrap();
+        let (header, values) = table.to_ship().unwrap();
+        (header, values.into())
+    }
+
+    #[test]
+    fn a_pass_proves_what_was_signed_and_nothing_else() {
+        let bytes = random(3 << 20, 1);
+        for content in [sha256(&bytes), blake3(&bytes)] {
+            assert_eq!(pass(&content, &bytes).unwrap().len(), 3 << 20);
+            for other in [&bytes[1..], &random(3 << 20, 2)[..], &[]] {
+                assert!(pass(&content, other).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_shipped_table_proves_itself_or_is_refused() {
+        let bytes = random(3 * CHUNK + 5, 3);
+        let content = blake3(&bytes);
+        let (header, values) = shipped(&bytes);
+        let admit = |header: &TableHeader| SelfProving::admit(&content, header);
+        assert!(admit(&header).unwrap().merge(values.clone()).is_ok());
+        for flipped in 0..values.len() {
+            let mut edited = values.clone();
+            edited[flipped] ^= 1;
+            assert!(admit(&header).unwrap().merge(edited).is_err());
+        }
+        let short = values[..values.len() - VALUE_LEN].into();
+        assert!(admit(&header).unwrap().merge(short).is_err());
+        // What was signed otherwise has no table but those of this host's store.
+        assert!(SelfProving::admit(&sha256(&bytes), &header).is_err());
+    }
+
+    /// The number of values fixes the number of chunks, not where the last one ends: a table with a
+    /// wrong length merges, and only the last chunk tells.
+    #[test]
+    fn the_last_chunk_proves_the_length() {
+        let bytes = random(2 * CHUNK + 100, 4);
+        let content = blake3(&bytes);
+        let (mut header, values) = shipped(&bytes);
+        for claimed in [bytes.len() - 1, bytes.len(), bytes.len() + 1] {
+            header.len = claimed as u64;
+            let admitted = SelfProving::admit(&content, &header).unwrap();
+            let candidate = admitted.merge(values.clone()).unwrap();
+            let mut padded = bytes.clone();
+            padded.resize(claimed, 0);
+            let proof = candidate
+                .digests()
+                .check(ChunkIndex::new(2), &padded[2 * CHUNK..]);
+            let proved = proof.is_ok_and(|proof| candidate.prove_length(&proof).is_some());
+            assert_eq!(proved, claimed == bytes.len(), "claimed {claimed}");
+        }
+        // Another chunk proves nothing about the end.
+        header.len = bytes.len() as u64;
+        let admitted = SelfProving::admit(&content, &header).unwrap();
+        let candidate = admitted.merge(values).unwrap();
+        let proof = candidate
+            .digests()
+            .check(ChunkIndex::new(0), &bytes[..CHUNK]);
+        assert!(candidate.prove_length(&proof.ok().unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_binding_is_for_exactly_the_content_that_was_asked_for() {
+        let bytes = random(3 << 20, 5);
+        let content = sha256(&bytes);
+        let table = pass(&content, &bytes).unwrap();
+        let key = HostKey::derive(b"secret");
+        let (header, values) = table.to_bind(&key).unwrap();
+        let bound = Bound::admit(&content, &header, &key).unwrap();
+        assert_eq!(bound.len(), table.proved_len());
+        assert!(bound.merge(values.into()).is_ok());
+        let others = [
+            sha256(b"another"),
+            blake3(&bytes),
+            SignedContent::Whole(Algorithm::Blake2b.hash(&bytes)),
+        ];
+        for other in others {
+            assert!(Bound::admit(&other, &header, &key).is_err());
+        }
+        let stranger = HostKey::derive(b"another secret");
+        assert!(Bound::admit(&content, &header, &stranger).is_err());
+        for byte in 0..96 {
+            let mut edited = header.encode();
+            edited[byte] ^= 1;
+            let admitted = TableHeader::decode(&edited)
+                .is_ok_and(|edited| Bound::admit(&content, &edited, &key).is_ok());
+            assert!(!admitted, "byte {byte}");
+        }
+    }
+
+    /// Whatever its MAC says: what is small is checked against the signed digest.
+    #[test]
+    fn no_binding_takes_the_place_of_a_direct_check() {
+        let (small, forged) = (sha256(b"{}"), random(3 << 20, 6));
+        let key = HostKey::derive(b"secret");
+        let table = pass(&sha256(&forged), &forged).unwrap();
+        let (mut header, _) = table.to_ship().unwrap();
+        header.identity = small.identity();
+        header.len = MAX_WHOLE;
+        header.mac = *key.mac(&header).as_bytes();
+        assert!(matches!(
+            Bound::admit(&small, &header, &key),
+            Err(TableFileError::OtherContent("length"))
+        ));
+        let signed = blake3(&forged);
+        header.identity = signed.identity();
+        header.len = 3 << 20;
+        header.root = [7; 32];
+        header.mac = *key.mac(&header).as_bytes();
+        assert!(matches!(
+            Bound::admit(&signed, &header, &key),
+            Err(TableFileError::OtherContent("root hash"))
+        ));
+    }
+}

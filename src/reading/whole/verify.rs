@@ -1,0 +1,236 @@
+//! Verifying a whole model: its names, and the content behind them.
+//!
+//! Guarantees: [`verify_names`] holds what is there against the signed names, both ways;
+//! [`verify_content`] hashes every signed file and reports every difference, and leaves chunk tables
+//! behind for mounts. Doesn't: hold for longer than it takes: the model may change right after.
+
+use std::sync::Arc;
+
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
+
+use crate::manifest::{Manifest, ManifestFile, Serialization};
+use crate::name::{Escaped, FileName};
+use crate::reading::chunk::buffer::BufferPool;
+use crate::reading::opening::last_chunk;
+use crate::reading::source::{ABSENT, Found, Scan, Source, SourceError};
+use crate::reading::table::full_pass::{self, Observer};
+use crate::reading::table::{ChunkTable, TableStore, proof, shipped};
+use crate::reading::violation::Violation;
+
+/// A way in which a model differs from its signature.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Difference {
+    /// A signed file isn't there.
+    #[error("\"{0}\": the file is missing")]
+    Missing(FileName),
+    /// A signed file that was to be left out: nothing is known about it.
+    #[error("\"{0}\": the file is signed, so it can't be left out")]
+    LeftOut(FileName),
+    /// Something that isn't a regular file has the name of a signed one.
+    #[error("\"{file}\": it is {found}, not a regular file")]
+    WrongType {
+        /// The name.
+        file: FileName,
+        /// What is there.
+        found: &'static str,
+    },
+    /// A file that was never signed.
+    #[error("\"{0}\": the file isn't signed")]
+    Unsigned(Escaped),
+    /// Content that isn't the signed content.
+    #[error("{0}")]
+    Violation(Box<Violation>),
+    /// The file can't be read.
+    #[error("\"{file}\": it can't be read: {error}")]
+    Unreadable {
+        /// The name.
+        file: FileName,
+        /// Why.
+        error: SourceError,
+    },
+}
+
+/// What to make of files that are there but not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsigned {
+    /// A difference.
+    Refuse,
+    /// As if they weren't there.
+    Ignore,
+}
+
+/// Holds the names that a scan found against the signed names.
+///
+/// Empty files that shards can't sign (OMS v1.0 gives a zero-byte file no shard) are not differences
+/// there; a mount doesn't show them.
+pub fn verify_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut signed = manifest
+        .files()
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| scan.signed.get(*index).is_none_or(|&len| len == ABSENT))
+        .map(|(_, file)| &file.name)
+        .peekable();
+    let mut found = scan.entries.iter().peekable();
+    let is_extra = |name: &FileName, what: &Found| {
+        let unsignable = *what == Found::File { len: 0 }
+            && matches!(manifest.serialization(), Serialization::Shards { .. });
+        (unsigned == Unsigned::Refuse && !unsignable)
+            .then(|| Difference::Unsigned(Escaped::new(name.as_str())))
+    };
+    // Both are sorted the same way.
+    loop {
+        match (signed.peek(), found.peek()) {
+            (None, None) => break,
+            (Some(name), Some((there, what))) if *name == *there => {
+                if let Found::Other(what) = what {
+                    differences.push(Difference::WrongType {
+                        file: (*name).clone(),
+                        found: what,
+                    });
+                }
+                signed.next();
+                found.next();
+            }
+            (Some(name), there) if there.is_none_or(|(there, _)| *name < *there) => {
+                differences.push(missing(name, scan));
+                signed.next();
+            }
+            (_, Some((there, what))) => {
+                differences.extend(is_extra(there, what));
+                found.next();
+            }
+            (Some(_), None) => unreachable!("the arm before takes every name that is left"),
+        }
+    }
+    if unsigned == Unsigned::Refuse {
+        differences.extend(scan.unnameable.iter().cloned().map(Difference::Unsigned));
+    }
+    differences
+}
+
+/// A signed name that the scan hasn't: nothing is there, or a directory with something in it.
+fn missing(name: &FileName, scan: &Scan) -> Difference {
+    let inside = scan
+        .entries
+        .range(name.clone()..)
+        .map(|(there, _)| there)
+        // Names between "a" and "a/…" begin with "a" and a character before the slash.
+        .take_while(|there| there.as_str().starts_with(name.as_str()))
+        .any(|there| there.is_within(name));
+    if inside {
+        Difference::WrongType {
+            file: name.clone(),
+            found: "a directory",
+        }
+    } else {
+        Difference::Missing(name.clone())
+    }
+}
+
+/// Hashes every file of `manifest` and compares, files side by side, the largest first. Failures
+/// come in the order of the manifest. What was proved is kept in `store`.
+///
+/// The observer can end the pass; files not reached are then reported as unreadable.
+pub fn verify_content(
+    manifest: &Manifest,
+    source: &dyn Source,
+    store: Option<&TableStore>,
+    observer: &dyn Observer,
+) -> Vec<Difference> {
+    let files = manifest.files();
+    // Opening tells the size, by which the work is laid out. Descriptors aren't kept: a model may
+    // have more files than a process may have descriptors.
+    let mut order: Vec<(usize, u64)> = files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| {
+            let claimed = || source.open(&file.name).ok()?.len().ok();
+            (index, file.content.len().or_else(claimed).unwrap_or(0))
+        })
+        .collect();
+    order.sort_by_key(|&(_, len)| std::cmp::Reverse(len));
+    let mut differences: Vec<(usize, Vec<Difference>)> = order
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|(index, _)| (index, verify_file(&files[index], source, store, observer)))
+        .filter(|(_, differences)| !differences.is_empty())
+        .collect();
+    differences.sort_by_key(|&(index, _)| index);
+    differences
+        .into_iter()
+        .flat_map(|(_, differences)| differences)
+        .collect()
+}
+
+/// Hashes one file and compares.
+fn verify_file(
+    file: &ManifestFile,
+    source: &dyn Source,
+    store: Option<&TableStore>,
+    observer: &dyn Observer,
+) -> Vec<Difference> {
+    let unreadable = |error| {
+        vec![match error {
+            SourceError::Missing => Difference::Missing(file.name.clone()),
+            SourceError::NotAFile(found) => Difference::WrongType {
+                file: file.name.clone(),
+                found,
+            },
+            error @ SourceError::Io(_) => Difference::Unreadable {
+                file: file.name.clone(),
+                error,
+            },
+        }]
+    };
+    let opened = match source.open(&file.name) {
+        Ok(opened) => opened,
+        Err(error) => return unreadable(error),
+    };
+    // A length that can't be the signed one is known without hashing: a sparse file may claim an
+    // exabyte. What a table at hand proves needn't be made again; it is a fifth of the work on a
+    // SHA-256 file.
+    let bound = store.and_then(|store| store.load(&file.content));
+    let claimed = match opened.len() {
+        Ok(claimed) => claimed,
+        Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
+    };
+    let shipped = || {
+        let candidate = shipped::load(source, &file.content, claimed)?;
+        let pool = BufferPool::new(0);
+        let (table, _) = last_chunk::prove_length(file, candidate, &*opened, &pool).ok()?;
+        Some(table.len())
+    };
+    let known_len = file
+        .content
+        .len()
+        .or_else(|| bound.as_ref().map(ChunkTable::len))
+        .or_else(shipped);
+    let wrong_length = known_len.and_then(|len| proof::length_violation(file, len, claimed));
+    if let Some(violation) = wrong_length {
+        return vec![Difference::Violation(Box::new(violation))];
+    }
+    let wanting = store.filter(|_| bound.is_none());
+    let mut plan = proof::plan_of(&file.content);
+    if wanting.is_none() {
+        plan.table = None;
+    }
+    let hashed = match full_pass::hash_file(&*opened, &plan, observer) {
+        Ok(hashed) => hashed,
+        Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
+    };
+    let violations = proof::violations(file, &hashed);
+    if violations.is_empty()
+        && let Some(store) = wanting
+        && let Ok(table) = ChunkTable::of_pass(&file.content, hashed)
+        && let Err(error) = store.save(&table)
+    {
+        let path = Escaped::path(store.directory());
+        tracing::warn!(%path, %error, file = %file.name, "chunk table not kept");
+    }
+    violations
+        .into_iter()
+        .map(|violation| Difference::Violation(Box::new(violation)))
+        .collect()
+}
