@@ -31,6 +31,6 @@ pub mod kernel;
 pub mod manifest;
 pub mod name;
 pub mod oms;
-mod pool;
 pub mod reading;
 mod sync;
+mod threads;

@@ -9,9 +9,11 @@
 //! gives them: a fault for 2 MiB. Slots are shared by all readers of the process and are never given
 //! back to the system: there are as many as were once in use at a time, which caches bound.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use memmap2::{Advice, MmapMut};
+
+use crate::sync::lock;
 
 /// The smallest slot. Larger ones are larger by powers of two.
 const SMALLEST: usize = 64 * 1024;
@@ -182,10 +184,6 @@ impl Drop for Buffer {
             Memory::Large(bytes) => self.pool.put(std::mem::take(bytes)),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::push::{Pushes, SEGMENT, segment_end};
 use super::reader::OpenFile;
-use crate::pool::Pool;
+use crate::threads::ThreadPool;
 
 /// Streams followed in a file: engines read one from up to sixteen threads.
 const MAX_STREAMS: usize = 16;
@@ -350,17 +350,17 @@ impl Drop for Pushing<'_> {
 /// Threads that verify ahead.
 pub(super) struct Prefetcher {
     /// For jobs that keep a core busy.
-    computing: Pool,
+    computing: ThreadPool,
     /// For jobs that wait for the source most of the time.
-    waiting: Pool,
+    waiting: ThreadPool,
 }
 
 impl Prefetcher {
     /// On a machine with so many cores.
     pub(super) fn new(cores: usize) -> Self {
         Self {
-            computing: Pool::new("ahead", cores),
-            waiting: Pool::new("prefetch", MAX_THREADS),
+            computing: ThreadPool::new("ahead", cores),
+            waiting: ThreadPool::new("prefetch", MAX_THREADS),
         }
     }
 
