@@ -1,8 +1,8 @@
 //! Locks whose holders may panic.
 //!
-//! Guarantees: a panic of one thread doesn't become one of every other that takes the same lock. This
-//! is sound because what the locks of this crate guard is whole between any two statements. Doesn't:
-//! say so of locks elsewhere.
+//! Guarantees: a panic of one thread doesn't become one of every other that takes the same lock.
+//! This is sound because what the locks of this crate guard is whole between any two statements.
+//! Doesn't: say so of locks elsewhere.
 
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,

@@ -12,9 +12,10 @@
 //! be corrected, in whatever order its answers arrive.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use crate::reading::ProvedLength;
+use crate::sync::{read, write};
 
 /// The first number that no tree has: manifests have far fewer files.
 const FIRST: u64 = 1 << 48;
@@ -50,7 +51,7 @@ impl ClaimedInodes {
         len: u64,
         proved: impl FnOnce() -> Option<ProvedLength>,
     ) -> Option<u64> {
-        let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut given = write(&self.0);
         // Asked under the lock: from the first answer of `inode` on, the number is what it is.
         if proved().is_some() {
             return None;
@@ -73,7 +74,7 @@ impl ClaimedInodes {
             None => in_tree,
             Some(claimed) if claimed.len == len.bytes() => claimed.ino,
             Some(_) => {
-                let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
+                let mut given = write(&self.0);
                 match given.by_file.get(&index) {
                     Some(claimed) if claimed.len == len.bytes() => return claimed.ino,
                     _ => given.withdraw(index),
@@ -90,7 +91,7 @@ impl ClaimedInodes {
 
     /// What file `index` is claimed to be, if it is shown so.
     pub(super) fn claimed(&self, index: usize) -> Option<Claimed> {
-        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let given = read(&self.0);
         given.by_file.get(&index).copied()
     }
 
@@ -104,7 +105,7 @@ impl ClaimedInodes {
         if ino < FIRST {
             return None;
         }
-        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let given = read(&self.0);
         let index = *given.files.get(&ino)?;
         Some((index, *given.by_file.get(&index)?))
     }

@@ -12,10 +12,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::{FileSystem, Node, ROOT};
+use crate::sync::lock;
 
 /// Between two looks whether what was owed has been given.
 const LATER: Duration = Duration::from_millis(50);
@@ -57,7 +58,7 @@ impl Lockdown {
     /// Ends reading. True for the first call.
     pub(super) fn begin(&self) -> bool {
         // Under the lock, so that whatever is owed later knows.
-        let owed = self.owed();
+        let owed = lock(&self.owed);
         let first = !self.met.swap(true, Ordering::SeqCst);
         drop(owed);
         if first {
@@ -73,7 +74,7 @@ impl Lockdown {
         if !self.wanted {
             return Some(Owed(None));
         }
-        let mut owed = self.owed();
+        let mut owed = lock(&self.owed);
         if self.is_met() {
             return None;
         }
@@ -83,16 +84,11 @@ impl Lockdown {
 
     /// What tells of the beginning; nothing for the second call.
     pub(super) fn take_start(&self) -> Option<Receiver<()>> {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        started.take()
-    }
-
-    fn owed(&self) -> MutexGuard<'_, HashMap<usize, usize>> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.started).take()
     }
 
     fn is_owed(&self, index: usize) -> bool {
-        self.owed().contains_key(&index)
+        lock(&self.owed).contains_key(&index)
     }
 }
 
@@ -135,7 +131,7 @@ pub(super) struct Owed(Option<(Arc<Lockdown>, usize)>);
 impl Drop for Owed {
     fn drop(&mut self) {
         if let Some((lockdown, index)) = &self.0
-            && let Entry::Occupied(mut entry) = lockdown.owed().entry(*index)
+            && let Entry::Occupied(mut entry) = lock(&lockdown.owed).entry(*index)
         {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {

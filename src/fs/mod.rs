@@ -18,7 +18,7 @@ mod xattr;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::SystemTime;
 
 use self::inodes::ClaimedInodes;
@@ -30,8 +30,9 @@ pub use self::status::{Audience, MountFacts};
 pub use self::tree::{Node, ROOT, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;
 use crate::name::{FileName, MAX_COMPONENT};
-use crate::pool::Pool;
 use crate::reading::{OpenFile, ProvedLength, ReadError, Reader, Scan, VerifiedBytes, Violation};
+use crate::sync::{read, write};
+use crate::threads::ThreadPool;
 
 /// Block size reported by `stat` and `statfs`, in bytes.
 pub const BLOCK_SIZE: u32 = 4096;
@@ -105,7 +106,7 @@ pub struct FileSystem {
     claimed: Box<[u64]>,
     /// Files that are shown with the length that their source claims.
     claims: ClaimedInodes,
-    workers: Pool,
+    workers: ThreadPool,
     handles: RwLock<HashMap<u64, Opened>>,
     next_handle: AtomicU64,
     mount_facts: OnceLock<MountFacts>,
@@ -121,7 +122,7 @@ impl FileSystem {
     /// # Errors
     /// When threads can't be started.
     pub fn new(reader: Arc<Reader>, scan: &Scan, options: FsOptions) -> std::io::Result<Self> {
-        let manifest = reader.manifest().manifest();
+        let manifest = reader.manifest();
         let claimed = manifest
             .files()
             .iter()
@@ -154,7 +155,7 @@ impl FileSystem {
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
             claims: ClaimedInodes::default(),
-            workers: Pool::started("reader", workers)?,
+            workers: ThreadPool::started("reader", workers)?,
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             mount_facts: OnceLock::new(),
@@ -241,8 +242,7 @@ impl FileSystem {
         if self.reader.proved_len(index).is_some() {
             return then(self.shown(index));
         }
-        let is_hidden =
-            audience == Audience::Others && self.reader.manifest().manifest().allow_symlinks();
+        let is_hidden = audience == Audience::Others && self.reader.manifest().allow_symlinks();
         let fs = Arc::clone(self);
         self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
@@ -295,7 +295,7 @@ impl FileSystem {
     /// The inode of a file whose length is proved, which is then always the same.
     pub(crate) fn inode(&self, index: usize) -> Option<u64> {
         let len = self.reader.proved_len(index)?;
-        let file = &self.reader.manifest().manifest().files()[index];
+        let file = &self.reader.manifest().files()[index];
         let in_tree = self.tree.find(&file.name)?;
         Some(self.claims.inode(index, len, in_tree))
     }
@@ -376,7 +376,7 @@ impl FileSystem {
             Node::Directory(_) => self.times.of_directory(),
             Node::Signature => self.times.of_signature(self.signature.as_slice()),
             Node::File(index) => {
-                let file = &self.reader.manifest().manifest().files()[index];
+                let file = &self.reader.manifest().files()[index];
                 self.times.of_file(index, &file.content)
             }
         }
@@ -465,22 +465,14 @@ impl FileSystem {
 
     fn keep(&self, opened: Opened) -> u64 {
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(handle, opened);
+        write(&self.handles).insert(handle, opened);
         handle
     }
 
     /// Reads from an open file, fewer bytes than asked for only at its end. At once if nothing
     /// has to be waited for.
     pub fn read(self: &Arc<Self>, handle: u64, offset: u64, len: usize) -> Read {
-        let opened = self
-            .handles
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&handle)
-            .cloned();
+        let opened = read(&self.handles).get(&handle).cloned();
         match opened {
             _ if self.lockdown.is_met() => Read::Done(self.counted(Err(FsError::LockedDown))),
             None => Read::Done(Err(FsError::BadHandle)),
@@ -502,10 +494,7 @@ impl FileSystem {
 
     /// Closes a handle.
     pub fn release(&self, handle: u64) {
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&handle);
+        write(&self.handles).remove(&handle);
     }
 
     /// Totals of the model, as far as they are proved.

@@ -13,7 +13,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -25,6 +25,7 @@ use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::{self, Identity};
 use super::options::{Access, MountOptions};
 use super::place::Place;
+use crate::sync::lock;
 
 /// The device that a connection to the kernel module is opened through.
 pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
@@ -128,10 +129,7 @@ impl Attached {
     /// `fusermount3` takes only a path, and something that the same user mounted there between our
     /// look and its own would be hit; such a window is in the nature of that helper.
     pub(super) fn detach(&self) -> Result<(), DetachError> {
-        self.spare
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        lock(&self.spare).clear();
         let mut result = Ok(());
         // Anew where it moved between our look and the call.
         for _ in 0..MOST_MOVES {

@@ -10,7 +10,7 @@
 //! is pending, ten times a second. Doesn't: end the work for an answer that nobody waits for; that
 //! asks [`Pending::is_wanted`].
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::guarded::Unanswered;
 use super::interrupt::Requester;
-use crate::sync::lock;
+use crate::sync::{lock, wait_while};
 
 /// How often those who wait are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -202,14 +202,10 @@ fn since_boot() -> Duration {
 impl Shared {
     fn attend(&self) {
         loop {
-            let mut state = lock(&self.state);
-            while state.waiting.is_empty() {
-                state = self
-                    .filled
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(state);
+            let state = lock(&self.state);
+            drop(wait_while(&self.filled, state, |state| {
+                state.waiting.is_empty()
+            }));
             thread::sleep(TICK);
             let mut waiting = std::mem::take(&mut lock(&self.state).waiting);
             waiting.retain(|it| it.is_pending());

@@ -26,12 +26,13 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::proc_thread::{self, Call, ProcThread};
+use crate::sync::lock;
 
 /// Failures of one page in a row that no program causes on purpose.
 const SPIN: u32 = 256;
@@ -201,7 +202,7 @@ impl PopulateLoops {
     }
 
     fn count(&self, attempt: Attempt, now: Instant) -> Next {
-        let mut watched = self.lock();
+        let mut watched = lock(&self.watched);
         let known = watched.get_mut(&attempt);
         let Some(streak) = known.filter(|streak| {
             now.saturating_duration_since(streak.last) <= PAUSE && streak.failures < SPIN
@@ -248,17 +249,13 @@ impl PopulateLoops {
     }
 
     fn note(&self, attempt: Attempt, sleep: Sleep) {
-        if let Some(streak) = self.lock().get_mut(&attempt) {
+        if let Some(streak) = lock(&self.watched).get_mut(&attempt) {
             streak.seen = Some(sleep);
         }
     }
 
     fn forget(&self, attempt: Attempt) {
-        self.lock().pop(&attempt);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LruCache<Attempt, Streak>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched).pop(&attempt);
     }
 }
 
@@ -480,6 +477,6 @@ mod tests {
         for offset in 0..10_000 {
             loops.failed(attempt(offset));
         }
-        assert_eq!(loops.lock().len(), WATCHED.get());
+        assert_eq!(lock(&loops.watched).len(), WATCHED.get());
     }
 }

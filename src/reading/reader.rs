@@ -71,7 +71,7 @@ impl Reader {
         store: Option<TableStore>,
         options: ReaderOptions,
     ) -> Arc<Self> {
-        let files = manifest.manifest().files().len();
+        let files = manifest.files().len();
         let cores = available_parallelism().map_or(1, usize::from);
         let shared = Shared::new(
             manifest,

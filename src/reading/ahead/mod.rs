@@ -20,8 +20,8 @@ use super::chunk::VerifiedBytes;
 use super::fetch::{Answer, FileChunks, NoAnswer, Wait};
 use crate::chunk::{ChunkIndex, Run};
 use crate::manifest::FileIndex;
-use crate::pool::Pool;
 use crate::sync::{lock, wait_while};
+use crate::threads::ThreadPool;
 
 /// Streams that are pushed for at a time, on however many cores: what a stream is held for occupies
 /// a thread that answers requests.
@@ -41,9 +41,9 @@ pub trait PageSink: Send + Sync {
 /// The threads that verify ahead, and what files share.
 pub(super) struct Ahead {
     /// For jobs that keep a core busy.
-    computing: Pool,
+    computing: ThreadPool,
     /// For jobs that wait for the source most of the time.
-    waiting: Pool,
+    waiting: ThreadPool,
     recent: Arc<RecentStreams>,
     /// Streams at a time that pages may be pushed for.
     most_pushed: usize,
@@ -55,8 +55,8 @@ impl Ahead {
     /// On a machine with so many cores, with so large a chunk cache.
     pub(super) fn new(cores: usize, cache_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
-            computing: Pool::new("ahead", cores),
-            waiting: Pool::new("prefetch", MAX_WAITING),
+            computing: ThreadPool::new("ahead", cores),
+            waiting: ThreadPool::new("prefetch", MAX_WAITING),
             recent: Arc::default(),
             most_pushed: (cores / 2).min(MAX_PUSHED),
             cache_bytes,

@@ -63,7 +63,7 @@ impl Shared {
 
     /// The signed name and content of a file.
     pub(super) fn file(&self, index: FileIndex) -> &ManifestFile {
-        self.manifest.manifest().at(index)
+        self.manifest.at(index)
     }
 
     /// Ends all reading. Cannot be undone.

@@ -61,7 +61,7 @@ impl Opening {
         store: Option<TableStore>,
         parallel_passes: usize,
     ) -> Arc<Self> {
-        let files = shared.manifest.manifest().files();
+        let files = shared.manifest.files();
         let signed = files.iter().filter_map(|file| file.content.len());
         Arc::new(Self {
             proved_bytes: AtomicU64::new(signed.fold(0, u64::saturating_add)),

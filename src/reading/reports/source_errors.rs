@@ -9,7 +9,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -116,18 +116,18 @@ impl Default for SourceErrors {
 impl SourceErrors {
     /// How often the source didn't give what was asked for.
     pub fn count(&self) -> u64 {
-        self.lock().count
+        lock(&self.0).count
     }
 
     /// The last failures, newest first, each file and kind once.
     pub fn recent(&self) -> Vec<SourceFailure> {
-        let state = self.lock();
+        let state = lock(&self.0);
         let failures = state.recent.iter().map(|(_, met)| met.failure.clone());
         failures.collect()
     }
 
     pub(super) fn record(&self, failure: &SourceFailure) {
-        let event = self.lock().event(failure, Instant::now());
+        let event = lock(&self.0).event(failure, Instant::now());
         let SourceFailure { file, range, error } = failure;
         let (start, end) = (range.start, range.end);
         let error = Escaped::bounded(&error.to_string());
@@ -143,10 +143,6 @@ impl SourceErrors {
                 "many errors of the source: no more of them are told for a while, but counted"
             );
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.0)
     }
 }
 
@@ -222,7 +218,7 @@ mod tests {
         let start = Instant::now();
         let event = |name, error, seconds| {
             let now = start + Duration::from_secs(seconds);
-            errors.lock().event(&failure(name, error), now)
+            lock(&errors.0).event(&failure(name, error), now)
         };
         let told = |untold| Event::Told { untold };
         assert_eq!(event("a", SourceError::Missing, 0), told(0));
@@ -245,7 +241,7 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             let event = |file: u32| {
                 let failure = failure(&file.to_string(), SourceError::Missing);
-                errors.lock().event(&failure, now)
+                lock(&errors.0).event(&failure, now)
             };
             (0..10_000).map(event).collect::<Vec<_>>()
         };

@@ -7,12 +7,13 @@
 //! Doesn't: decide what follows from a violation; whoever [watches](ViolationLog::watch) does.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use lru::LruCache;
 
 use crate::name::FileName;
 use crate::reading::violation::{Violation, ViolationKind};
+use crate::sync::lock;
 
 /// Violations remembered with all that is known about them, each place once.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -67,17 +68,17 @@ impl ViolationLog {
 
     /// Places at which content isn't what was signed, however often they were read.
     pub fn count(&self) -> u64 {
-        self.lock().count
+        lock(&self.state).count
     }
 
     /// How often such a place was met again.
     pub fn retries(&self) -> u64 {
-        self.lock().retries
+        lock(&self.state).retries
     }
 
     /// The last violations, newest first, each place once.
     pub fn recent(&self) -> Vec<Violation> {
-        self.lock()
+        lock(&self.state)
             .recent
             .iter()
             .map(|(_, violation)| violation.clone())
@@ -85,7 +86,7 @@ impl ViolationLog {
     }
 
     pub(super) fn record(&self, violation: &Violation) {
-        if !self.lock().is_news(violation) {
+        if !lock(&self.state).is_news(violation) {
             tracing::debug!(file = %violation.file, start = violation.range.start, "violation, again");
             return;
         }
@@ -106,10 +107,6 @@ impl ViolationLog {
         if let Some(watcher) = self.watcher.get() {
             watcher(violation);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,6 +217,6 @@ mod tests {
             log.record(&violation(place, "01"));
         }
         assert_eq!(log.count(), places);
-        assert_eq!(log.lock().places.len(), KNOWN_PLACES);
+        assert_eq!(lock(&log.state).places.len(), KNOWN_PLACES);
     }
 }

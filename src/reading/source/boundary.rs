@@ -14,12 +14,13 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, StatxFlags};
 
 use super::SourceError;
+use crate::sync::{lock, read, wait_timeout_while, write};
 
 /// Major and minor number of a file system, as in `stx_dev_major` and `stx_dev_minor` (statx(2)).
 pub(super) type Device = (u32, u32);
@@ -60,12 +61,12 @@ struct Own {
 impl Boundary {
     /// From now on [`settled`](Self::settled) waits until one more mount is known.
     pub(super) fn expect_mount(&self) {
-        self.lock().expected += 1;
+        lock(&self.own).expected += 1;
     }
 
     /// From now on nothing on `device` is looked at.
     pub(super) fn never_enter(&self, device: Device) {
-        self.lock().devices.push(device);
+        lock(&self.own).devices.push(device);
         self.told.notify_all();
     }
 
@@ -73,10 +74,8 @@ impl Boundary {
     /// system.
     pub(super) fn settled(&self) -> Result<(), SourceError> {
         let unknown = |own: &mut Own| own.devices.len() < own.expected;
-        let (own, _) = self
-            .told
-            .wait_timeout_while(self.lock(), MOUNT_TIMEOUT, unknown)
-            .unwrap_or_else(PoisonError::into_inner);
+        let own = lock(&self.own);
+        let (own, _) = wait_timeout_while(&self.told, own, MOUNT_TIMEOUT, unknown);
         if own.devices.len() < own.expected {
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
@@ -100,16 +99,16 @@ impl Boundary {
 
     /// Whether `device` was found to be storage before, and nothing has to be asked.
     pub(super) fn knows(&self, device: Device) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = read(&self.known);
         known.contains(&(device, true)) && !self.is_own(device)
     }
 
     fn is_own(&self, device: Device) -> bool {
-        self.lock().devices.contains(&device)
+        lock(&self.own).devices.contains(&device)
     }
 
     fn is_storage(&self, device: Device, fd: impl AsFd) -> Result<bool, SourceError> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = read(&self.known);
         if let Some((_, storage)) = known.iter().find(|(known, _)| *known == device) {
             return Ok(*storage);
         }
@@ -122,15 +121,11 @@ impl Boundary {
         )]
         #[allow(clippy::cast_possible_truncation, reason = "the number has 32 bits")]
         let storage = !NO_STORAGE.contains(&(kind as u32));
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = write(&self.known);
         if known.len() < MAX_KNOWN && !known.iter().any(|(known, _)| *known == device) {
             known.push((device, storage));
         }
         Ok(storage)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,11 +21,12 @@ use rustix::io::Errno;
 use super::boundary::{Boundary, Place};
 use super::walk::Walk;
 use super::{ABSENT, Found, Links, LocalDirectory, Scan, SourceError};
-use crate::files::describe;
+use crate::files::{describe, look_at_entry};
 use crate::manifest::ManifestFile;
 use crate::name::{Escaped, FileName};
 use crate::oms::bundle::MAX_BUNDLE;
 use crate::oms::statement::MAX_RESOURCES;
+use crate::sync::{lock, wait};
 
 /// Deepest directory nesting that a scan follows. Deeper trees can't hold a signed name, since
 /// names are at most [`crate::name::MAX_PATH`] bytes long.
@@ -191,7 +192,7 @@ pub(super) fn scan<S: Fn(&FileName) -> bool + Sync>(
     };
     let mut first = Other::default();
     let tasks = scanner.list(root, &mut first)?;
-    scanner.lock().waiting = tasks;
+    lock(&scanner.state).waiting = tasks;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let others = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads.min(MAX_THREADS))
@@ -205,7 +206,7 @@ pub(super) fn scan<S: Fn(&FileName) -> bool + Sync>(
         }));
         found
     });
-    if let Some(error) = scanner.lock().failed.take() {
+    if let Some(error) = lock(&scanner.state).failed.take() {
         return Err(error);
     }
     let mut scan = Scan {
@@ -227,7 +228,7 @@ pub(super) fn scan<S: Fn(&FileName) -> bool + Sync>(
 impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
     /// Does what there is to do until nobody has anything left.
     fn work(&self, mut found: Other) -> Other {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             if state.failed.is_some() {
                 return found;
@@ -236,16 +237,13 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
                 if state.working == 0 {
                     return found;
                 }
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = wait(&self.changed, state);
                 continue;
             };
             state.working += 1;
             drop(state);
             let done = self.perform(task, &mut found);
-            state = self.lock();
+            state = lock(&self.state);
             state.working -= 1;
             match done {
                 Ok(tasks) => state.waiting.extend(tasks),
@@ -253,10 +251,6 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
             }
             self.changed.notify_all();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn perform(&self, task: Task, found: &mut Other) -> io::Result<Vec<Task>> {
@@ -520,9 +514,7 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
 
     /// Whether an entry on another device is beyond the boundary, and why.
     fn is_beyond(&self, directory: &Directory, raw: &CStr) -> io::Result<Option<&'static str>> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&directory.fd, raw, flags, Mode::empty())
-            .map_err(|errno| directory.failed(errno))?;
+        let fd = look_at_entry(&directory.fd, raw).map_err(|errno| directory.failed(errno))?;
         match self.boundary.look(&fd) {
             Ok(_) => Ok(None),
             Err(SourceError::NotAFile(what)) => Ok(Some(what)),
