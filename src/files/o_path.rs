@@ -20,8 +20,8 @@ pub(super) const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
 /// A path that leads exactly to what is open here, for as long as it is, in this process
 /// (`proc_pid_fd(5)`).
-pub fn descriptor_path(file: impl AsFd) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()).into()
+pub fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 /// Looks at what has a name in a directory, a link itself.
@@ -40,7 +40,7 @@ pub(crate) fn look_at(path: &Path) -> io::Result<(OwnedFd, FileType)> {
 /// Opens what was looked at, and nothing else, whatever has its name by now.
 pub(crate) fn reopen(file: impl AsFd, flags: OFlags) -> Result<File, Errno> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(rustix::fs::open(descriptor_path(file), flags, Mode::empty())?.into())
+    Ok(rustix::fs::open(descriptor_path(file.as_fd()), flags, Mode::empty())?.into())
 }
 
 /// Where links lead.

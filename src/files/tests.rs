@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
@@ -127,7 +128,7 @@ fn what_is_open_is_written_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("f");
     let file = File::create(&path).unwrap();
-    let output = Output::given(&descriptor_path(&file)).unwrap();
+    let output = Output::given(&descriptor_path(file.as_fd())).unwrap();
     assert_eq!(output.linked_to(), None);
     assert_eq!(
         output.existing().unwrap(),

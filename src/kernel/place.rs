@@ -41,7 +41,7 @@ impl Place {
 
     /// A path that leads exactly here for as long as this is open, in this process.
     pub(super) fn descriptor_path(&self) -> PathBuf {
-        files::descriptor_path(&self.0)
+        files::descriptor_path(self.as_fd())
     }
 
     /// Where it is now: absolute, without links. An error if it is removed.
