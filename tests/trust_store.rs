@@ -15,6 +15,7 @@ use model_fs::manifest::{
     VerifiedManifest, VerifyWithStoreError,
 };
 use model_fs::name::FileName;
+use model_fs::oms::bundle::Method;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::trust::Trust;
@@ -139,7 +140,7 @@ fn names_the_signer_that_matched() {
         error.to_string(),
         format!("signed by nobody trusted: the bundle names key {hint}")
     );
-    assert_eq!(claim.trust_command(), "model-fs trust add --public-key PEM");
+    assert_eq!(claim.method(), Method::Key);
 
     let stranger = Key::new(Scheme::P256(256));
     folder.write(

@@ -41,10 +41,6 @@ pub const MODULE_DIRECTORIES: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu/pkcs11",
 ];
 
-/// Where a PIN may come from.
-const PIN_HINT: &str =
-    "give the PIN in a file: --password-file FILE, or pin-source=file:/FILE in the URI";
-
 /// Most tokens or keys that a message lists.
 const LISTED: usize = 16;
 
@@ -653,37 +649,6 @@ pub enum Pkcs11Error {
         /// What the module says, escaped.
         reason: Escaped,
     },
-}
-
-impl Pkcs11Error {
-    /// What the user could do.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NoModule | Self::ModuleNotFound { .. } => {
-                "name the module's file with --pkcs11-module PATH, or with module-path in the URI"
-            }
-            Self::TwoModules => "leave out --pkcs11-module, or module-path and module-name",
-            Self::NoPin(_) => PIN_HINT,
-            Self::Tokens { .. } => "say which with token=, serial= or slot-id= in the URI",
-            Self::Keys { .. } => "say which with object= and id= in the URI",
-            Self::NoPublicKey(_) => {
-                "sign with a certificate of the key (--signing-certificate), or put its public key on \
-                 the token"
-            }
-            Self::Module { .. }
-            | Self::Modules { .. }
-            | Self::NoToken { .. }
-            | Self::WrongPin(_)
-            | Self::PinLocked(_)
-            | Self::NoKey { .. }
-            | Self::NotEc(_)
-            | Self::AlwaysAuthenticate(_)
-            | Self::PublicKeys(_)
-            | Self::PublicKey { .. }
-            | Self::Failed { .. } => return None,
-        };
-        Some(hint.to_owned())
-    }
 }
 
 #[cfg(test)]

@@ -340,13 +340,6 @@ pub enum UriError {
     RelativeModule,
 }
 
-impl UriError {
-    /// What the user could do.
-    pub fn hint(&self) -> Option<String> {
-        (*self == Self::PinValue).then(|| super::PIN_HINT.to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

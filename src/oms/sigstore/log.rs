@@ -119,7 +119,7 @@ pub enum EntryRule {
     #[error(
         "it is of the log {id}, which the built-in keys of Sigstore, of {BUILT_IN_SINCE}, don't \
          know; if it is a new log of Sigstore's, a newer release of model-fs knows it, and so does \
-         Sigstore's current trusted_root.json, given with --trust-config"
+         Sigstore's current trusted_root.json"
     )]
     NewerLog {
         /// The log's identifier, in hexadecimal.
