@@ -20,8 +20,8 @@ use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{
-    FileRule, Identity, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule,
-    TrustFile, TrustStore,
+    FileRule, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustFile,
+    TrustStore,
 };
 
 use self::pki::{Key, Scheme, Spec, pem_file};
@@ -538,11 +538,11 @@ fn add_and_remove_keep_the_rest() {
     let store = TrustStore::load([&path]).unwrap();
     let signers: Vec<_> = store.signers().collect();
     assert_eq!(signers.len(), 3);
-    let Identity::Sigstore(alice) = signers[0].identity() else {
+    let Trust::Sigstore { identity, .. } = signers[0].trust() else {
         panic!()
     };
-    assert_eq!(alice.identity, "alice@\"acme\"");
-    assert_eq!(alice.trusted_root_file.as_ref().unwrap(), &json);
+    assert_eq!(identity, "alice@\"acme\"");
+    assert_eq!(signers[0].trusted_root_file().unwrap(), json);
     assert!(signers[1].limits().is_unlimited());
     assert_eq!(signers[2].limits().names().unwrap(), ["llama"]);
 

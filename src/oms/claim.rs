@@ -1,14 +1,14 @@
 //! Who a bundle says has signed it, for people to read.
 //!
-//! Guarantees: everything here is safe to show. Doesn't: prove any of it. A claim is what whoever
-//! wrote the file wants to be believed, so what it says is compared with what the publisher says
-//! elsewhere before anybody is trusted.
+//! Guarantees: everything here is safe to show. Doesn't: prove any of it. A claim is what the
+//! author of the file wants to be believed, so what it says is compared with what the publisher says
+//! elsewhere before a signer is trusted.
 
 use std::fmt;
 
 use super::bundle::{Material, Method};
-use super::certificate::Certificate;
-use super::sigstore::ClaimedIdentity;
+use super::method::certificate::Certificate;
+use super::method::sigstore::ClaimedIdentity;
 use crate::name::Escaped;
 
 /// Who a bundle says has signed it.

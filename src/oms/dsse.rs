@@ -17,8 +17,8 @@ use ::base64::engine::general_purpose::STANDARD;
 use aws_lc_rs::digest as message_digest;
 use serde::{Deserialize, Serialize};
 
-use super::Few;
-use super::base64::{self, InPlace};
+use super::wire::base64::{self, InPlace};
+use super::wire::few::Few;
 use crate::name::Escaped;
 
 /// The payload type of in-toto statements, the only one of OMS.
@@ -90,7 +90,7 @@ impl Envelope {
         }
     }
 
-    /// The payload, decoded. Nobody has vouched for it.
+    /// The payload, decoded. Nothing vouches for it.
     pub fn unverified_payload(&self) -> &[u8] {
         match &self.payload {
             Payload::Owned(payload) | Payload::BesideFile(payload, _) => payload,
