@@ -1,8 +1,8 @@
 //! Who a bundle says has signed it, for people to read.
 //!
 //! Guarantees: everything here is safe to show. Doesn't: prove any of it. A claim is what the
-//! author of the file wants to be believed, so what it says is compared with what the publisher says
-//! elsewhere before a signer is trusted.
+//! author of the file wants to be believed, so what it says is compared with what the publisher
+//! says elsewhere before a signer is trusted.
 
 use std::fmt;
 
@@ -24,7 +24,8 @@ pub enum Claim {
     Certificate {
         /// The signer's certificate; `None` if it is malformed.
         leaf: Option<Certificate>,
-        /// The issuer that the last certificate names, escaped: mostly who would have to be trusted.
+        /// The issuer that the last certificate names, escaped: mostly who would have to be
+        /// trusted.
         issuer: Option<Escaped>,
     },
     /// An identity that Sigstore vouches for; `None` if the certificate names none.

@@ -1,10 +1,10 @@
 //! The DSSE envelope: which bytes are signed (DSSE v1, "Protocol").
 //!
-//! Guarantees: an [`Envelope`] has the payload type of in-toto statements and exactly one signature.
-//! [`Pae`] is the one message that its signature is made and checked over: the payload type and the
-//! payload bytes *as decoded*, each with its length. `legacy_sha256` is the digest of the message
-//! that releases before 1.0 signed instead; the two never are the same message, whatever the
-//! payloads, since they differ in the sixth byte.
+//! Guarantees: an [`Envelope`] has the payload type of in-toto statements and exactly one
+//! signature. [`Pae`] is the one message that its signature is made and checked over: the payload
+//! type and the payload bytes *as decoded*, each with its length. `legacy_sha256` is the digest of
+//! the message that releases before 1.0 signed instead; the two never are the same message,
+//! whatever the payloads, since they differ in the sixth byte.
 //!
 //! Doesn't: check the signature; [`super::verify`] does.
 

@@ -25,16 +25,16 @@
 //! | 7 | [`sign`], [`trust_store`] | signatures to be made; signers to be believed, in files |
 //! | 6 | [`verify`] | the one way from a bundle and a trust to a verified statement |
 //! | 5 | [`trust`], [`claim`] | whom to believe; what a bundle says of itself, for people |
-//! | 4 | `method/`: [`key`] < [`certificate`] < [`sigstore`], and `pkcs11` | the methods, each by itself |
+//! | 4 | [`key`] < [`certificate`] < [`sigstore`], `pkcs11` | the methods, in `method/` |
 //! | 3 | `signer` | whom a signature turned out to be by |
 //! | 2 | [`bundle`], [`statement`] | the documents: members and bounds, apart from the rules |
-//! | 1 | [`dsse`] | the envelope, and the message that is signed |
+//! | 1 | `dsse` | the envelope, and the message that is signed |
 //! | 0 | `wire/` | spellings: base64, PEM, strict JSON and TOML |
 //!
 //! A method is a variant of each of these, and an arm in [`verify`]; a further one changes nothing
 //! else. They look alike and say different things, so that no claim is taken for a proof:
 //!
-//! | type | says |
+//! | type | what it says |
 //! |---|---|
 //! | [`bundle::Method`] | which method, and nothing more |
 //! | [`bundle::Material`] | a claim: what the bundle holds, in its bytes |
@@ -50,6 +50,7 @@
 
 pub mod bundle;
 pub mod claim;
+#[doc(hidden)] // for tests, which sign payloads of their own
 pub mod dsse;
 mod method;
 pub mod sign;

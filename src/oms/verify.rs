@@ -31,8 +31,8 @@ use crate::name::Escaped;
 
 /// The payload of a bundle whose signature holds, and who signed it.
 pub struct VerifiedStatement {
-    // Private, and filled in here alone once a signature holds: what one of these holds was
-    // signed. `manifest::VerifiedManifest` is made of it, and shows that it can't be made otherwise.
+    // Private, and filled in here alone once a signature holds: what one of these holds was signed.
+    // `manifest::VerifiedManifest` is made of it, and shows that it can't be made otherwise.
     envelope: Envelope,
     signer: Signer,
     message: Message,

@@ -1,8 +1,8 @@
 //! What the user could do about what the library says: the program's verbs and flags, which the
 //! library doesn't know.
 //!
-//! Guarantees: hostile text is shown as it is only where a shell and a terminal take it for one word.
-//! Doesn't: decide what an error is, or its exit code.
+//! Guarantees: hostile text is shown as it is only where a shell and a terminal take it for one
+//! word. Doesn't: decide what an error is, or its exit code.
 
 use model_fs::manifest::VerifyManifestError;
 use model_fs::name::Escaped;
@@ -18,9 +18,9 @@ use model_fs::oms::verify::VerifyError;
 const PIN: &str =
     "give the PIN in a file: --password-file FILE, or pin-source=file:/FILE in the URI";
 
-/// The command that would trust whoever is claimed. Words in capitals are for the user to fill in: a
-/// bundle holds neither the key nor the certificate that would have to be trusted, and if it did, it
-/// would be that of whoever wrote the bundle.
+/// The command that would trust whoever is claimed. Words in capitals are for the user to fill in:
+/// a bundle holds neither the key nor the certificate that would have to be trusted, and if it did,
+/// it would be that of whoever wrote the bundle.
 pub(crate) fn trust_command(claim: &Claim) -> String {
     let how = match claim.method() {
         Method::Key => "--public-key PEM".to_owned(),

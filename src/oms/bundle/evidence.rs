@@ -27,7 +27,8 @@ pub const MAX_TIMESTAMPS: usize = 8;
 /// Largest time stamp, in bytes of DER. Those with their certificates have some 1500 to 6000.
 pub const MAX_TIMESTAMP: usize = 64 << 10;
 
-/// Largest body of a log entry, in bytes. It holds a certificate ([`super::MAX_CERTIFICATE`]) in base64 of base64, a signature and two digests.
+/// Largest body of a log entry, in bytes. It holds a certificate ([`super::MAX_CERTIFICATE`]) in
+/// base64 of base64, a signature and two digests.
 pub const MAX_LOG_BODY: usize = 512 << 10;
 
 /// Longest checkpoint, in bytes: four lines and a signature, then a line for each witness.

@@ -64,7 +64,7 @@ impl Bundle {
     }
 
     /// Takes the bundle apart.
-    pub fn into_parts(self) -> (Material, Envelope) {
+    pub(crate) fn into_parts(self) -> (Material, Envelope) {
         (self.material, self.envelope)
     }
 

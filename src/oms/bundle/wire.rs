@@ -1,5 +1,5 @@
-//! The members of a bundle in JSON, as they are read and as they are written, and how large they may
-//! be.
+//! The members of a bundle in JSON, as they are read and as they are written, and how large they
+//! may be.
 
 use std::borrow::Cow;
 
@@ -12,9 +12,10 @@ use crate::oms::wire::few::Few;
 /// The only media type of OMS bundles.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Largest signature file, in bytes. Enough for [`MAX_RESOURCES`](crate::oms::statement::MAX_RESOURCES)
-/// resources with SHA-256 or BLAKE3: each has 64 digits of digest, 45 bytes of JSON and a path of
-/// some 70 bytes, and a third more for base64.
+/// Largest signature file, in bytes. Enough for
+/// [`MAX_RESOURCES`](crate::oms::statement::MAX_RESOURCES) resources with SHA-256 or BLAKE3: each
+/// has 64 digits of digest, 45 bytes of JSON and a path of some 70 bytes, and a third more for
+/// base64.
 ///
 /// This is what bounds memory. A signature file is held once: its payload is decoded where it
 /// stands. So what is refused takes its own size and little more, 256 MiB in all. The statement,

@@ -6,9 +6,9 @@
 //! [`crate::manifest::Manifest`] keeps; or write a file; or know whom verifiers trust.
 //!
 //! [`Signing`] says how a payload gets signed. Keys that live elsewhere (PKCS #11) implement
-//! [`SigningKey`](super::key::SigningKey); methods that need more than a signature over the PAE (Sigstore) join as
-//! variants. A Sigstore signature is by a key that the services certified, and verified before it
-//! is given out.
+//! [`SigningKey`](super::key::SigningKey); methods that need more than a signature over the PAE
+//! (Sigstore) join as variants. A Sigstore signature is by a key that the services certified, and
+//! verified before it is given out.
 
 mod certificate;
 mod signing;

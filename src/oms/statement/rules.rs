@@ -198,7 +198,7 @@ impl<'a> Statement<'a> {
     }
 
     /// Takes the resources out.
-    pub fn into_resources(self) -> Vec<Resource<'a>> {
+    pub(crate) fn into_resources(self) -> Vec<Resource<'a>> {
         self.resources
     }
 }

@@ -1,5 +1,5 @@
-//! The members of a statement in JSON, as they are read and as they are written, and how many of them
-//! there may be.
+//! The members of a statement in JSON, as they are read and as they are written, and how many of
+//! them there may be.
 //!
 //! Guarantees: none that the types don't show; `rules` has those. What is read are strings that are
 //! borrowed from the payload where JSON lets them be: a manifest may have a million of each.
@@ -26,8 +26,8 @@ pub(super) const PREDICATE_TYPE_V1: &str = "https://model_signing/signature/v1."
 pub const PREDICATE_TYPE_V0: &str = "https://model_signing/Digests/v0.1";
 
 /// Most resources in one statement. Each takes over 100 bytes of a payload, so no more fit into a
-/// bundle of [`crate::oms::bundle::MAX_BUNDLE`] bytes, unless they are none. Later ones are counted and
-/// not kept.
+/// bundle of [`crate::oms::bundle::MAX_BUNDLE`] bytes, unless they are none. Later ones are counted
+/// and not kept.
 pub const MAX_RESOURCES: usize = 1_000_000;
 
 /// Most entries of `ignore_paths`.

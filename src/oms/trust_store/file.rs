@@ -113,7 +113,8 @@ impl TrustFile {
     /// in their PEM files.
     ///
     /// # Errors
-    /// [`TrustStoreError`] if the name is taken, or the signer breaks a rule; then nothing is added.
+    /// [`TrustStoreError`] if the name is taken, or the signer breaks a rule; then nothing is
+    /// added.
     pub fn add(&mut self, signer: &NewSigner) -> Result<(), TrustStoreError> {
         self.try_add(signer)
             .map_err(|problem| TrustStoreError::new(&self.path, problem))

@@ -31,8 +31,8 @@
 //! within a directory and `**` crosses them.
 //!
 //! A root digest covers the digests of the contents alone (OMS v1.0, 6.5.1): neither names, nor
-//! which bytes make which file, nor what was left out or whether links are followed. The
-//! holder of the key can sign the same contents under other names. The payload digest covers all of it.
+//! which bytes make which file, nor what was left out or whether links are followed. The holder of
+//! the key can sign the same contents under other names. The payload digest covers all of it.
 //!
 //! Guarantees: a file counts only if it, every file that it names, and every directory and link on
 //! the way to them can be changed by root and the user only (`resolve`). Anything unknown

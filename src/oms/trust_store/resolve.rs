@@ -1,12 +1,12 @@
 //! Finds a file by a path of which every part was looked at: by descriptor, link by link.
 //!
 //! Guarantees: what [`open`] gives was reached through directories and symbolic links that belong
-//! to root or the user who runs this, of which no other user can write in the directories (or, where
-//! the sticky bit is set, can't touch what is ours); and the file itself is a regular one under the
-//! same rule. The path is walked once: each part is opened beneath the part before and judged by
-//! that descriptor, and a link's target by the link that was judged. So there is nothing between
-//! what is judged and what is read, in the middle of a path neither. Nothing but a regular file is
-//! opened for reading: neither a pipe, which would wait, nor a device.
+//! to root or the user who runs this, of which no other user can write in the directories (or,
+//! where the sticky bit is set, can't touch what is ours); and the file itself is a regular one
+//! under the same rule. The path is walked once: each part is opened beneath the part before and
+//! judged by that descriptor, and a link's target by the link that was judged. So there is nothing
+//! between what is judged and what is read, in the middle of a path neither. Nothing but a regular
+//! file is opened for reading: neither a pipe, which would wait, nor a device.
 //!
 //! Doesn't: say why a file is missing. A path that leads nowhere is missing even if others could
 //! put a file there; that one would be refused.

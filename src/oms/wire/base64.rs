@@ -1,9 +1,9 @@
 //! Base64 as the JSON form of protocol buffers and DSSE allow it: either alphabet, padding or none.
 //! Signatures cover decoded bytes, so the spelling carries no meaning.
 //!
-//! Guarantees: what [`InPlace`] decodes is what [`decode`] gives, and [`InPlace::restore`] gives back
-//! the very text. A signature file may be large and is shown in the mount: so it is held in memory
-//! once, decoded while it is looked at and as text afterwards.
+//! Guarantees: what [`InPlace`] decodes is what [`decode`] gives, and [`InPlace::restore`] gives
+//! back the very text. A signature file may be large and is shown in the mount: so it is held in
+//! memory once, decoded while it is looked at and as text afterwards.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -15,7 +15,8 @@ impl Anchors {
     /// Trusts certificates.
     ///
     /// # Errors
-    /// [`CertificateError::NotFound`] for none, [`CertificateError::TooMany`] above [`MAX_ANCHORS`].
+    /// [`CertificateError::NotFound`] for none, [`CertificateError::TooMany`] above
+    /// [`MAX_ANCHORS`].
     pub fn new(certificates: Vec<Certificate>) -> Result<Self, CertificateError> {
         match certificates.len() {
             0 => Err(CertificateError::NotFound {

@@ -192,7 +192,7 @@ impl Certificate {
     /// Accepted are ECDSA on the curves of OMS, RSA of 2048 to 8192 bits (PKCS #1 v1.5, and PSS
     /// with one hash throughout and a salt of its length), each with SHA-256, -384 or -512; and
     /// Ed25519.
-    pub fn is_signed_by(&self, issuer: &Self) -> bool {
+    pub(in crate::oms) fn is_signed_by(&self, issuer: &Self) -> bool {
         let Some(algorithm) = verification(&self.0.signature_algorithm, &issuer.0.key_algorithm)
         else {
             return false;

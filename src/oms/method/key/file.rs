@@ -71,7 +71,8 @@ pub enum KeyError {
     /// Encrypted in a way that is out of use; the text says which.
     #[error("the private key is encrypted under {0}, which is weak and not supported; {REENCRYPT}")]
     WeakEncryption(&'static str),
-    /// Above [`super::MAX_PBKDF2_ITERATIONS`], [`super::MAX_SCRYPT_MEMORY`] or [`super::MAX_SCRYPT_PARALLELIZATION`].
+    /// Above [`super::MAX_PBKDF2_ITERATIONS`], [`super::MAX_SCRYPT_MEMORY`] or
+    /// [`super::MAX_SCRYPT_PARALLELIZATION`].
     #[error("the private key's encryption asks for an unreasonable amount of work")]
     WorkFactor,
 }

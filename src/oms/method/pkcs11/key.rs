@@ -29,12 +29,12 @@ pub struct Pkcs11Key {
 impl Pkcs11Key {
     /// Finds the one key that a URI names, and logs in to its token.
     ///
-    /// `module` is for URIs that don't say which to load. `certified` is the key of the certificate to
-    /// sign with: it stands in where the token keeps no public key beside the private one.
+    /// `module` is for URIs that don't say which to load. `certified` is the key of the certificate
+    /// to sign with: it stands in where the token keeps no public key beside the private one.
     ///
     /// # Errors
-    /// [`Pkcs11Error`] if there is no such module, token or key, or more than one, or the token doesn't
-    /// let us use it.
+    /// [`Pkcs11Error`] if there is no such module, token or key, or more than one, or the token
+    /// doesn't let us use it.
     pub fn open(
         uri: &Pkcs11Uri,
         module: Option<&Path>,
@@ -76,7 +76,8 @@ impl SigningKey for Pkcs11Key {
             .map_err(|error| SigningFailed(said(&error)))?;
         let signature = der_signature(self.public.curve(), &raw)
             .ok_or_else(|| SigningFailed(Escaped::new("the token gave no ECDSA signature")))?;
-        // A token whose public key is not the private key's would make a bundle that no verifier accepts.
+        // A token whose public key is not the private key's would make a bundle that no verifier
+        // accepts.
         self.public.verify(message, &signature).map_err(|_| {
             SigningFailed(Escaped::new(
                 "the token's signature does not hold under the public key that goes with it",

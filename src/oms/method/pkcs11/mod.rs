@@ -5,8 +5,8 @@
 //! from an absolute path of a regular file, never by a search of the dynamic linker's. The PIN is
 //! wiped when dropped, goes to the one token that was found, and appears in no message.
 //!
-//! Doesn't: shield this process from the module, whose code runs in it; know keys that want their PIN
-//! for each signature (`CKA_ALWAYS_AUTHENTICATE`); make or change anything on a token.
+//! Doesn't: shield this process from the module, whose code runs in it; know keys that want their
+//! PIN for each signature (`CKA_ALWAYS_AUTHENTICATE`); make or change anything on a token.
 
 mod error;
 mod key;

@@ -4,8 +4,9 @@
 //! characters that the RFC allows; a misspelt attribute gives an error, never another key.
 //! No message repeats a value, which could be a PIN. At most [`MAX_URI`] bytes are looked at.
 //!
-//! Doesn't: take a PIN from the URI itself (`pin-value`), where every user of the host could read it in
-//! the list of processes; run a program for a PIN (`pin-source=|…`); take attributes of vendors.
+//! Doesn't: take a PIN from the URI itself (`pin-value`), where every user of the host could read
+//! it in the list of processes; run a program for a PIN (`pin-source=|…`); take attributes of
+//! vendors.
 
 use std::path::{Path, PathBuf};
 
@@ -99,11 +100,6 @@ impl Pkcs11Uri {
     /// What the module is called, without `lib` and `.so` (`module-name`).
     pub(super) fn module_name(&self) -> Option<&str> {
         self.module_name.as_deref()
-    }
-
-    /// Whether it says which module to load.
-    pub fn names_module(&self) -> bool {
-        self.module_path.is_some() || self.module_name.is_some()
     }
 
     fn path_attribute(&mut self, attribute: &Attribute<'_>) -> Result<(), UriError> {
@@ -310,18 +306,20 @@ pub enum UriError {
     Twice(Escaped),
     /// Empty, a character that must be percent-encoded, or not what the attribute takes.
     #[error(
-        "the PKCS #11 URI has a malformed value of \"{0}\" (other characters than letters and digits \
-         may have to be percent-encoded, a space as %20)"
+        "the PKCS #11 URI has a malformed value of \"{0}\" (other characters than letters and \
+         digits may have to be percent-encoded, a space as %20)"
     )]
     Value(Escaped),
     /// A `type` that can't sign.
     #[error(
-        "the PKCS #11 URI names an object that is no private key (leave \"type\" out, or type=private)"
+        "the PKCS #11 URI names an object that is no private key (leave \"type\" out, or \
+         type=private)"
     )]
     Type,
     /// Neither `object` nor `id`.
     #[error(
-        "the PKCS #11 URI names no key: it needs the key's label (object=…), its id (id=%…), or both"
+        "the PKCS #11 URI names no key: it needs the key's label (object=…), its id (id=%…), or \
+         both"
     )]
     NoKey,
     /// The PIN itself.
@@ -331,8 +329,8 @@ pub enum UriError {
     PinValue,
     /// A `pin-source` that is no absolute path to a file.
     #[error(
-        "the PKCS #11 URI's pin-source is no file with an absolute path (pin-source=file:/path); no \
-         program is run for a PIN"
+        "the PKCS #11 URI's pin-source is no file with an absolute path (pin-source=file:/path); \
+         no program is run for a PIN"
     )]
     PinSource,
     /// A relative `module-path`.
@@ -383,7 +381,6 @@ mod tests {
                 module_name: text("p"),
             }
         );
-        assert!(uri.names_module());
     }
 
     #[test]
@@ -396,7 +393,8 @@ mod tests {
         ] {
             Pkcs11Uri::parse(uri).unwrap_or_else(|error| panic!("{uri}: {error}"));
         }
-        assert!(!Pkcs11Uri::parse("pkcs11:id=ab").unwrap().names_module());
+        let bare = Pkcs11Uri::parse("pkcs11:id=ab").unwrap();
+        assert_eq!((bare.module_path(), bare.module_name()), (None, None));
         for uri in ["pkcs11:", "pkcs11:token=t", "pkcs11:?module-name=m"] {
             assert_eq!(error(uri), UriError::NoKey, "{uri}");
         }

@@ -1,18 +1,18 @@
 //! The Sigstore method: a short-lived certificate, and logs that saw it in use (OMS v1.0, 4.1;
 //! Sigstore client specification, "Verification").
 //!
-//! Guarantees: [`crate::oms::verify::verify`] accepts an envelope only if its one signature is by the
-//! key of the bundle's certificate; that certificate is of a trusted authority, for code signing,
-//! logged in a trusted certificate log, and names exactly the trusted identity and identity
-//! provider; and every log entry is proved to be in a trusted log and to be about this envelope,
-//! this signature and this certificate. The certificate was valid at every time that anything in
-//! the bundle proves, at least one. No network is used, and the clock only to refuse times in the
-//! future. No byte of the payload is parsed before its signature, by the trusted identity, has
-//! held.
+//! Guarantees: [`crate::oms::verify::verify`] accepts an envelope only if its one signature is by
+//! the key of the bundle's certificate; that certificate is of a trusted authority, for code
+//! signing, logged in a trusted certificate log, and names exactly the trusted identity and
+//! identity provider; and every log entry is proved to be in a trusted log and to be about this
+//! envelope, this signature and this certificate. The certificate was valid at every time that
+//! anything in the bundle proves, at least one. No network is used, and the clock only to refuse
+//! times in the future. No byte of the payload is parsed before its signature, by the trusted
+//! identity, has held.
 //!
 //! Doesn't: say that the certificate has not been revoked, which Sigstore doesn't do; that the log
-//! still holds the entry or shows it to all who ask, which takes monitors and witnesses; or anything
-//! about the statement.
+//! still holds the entry or shows it to all who ask, which takes monitors and witnesses; or
+//! anything about the statement.
 //!
 //! The work is done by `sigstore-verify`. What version 0.15 checks, and what is checked here
 //! because it does not:
@@ -38,8 +38,8 @@
 //! version moves.
 //!
 //! A bundle without any log entry, with time stamps only, is refused. So is a key or certificate
-//! bundle: [`crate::oms::verify`] compares methods first. Log entries of other kinds than `dsse` 0.0.1,
-//! `intoto` 0.0.2 and `hashedrekord` 0.0.2 are named in the error.
+//! bundle: [`crate::oms::verify`] compares methods first. Log entries of other kinds than `dsse`
+//! 0.0.1, `intoto` 0.0.2 and `hashedrekord` 0.0.2 are named in the error.
 //!
 //! Memory: once a trusted signer is known, the crate copies the payload and parses it into a tree
 //! of several times its size; for a model of a million files that is gigabytes.

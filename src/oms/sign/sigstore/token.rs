@@ -58,8 +58,8 @@ pub enum TokenError {
     },
     /// Not a JSON Web Token, or one without the claims that OIDC wants.
     #[error(
-        "the identity token is not one of OIDC: three parts in base64url joined by dots, the second \
-         with \"iss\", \"sub\" and \"exp\""
+        "the identity token is not one of OIDC: three parts in base64url joined by dots, the \
+         second with \"iss\", \"sub\" and \"exp\""
     )]
     Malformed,
     /// Too old. They live for minutes.

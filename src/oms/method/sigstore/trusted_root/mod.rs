@@ -3,16 +3,16 @@
 //! Guarantees: a [`TrustedRoot`] names at least one certificate authority, one certificate log and
 //! one signature log, so that it can vouch for a signer; each with a key that can be used. Each
 //! certificate of an authority may do what it is there for, by the rules for any issuer
-//! ([`crate::oms::certificate::chain`]): an authority, with `keyCertSign` and the right purpose where its
-//! extensions state any; the first certificate of a timestamp authority is for time stamps. A
-//! certificate authority or timestamp authority is believed only for times at which each of its
-//! certificates was valid, whatever window the file gives it; `sigstore-verify` itself looks at the
-//! window alone. A file with a member that isn't known is refused, so that no window is lost by its
-//! spelling.
+//! (`oms::certificate::chain`): an authority, with `keyCertSign` and the right purpose
+//! where its extensions state any; the first certificate of a timestamp authority is for time
+//! stamps. A certificate authority or timestamp authority is believed only for times at which each
+//! of its certificates was valid, whatever window the file gives it; `sigstore-verify` itself looks
+//! at the window alone. A file with a member that isn't known is refused, so that no window is lost
+//! by its spelling.
 //!
 //! Doesn't: fetch or refresh anything. The public-good instance is the snapshot that came with
 //! `sigstore-verify`, of [`BUILT_IN_SINCE`]; what Sigstore adds later needs a newer release, or a
-//! file. [`staleness`] says when it is old.
+//! file. `staleness` says when it is old.
 
 mod members;
 
@@ -201,7 +201,7 @@ impl fmt::Debug for TrustedRoot {
 }
 
 /// What is to be said of the built-in root's age, if it is old at a moment.
-pub fn staleness(now: SystemTime) -> Option<String> {
+pub(super) fn staleness(now: SystemTime) -> Option<String> {
     let since: Date = BUILT_IN_SINCE.parse().ok()?;
     let today = Timestamp::try_from(now)
         .ok()?
