@@ -10,8 +10,8 @@ use model_fs::manifest::{
 use model_fs::name::FileName;
 use model_fs::oms::bundle::{Bundle, MAX_CERTIFICATES, Material};
 use model_fs::oms::certificate::Anchors;
-use model_fs::oms::key::{PrivateKey, PublicKey, SigningFailed};
-use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
+use model_fs::oms::key::{PrivateKey, PublicKey, SigningFailed, SigningKey};
+use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::trust::{Signer, Trust};
 use x509_cert::ext::pkix::KeyUsages;
 

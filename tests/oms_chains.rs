@@ -14,8 +14,8 @@ use std::slice::from_ref;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use model_fs::oms::certificate::chain::{MAX_PATH, Path, PathError};
 use model_fs::oms::certificate::{Anchors, Certificate, CertificateError};
-use model_fs::oms::chain::{MAX_PATH, Path, PathError};
 use x509_cert::Version;
 use x509_cert::der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;

@@ -15,12 +15,13 @@ use model_fs::manifest::{
     UnverifiedManifest, VerifiedManifest, VerifyWithStoreError,
 };
 use model_fs::name::FileName;
+use model_fs::oms::bundle::Method;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{
-    FileRule, Identity, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule,
-    TrustFile, TrustStore,
+    FileRule, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustFile,
+    TrustStore,
 };
 
 use self::pki::{Key, Scheme, Spec, pem_file};
@@ -140,7 +141,7 @@ fn names_the_signer_that_matched() {
         error.to_string(),
         format!("signed by nobody trusted: the bundle names key {hint}")
     );
-    assert_eq!(claim.trust_command(), "model-fs trust add --public-key PEM");
+    assert_eq!(claim.method(), Method::Key);
 
     let stranger = Key::new(Scheme::P256(256));
     folder.write(
@@ -543,11 +544,11 @@ fn add_and_remove_keep_the_rest() {
     let store = TrustStore::load([&path]).unwrap();
     let signers: Vec<_> = store.signers().collect();
     assert_eq!(signers.len(), 3);
-    let Identity::Sigstore(alice) = signers[0].identity() else {
+    let Trust::Sigstore { identity, .. } = signers[0].trust() else {
         panic!()
     };
-    assert_eq!(alice.identity, "alice@\"acme\"");
-    assert_eq!(alice.trusted_root_file.as_ref().unwrap(), &json);
+    assert_eq!(identity, "alice@\"acme\"");
+    assert_eq!(signers[0].trusted_root_file().unwrap(), json);
     assert!(signers[1].limits().is_unlimited());
     assert_eq!(signers[2].limits().names().unwrap(), ["llama"]);
 

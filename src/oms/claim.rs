@@ -1,14 +1,14 @@
 //! Who a bundle says has signed it, for people to read.
 //!
-//! Guarantees: everything here is safe to show. Doesn't: prove any of it. A claim is what whoever
-//! wrote the file wants to be believed, so what it says is compared with what the publisher says
-//! elsewhere before anybody is trusted.
+//! Guarantees: everything here is safe to show. Doesn't: prove any of it. A claim is what the
+//! author of the file wants to be believed, so what it says is compared with what the publisher
+//! says elsewhere before a signer is trusted.
 
 use std::fmt;
 
 use super::bundle::{Material, Method};
-use super::certificate::Certificate;
-use super::sigstore::ClaimedIdentity;
+use super::method::certificate::Certificate;
+use super::method::sigstore::ClaimedIdentity;
 use crate::name::Escaped;
 
 /// Who a bundle says has signed it.
@@ -24,7 +24,8 @@ pub enum Claim {
     Certificate {
         /// The signer's certificate; `None` if it is malformed.
         leaf: Option<Certificate>,
-        /// The issuer that the last certificate names, escaped: mostly who would have to be trusted.
+        /// The issuer that the last certificate names, escaped: mostly who would have to be
+        /// trusted.
         issuer: Option<Escaped>,
     },
     /// An identity that Sigstore vouches for; `None` if the certificate names none.
@@ -59,37 +60,6 @@ impl Claim {
             Self::Sigstore(_) => Method::Sigstore,
         }
     }
-
-    /// The command that would trust whoever is claimed. Words in capitals are for the user to fill
-    /// in: a bundle holds neither the key nor the certificate that would have to be trusted, and if
-    /// it did, it would be that of whoever wrote the bundle.
-    pub fn trust_command(&self) -> String {
-        let how = match self {
-            Self::Key { .. } => "--public-key PEM".to_owned(),
-            Self::Certificate { .. } => "--certificate-chain PEM".to_owned(),
-            Self::Sigstore(claimed) => {
-                let word = |text: Option<&String>, placeholder: &str| {
-                    text.and_then(|text| shell_word(text))
-                        .unwrap_or_else(|| placeholder.to_owned())
-                };
-                let claimed = claimed.as_ref();
-                let identity = word(claimed.map(|claimed| &claimed.identity), "ID");
-                let provider = word(claimed.map(|claimed| &claimed.identity_provider), "URL");
-                format!("--identity {identity} --identity-provider {provider}")
-            }
-        };
-        format!("model-fs trust add {how}")
-    }
-}
-
-/// Hostile text as one word of a shell command, if it can be shown as it is.
-fn shell_word(text: &str) -> Option<String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return Some(text.to_owned());
-    }
-    let harmless = Escaped::bounded(text).to_string() == text;
-    harmless.then(|| format!("'{}'", text.replace('\'', r"'\''")))
 }
 
 impl fmt::Display for Claim {

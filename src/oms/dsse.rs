@@ -1,10 +1,10 @@
 //! The DSSE envelope: which bytes are signed (DSSE v1, "Protocol").
 //!
-//! Guarantees: an [`Envelope`] has the payload type of in-toto statements and exactly one signature.
-//! [`Pae`] is the one message that its signature is made and checked over: the payload type and the
-//! payload bytes *as decoded*, each with its length. `legacy_sha256` is the digest of the message
-//! that releases before 1.0 signed instead; the two never are the same message, whatever the
-//! payloads, since they differ in the sixth byte.
+//! Guarantees: an [`Envelope`] has the payload type of in-toto statements and exactly one
+//! signature. [`Pae`] is the one message that its signature is made and checked over: the payload
+//! type and the payload bytes *as decoded*, each with its length. `legacy_sha256` is the digest of
+//! the message that releases before 1.0 signed instead; the two never are the same message,
+//! whatever the payloads, since they differ in the sixth byte.
 //!
 //! Doesn't: check the signature; [`super::verify`] does.
 
@@ -17,8 +17,8 @@ use ::base64::engine::general_purpose::STANDARD;
 use aws_lc_rs::digest as message_digest;
 use serde::{Deserialize, Serialize};
 
-use super::Few;
-use super::base64::{self, InPlace};
+use super::wire::base64::{self, InPlace};
+use super::wire::few::Few;
 use crate::name::Escaped;
 
 /// The payload type of in-toto statements, the only one of OMS.
@@ -90,7 +90,7 @@ impl Envelope {
         }
     }
 
-    /// The payload, decoded. Nobody has vouched for it.
+    /// The payload, decoded. Nothing vouches for it.
     pub fn unverified_payload(&self) -> &[u8] {
         match &self.payload {
             Payload::Owned(payload) | Payload::BesideFile(payload, _) => payload,

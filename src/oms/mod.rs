@@ -13,101 +13,54 @@
 //! size that a bundle chooses has a named bound.
 //!
 //! Where the formats have JSON objects or tables only those are read, by name, and nothing that
-//! isn't UTF-8 (`strict`).
+//! isn't UTF-8 (`wire::strict`).
 //!
 //! Doesn't: look at any file of the model, or know which names make a sensible directory tree; that
 //! is [`crate::manifest`].
 //!
-//! The methods are `key`, [`certificate`] and [`sigstore`]. Each is a variant of [`trust::Trust`]
-//! and [`trust::Signer`] and an arm in [`verify`]; a further one changes nothing else.
+//! Imports go downward only, and no files import one another in a circle:
 //!
-//! Every error of these modules says that a signature is invalid, malformed or by somebody else,
+//! | layer | where | holds |
+//! |---|---|---|
+//! | 7 | [`sign`], [`trust_store`] | signatures to be made; signers to be believed, in files |
+//! | 6 | [`verify`] | the one way from a bundle and a trust to a verified statement |
+//! | 5 | [`trust`], [`claim`] | whom to believe; what a bundle says of itself, for people |
+//! | 4 | [`key`] < [`certificate`] < [`sigstore`], `pkcs11` | the methods, in `method/` |
+//! | 3 | `signer` | whom a signature turned out to be by |
+//! | 2 | [`bundle`], [`statement`] | the documents: members and bounds, apart from the rules |
+//! | 1 | `dsse` | the envelope, and the message that is signed |
+//! | 0 | `wire/` | spellings: base64, PEM, strict JSON and TOML |
+//!
+//! A method is a variant of each of these, and an arm in [`verify`]; a further one changes nothing
+//! else. They look alike and say different things, so that no claim is taken for a proof:
+//!
+//! | type | what it says |
+//! |---|---|
+//! | [`bundle::Method`] | which method, and nothing more |
+//! | [`bundle::Material`] | a claim: what the bundle holds, in its bytes |
+//! | [`claim::Claim`] | the same claim, decoded for people |
+//! | [`trust::Trust`] | whom the user believes |
+//! | [`trust_store::NewIdentity`] | whom the user would believe: files that nothing has read yet |
+//! | [`trust::Signer`] | what verification proved |
+//! | [`sign::Signing`] | with what to sign |
+//!
+//! Every error of these modules says that a signature is invalid, malformed or by someone else,
 //! save those of [`key`], [`sign`], [`sigstore::trusted_root`] and [`trust_store`], which are about
-//! the user's own files, and of `sigstore::signing`, which are about services too.
+//! the user's own files, and of `sign::sigstore`, which are about services too.
 
-mod base64;
 pub mod bundle;
-pub mod certificate;
-pub mod chain;
 pub mod claim;
+#[doc(hidden)] // for tests, which sign payloads of their own
 pub mod dsse;
-pub mod key;
-mod pem_file;
-#[cfg(feature = "pkcs11")]
-pub mod pkcs11;
+mod method;
 pub mod sign;
-pub mod sigstore;
+mod signer;
 pub mod statement;
-mod strict;
 pub mod trust;
 pub mod trust_store;
 pub mod verify;
+mod wire;
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
-
-/// A JSON array of which only the first `MAX` entries are kept and all are counted: a rule about
-/// their number can be checked, and a hostile array costs no memory.
-#[derive(Debug)]
-struct Few<T, const MAX: usize> {
-    items: Vec<T>,
-    count: usize,
-}
-
-impl<T, const MAX: usize> Default for Few<T, MAX> {
-    fn default() -> Self {
-        Self {
-            items: Vec::new(),
-            count: 0,
-        }
-    }
-}
-
-impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Few<T, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FewVisitor<T, const MAX: usize>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for FewVisitor<T, MAX> {
-            type Value = Few<T, MAX>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while items.len() < MAX {
-                    match seq.next_element()? {
-                        Some(item) => items.push(item),
-                        None => break,
-                    }
-                }
-                let mut count = items.len();
-                if count == MAX {
-                    while seq.next_element::<IgnoredAny>()?.is_some() {
-                        count += 1;
-                    }
-                }
-                Ok(Few { items, count })
-            }
-        }
-
-        deserializer.deserialize_seq(FewVisitor(PhantomData))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_keeps_the_first_and_counts_all() {
-        for count in 0..6 {
-            let text = serde_json::to_string(&vec![7; count]).unwrap();
-            let few: Few<u8, 3> = serde_json::from_str(&text).unwrap();
-            assert_eq!((few.items.len(), few.count), (count.min(3), count));
-        }
-    }
-}
+#[cfg(feature = "pkcs11")]
+pub use self::method::pkcs11;
+pub use self::method::{certificate, key, sigstore};

@@ -1,6 +1,6 @@
 //! Checks the signature of a bundle.
 //!
-//! Guarantees: a [`VerifiedStatement`] holds bytes that somebody trusted signed as an in-toto
+//! Guarantees: a [`VerifiedStatement`] holds bytes that a trusted signer signed as an in-toto
 //! payload, and only [`verify`] makes one. The bytes that the signature is checked over are the
 //! bytes that are kept.
 //!
@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::bundle::{Bundle, BundleError, Material, Method};
-use super::certificate::{Anchors, Certificate, CertificateError};
-use super::chain::{Path, PathError};
 use super::claim::Claim;
 use super::dsse::{Envelope, legacy_sha256};
-use super::key::{KeyError, PublicKey};
-use super::sigstore::{self, SigstoreError};
+use super::method::certificate::chain::{Path, PathError};
+use super::method::certificate::{Anchors, Certificate, CertificateError};
+use super::method::key::{KeyError, PublicKey};
+use super::method::sigstore::{self, SigstoreError};
 use super::statement::{Statement, StatementError};
 use super::trust::{Signer, Trust};
 use crate::digest::{Algorithm, Digest};
@@ -31,8 +31,8 @@ use crate::name::Escaped;
 
 /// The payload of a bundle whose signature holds, and who signed it.
 pub struct VerifiedStatement {
-    // Private, and filled in here alone once a signature holds: whoever has one of these has signed
-    // bytes. `manifest::VerifiedManifest` is made of it, and shows that it can't be made otherwise.
+    // Private, and filled in here alone once a signature holds: what one of these holds was signed.
+    // `manifest::VerifiedManifest` is made of it, and shows that it can't be made otherwise.
     envelope: Envelope,
     signer: Signer,
     message: Message,
@@ -103,7 +103,7 @@ impl fmt::Debug for VerifiedStatement {
     }
 }
 
-/// Verifies the bytes of a signature file against somebody trusted.
+/// Verifies the bytes of a signature file against one trusted signer.
 ///
 /// # Errors
 /// [`VerifyError`] if the file is malformed, signed by another method or another signer, or not as
@@ -125,7 +125,7 @@ pub(crate) fn verify_file(
     Ok(VerifiedStatement::new(bundle, signer, message))
 }
 
-/// Verifies the bytes of a signature file, which are decoded once, against everybody who is
+/// Verifies the bytes of a signature file, which are decoded once, against all who are
 /// trusted.
 ///
 /// # Errors

@@ -12,6 +12,9 @@ use model_fs::kernel::{MountError, OptionError, UnmountError};
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::reading::location::LocationError;
 
+#[cfg(feature = "pkcs11")]
+use crate::hints;
+
 /// The exit codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -102,7 +105,7 @@ impl From<LocationError> for Failure {
 #[cfg(feature = "pkcs11")]
 impl From<UriError> for Failure {
     fn from(error: UriError) -> Self {
-        let hint = error.hint();
+        let hint = hints::pkcs11_uri(&error);
         Self::new(Exit::Usage, error).with_hint(hint)
     }
 }
@@ -114,7 +117,7 @@ impl From<Pkcs11Error> for Failure {
             Pkcs11Error::NoModule | Pkcs11Error::TwoModules => Exit::Usage,
             _ => Exit::Failed,
         };
-        let hint = error.hint();
+        let hint = hints::pkcs11(&error);
         Self::new(exit, error).with_hint(hint)
     }
 }

@@ -10,6 +10,7 @@ mod background;
 mod cli;
 mod commands;
 mod exit;
+mod hints;
 mod logging;
 mod size;
 mod terminal;

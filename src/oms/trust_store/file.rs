@@ -1,4 +1,4 @@
-//! Files that only their owner and root can write, and how one of them is changed.
+//! How a file of the store is changed.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
@@ -8,72 +8,52 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
 
-use super::parse::TrustText;
-use super::resolve::{self, Owner, ReadError};
-use super::{
-    MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustStoreError, parse,
-};
+use super::error::{Problem, TrustStoreError};
+use super::parse::{self, MAX_FILE, TrustText};
+use super::resolve::{self, FileRule, Owner, ReadError};
+use super::signer::{SignerName, SignerRule};
 use crate::digest::Digest;
 use crate::files::{parent_of, write_file};
 use crate::name::Escaped;
-use crate::oms::certificate::Certificate;
-use crate::oms::key::{KeyError, PublicKey};
-use crate::oms::pem_file;
+use crate::oms::method::certificate::Certificate;
+use crate::oms::method::key::{KeyError, PublicKey};
+use crate::oms::wire::pem_file;
 
-/// What a file must be to be relied on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FileRule {
-    /// A directory, a device, a pipe.
-    #[error("it is not a regular file")]
-    NotRegular,
-    /// Larger than the bound for its kind.
-    #[error("it has more than {limit} bytes")]
-    TooLarge {
-        /// The bound.
-        limit: usize,
-    },
-    /// Somebody else could change it.
-    #[error("it belongs to user {owner}, neither root nor the user who runs this")]
-    Owner {
-        /// The user.
-        owner: u32,
-    },
-    /// Somebody else can change it.
-    #[error("it can be written by others than its owner (mode {mode:o})")]
-    Writable {
-        /// Its mode.
-        mode: u32,
-    },
-    /// Somebody else could have it lead elsewhere.
-    #[error(
-        "the link \"{link}\" on the way to it belongs to user {owner}, neither root nor the user \
-         who runs this"
-    )]
-    Link {
-        /// The link, escaped.
-        link: Escaped,
-        /// Its owner.
-        owner: u32,
-    },
-    /// Somebody else could put another file in its place.
-    #[error("others can write in the directory \"{directory}\" (user {owner}, mode {mode:o})")]
-    Directory {
-        /// The directory, escaped.
-        directory: Escaped,
-        /// Its owner.
-        owner: u32,
-        /// Its mode.
-        mode: u32,
-    },
+/// A signer to be added, as the user gives it.
+#[derive(Debug, Clone)]
+pub struct NewSigner {
+    /// Its name.
+    pub name: SignerName,
+    /// Who it is.
+    pub identity: NewIdentity,
+    /// The names that it may give a model; empty for any.
+    pub names: Vec<String>,
+    /// The patterns of paths where its models may lie; empty for anywhere.
+    pub paths: Vec<String>,
+    /// The digests of the payloads that it may sign; empty for any.
+    pub payload_digests: Vec<Digest>,
+    /// The root digests of its models, which cover contents alone; empty for any.
+    pub root_digests: Vec<Digest>,
 }
 
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Io(error) => Self::Io(error),
-            ReadError::Rule(rule) => Self::File(rule),
-        }
-    }
+/// Who a signer to be added is, as its user names it: files to be copied into the store, or to be
+/// named in it. Not a [`Trust`](crate::oms::trust::Trust), for nothing of it is believed before the
+/// store was read back, with each file that it names, under the rules of [`FileRule`].
+#[derive(Debug, Clone)]
+pub enum NewIdentity {
+    /// A PEM file with a public key. The key is copied into the store.
+    Key(Vec<u8>),
+    /// PEM files with certificates. They are copied into the store.
+    Certificate(Vec<Vec<u8>>),
+    /// A Sigstore identity.
+    Sigstore {
+        /// An email address or a URI.
+        identity: String,
+        /// The URL of the OIDC provider.
+        identity_provider: String,
+        /// The absolute path of a `trusted_root.json`, which stays where it is.
+        trusted_root: Option<PathBuf>,
+    },
 }
 
 /// A file of the trust store, to be changed. Others who change it wait until this one is dropped;
@@ -130,7 +110,8 @@ impl TrustFile {
     /// in their PEM files.
     ///
     /// # Errors
-    /// [`TrustStoreError`] if the name is taken, or the signer breaks a rule; then nothing is added.
+    /// [`TrustStoreError`] if the name is taken, or the signer breaks a rule; then nothing is
+    /// added.
     pub fn add(&mut self, signer: &NewSigner) -> Result<(), TrustStoreError> {
         self.try_add(signer)
             .map_err(|problem| TrustStoreError::new(&self.path, problem))

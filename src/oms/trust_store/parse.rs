@@ -8,17 +8,20 @@ use std::sync::Arc;
 use glob::Pattern;
 use serde::Deserialize;
 
+use super::error::{MAX_SIGNERS, Problem, TrustStoreError};
+use super::limits::{Limits, MAX_LIMITS};
 use super::resolve::{self, Owner, ReadError};
-use super::{
-    Identity, Limits, MAX_FILE, MAX_LIMITS, MAX_SIGNERS, Problem, SignerName, SignerRule,
-    SigstoreIdentity, TrustStoreError, TrustedSigner,
-};
+use super::signer::{SignerName, SignerRule, TrustedSigner};
 use crate::digest::{Algorithm, Digest};
 use crate::name::Escaped;
-use crate::oms::certificate::{self, Anchors};
-use crate::oms::key::{self, PublicKey};
-use crate::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
-use crate::oms::strict;
+use crate::oms::method::certificate::{self, Anchors};
+use crate::oms::method::key::{self, PublicKey};
+use crate::oms::method::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
+use crate::oms::trust::Trust;
+use crate::oms::wire::strict;
+
+/// Largest `trust.toml`, in bytes.
+pub const MAX_FILE: usize = 4 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,10 +152,10 @@ fn validate(
 ) -> Result<TrustedSigner, SignerRule> {
     let name = SignerName::new(name)?;
     let models = raw.models.unwrap_or_default();
-    let identity = match (raw.public_key, raw.certificates, raw.identity) {
+    let trust = match (raw.public_key, raw.certificates, raw.identity) {
         (Some(key), None, None) => {
             let pem = pem(&key, folder, key::MAX_PEM)?;
-            Identity::Key(PublicKey::from_pem(&pem)?)
+            Trust::Key(PublicKey::from_pem(&pem)?)
         }
         (None, Some(entries), None) => {
             let files = entries
@@ -160,7 +163,7 @@ fn validate(
                 .take(certificate::MAX_ANCHORS + 1)
                 .map(|entry| pem(entry, folder, certificate::MAX_PEM))
                 .collect::<Result<Vec<_>, _>>()?;
-            Identity::Certificate(Anchors::from_pem(files)?)
+            Trust::Certificate(Anchors::from_pem(files)?)
         }
         (None, None, Some(identity)) => {
             let identity_provider = raw.identity_provider.ok_or(SignerRule::Sigstore)?;
@@ -177,15 +180,15 @@ fn validate(
                 None => TrustedRoot::public_good(),
                 Some(path) => TrustedRoot::from_json(&named_file(path, MAX_TRUSTED_ROOT)?)?,
             };
-            let identity = Identity::Sigstore(SigstoreIdentity {
+            let trust = Trust::Sigstore {
                 identity,
                 identity_provider,
-                trusted_root_file,
                 trusted_root,
-            });
+            };
             return Ok(TrustedSigner::new(
                 name,
-                identity,
+                trust,
+                trusted_root_file,
                 limits(models)?,
                 file.clone(),
             ));
@@ -197,7 +200,8 @@ fn validate(
     }
     Ok(TrustedSigner::new(
         name,
-        identity,
+        trust,
+        None,
         limits(models)?,
         file.clone(),
     ))

@@ -1,12 +1,12 @@
 //! Finds a file by a path of which every part was looked at: by descriptor, link by link.
 //!
 //! Guarantees: what [`open`] gives was reached through directories and symbolic links that belong
-//! to root or the user who runs this, of which nobody else can write in the directories (or, where
-//! the sticky bit is set, can't touch what is ours); and the file itself is a regular one under the
-//! same rule. The path is walked once: each part is opened beneath the part before and judged by
-//! that descriptor, and a link's target by the link that was judged. So there is nothing between
-//! what is judged and what is read, in the middle of a path neither. Nothing but a regular file is
-//! opened for reading: neither a pipe, which would wait, nor a device.
+//! to root or the user who runs this, of which no other user can write in the directories (or,
+//! where the sticky bit is set, can't touch what is ours); and the file itself is a regular one
+//! under the same rule. The path is walked once: each part is opened beneath the part before and
+//! judged by that descriptor, and a link's target by the link that was judged. So there is nothing
+//! between what is judged and what is read, in the middle of a path neither. Nothing but a regular
+//! file is opened for reading: neither a pipe, which would wait, nor a device.
 //!
 //! Doesn't: say why a file is missing. A path that leads nowhere is missing even if others could
 //! put a file there; that one would be refused.
@@ -21,7 +21,6 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::file::FileRule;
 use crate::files::{
     OpenError, is_root_or_user, is_sticky, is_writable_by_others, look_at_entry, open_entry,
 };
@@ -29,6 +28,53 @@ use crate::name::Escaped;
 
 /// Most symbolic links on the way to one file, as the kernel has it (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
+
+/// What a file must be to be relied on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileRule {
+    /// A directory, a device, a pipe.
+    #[error("it is not a regular file")]
+    NotRegular,
+    /// Larger than the bound for its kind.
+    #[error("it has more than {limit} bytes")]
+    TooLarge {
+        /// The bound.
+        limit: usize,
+    },
+    /// Another user could change it.
+    #[error("it belongs to user {owner}, neither root nor the user who runs this")]
+    Owner {
+        /// The user.
+        owner: u32,
+    },
+    /// Other users can change it.
+    #[error("it can be written by others than its owner (mode {mode:o})")]
+    Writable {
+        /// Its mode.
+        mode: u32,
+    },
+    /// Another user could have it lead elsewhere.
+    #[error(
+        "the link \"{link}\" on the way to it belongs to user {owner}, neither root nor the user \
+         who runs this"
+    )]
+    Link {
+        /// The link, escaped.
+        link: Escaped,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Another user could put another file in its place.
+    #[error("others can write in the directory \"{directory}\" (user {owner}, mode {mode:o})")]
+    Directory {
+        /// The directory, escaped.
+        directory: Escaped,
+        /// Its owner.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
+}
 
 /// Why a file can't be read.
 #[derive(Debug)]

@@ -11,13 +11,13 @@ use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::{Bundle, MAX_BUNDLE, Material};
 use model_fs::oms::certificate::Certificate;
 use model_fs::oms::claim::Claim;
-use model_fs::oms::key::{MAX_PEM, Password, PrivateKey};
+use model_fs::oms::key::{MAX_PEM, Password, PrivateKey, SigningKey};
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Key, Pkcs11Uri};
-use model_fs::oms::sign::{Compat, Signing, SigningCertificate, SigningKey};
-use model_fs::oms::sigstore::ClaimedIdentity;
 #[cfg(feature = "sigstore-sign")]
-use model_fs::oms::sigstore::signing::SigstoreSigner;
+use model_fs::oms::sign::sigstore::SigstoreSigner;
+use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
+use model_fs::oms::sigstore::ClaimedIdentity;
 use model_fs::reading::location::ModelLocation;
 use model_fs::reading::whole::hash::{HashPlan, hash_model};
 use model_fs::reading::whole::verify;

@@ -20,6 +20,7 @@ use model_fs::reading::{Links, LocalDirectory, Scan, TableStore, TableStoreError
 use super::trust::load_store;
 use crate::cli::{self, IgnoreArgs, ModelArgs, TrustArgs};
 use crate::exit::{Exit, Failure};
+use crate::hints;
 
 /// Failures listed for people; `verify --json` has more.
 const LISTED: usize = 20;
@@ -54,7 +55,7 @@ impl SignedModel {
         let (manifest, trusted_as) = match trust {
             Trusted::Flags(trust) => (
                 VerifiedManifest::verify(bundle, &trust, location.shape())
-                    .map_err(|error| Failure::new(Exit::Signature, error))?,
+                    .map_err(|error| Failure::new(Exit::Signature, hints::refused(error)))?,
                 None,
             ),
             Trusted::Store(store) => {
@@ -268,14 +269,14 @@ fn load_trust(chosen: cli::Trust) -> Result<Trusted, Failure> {
 fn not_trusted(error: VerifyWithStoreError) -> Failure {
     match error {
         VerifyWithStoreError::Nobody { claim, refused } => {
-            let hint = format!("to trust them: {}", claim.trust_command());
+            let hint = format!("to trust them: {}", hints::trust_command(&claim));
             let mut message = VerifyWithStoreError::Nobody {
                 claim,
                 refused: Vec::new(),
             }
             .to_string();
             for (name, error) in refused.iter().take(LISTED) {
-                let _ = write!(message, "\nnot by \"{name}\": {error}");
+                let _ = write!(message, "\nnot by \"{name}\": {}", hints::refusal(error));
             }
             Failure::new(Exit::Signature, anyhow::Error::msg(message)).with_hint(hint)
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use model_fs::files::read_given;
 use model_fs::name::Escaped;
-use model_fs::oms::sigstore::signing::{
+use model_fs::oms::sign::sigstore::{
     IdentityToken, Instance, MAX_TOKEN, RekorVersion, ServiceUrls, SigstoreSigner,
 };
 use model_fs::oms::sigstore::trusted_root::MAX_TRUSTED_ROOT;

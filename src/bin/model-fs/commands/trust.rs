@@ -9,8 +9,9 @@ use model_fs::files::read_given;
 use model_fs::name::Escaped;
 use model_fs::oms::certificate::{self, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
+use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{
-    Distrusted, FileRule, Hidden, Identity, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE,
+    Distrusted, FileRule, Hidden, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE,
     SignerName, TrustFile, TrustStore, TrustStoreError, TrustedSigner,
 };
 use serde_json::{Value, json};
@@ -353,18 +354,22 @@ fn to_text(signer: &TrustedSigner) -> String {
     let mut line = |label: &str, value: &dyn Display| {
         let _ = writeln!(text, "  {label:<12} {value}");
     };
-    line("method", &signer.identity().method());
-    match signer.identity() {
-        Identity::Key(key) => line("key", &key.hint()),
-        Identity::Certificate(anchors) => {
+    line("method", &signer.trust().method());
+    match signer.trust() {
+        Trust::Key(key) => line("key", &key.hint()),
+        Trust::Certificate(anchors) => {
             for certificate in anchors.certificates() {
                 line("certificate", &describe(certificate));
             }
         }
-        Identity::Sigstore(sigstore) => {
-            line("identity", &Escaped::new(&sigstore.identity));
-            line("provider", &Escaped::new(&sigstore.identity_provider));
-            if let Some(path) = &sigstore.trusted_root_file {
+        Trust::Sigstore {
+            identity,
+            identity_provider,
+            ..
+        } => {
+            line("identity", &Escaped::new(identity));
+            line("provider", &Escaped::new(identity_provider));
+            if let Some(path) = signer.trusted_root_file() {
                 line("trusted root", &Escaped::path(path));
             }
         }
@@ -402,12 +407,12 @@ fn describe(certificate: &Certificate) -> String {
 fn to_json(signer: &TrustedSigner) -> Value {
     let mut entry = json!({
         "name": signer.name().as_str(),
-        "method": signer.identity().method().name(),
+        "method": signer.trust().method().name(),
         "file": signer.file().to_string_lossy(),
     });
-    match signer.identity() {
-        Identity::Key(key) => entry["key"] = json!(key.hint()),
-        Identity::Certificate(anchors) => {
+    match signer.trust() {
+        Trust::Key(key) => entry["key"] = json!(key.hint()),
+        Trust::Certificate(anchors) => {
             entry["certificates"] = anchors
                 .certificates()
                 .iter()
@@ -421,13 +426,16 @@ fn to_json(signer: &TrustedSigner) -> Value {
                 })
                 .collect();
         }
-        Identity::Sigstore(sigstore) => {
-            entry["identity"] = json!(sigstore.identity);
-            entry["identity_provider"] = json!(sigstore.identity_provider);
+        Trust::Sigstore {
+            identity,
+            identity_provider,
+            ..
+        } => {
+            entry["identity"] = json!(identity);
+            entry["identity_provider"] = json!(identity_provider);
             entry["trusted_root"] = json!(
-                sigstore
-                    .trusted_root_file
-                    .as_ref()
+                signer
+                    .trusted_root_file()
                     .map(|path| path.to_string_lossy())
             );
         }
