@@ -145,6 +145,11 @@ impl Reader {
         &self.manifest
     }
 
+    /// Where the content comes from.
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
     /// The violations met so far.
     pub fn violations(&self) -> &ViolationLog {
         &self.reports.violations

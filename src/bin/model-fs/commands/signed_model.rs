@@ -24,9 +24,6 @@ use crate::exit::{Exit, Failure};
 /// Failures listed for people; `verify --json` has more.
 const LISTED: usize = 20;
 
-/// Hidden files named in a status, which is of limited size.
-const HIDDEN_NAMED: usize = 8;
-
 /// A model with a good signature, and what lies in its directory.
 pub(crate) struct SignedModel {
     pub(crate) location: ModelLocation,
@@ -129,14 +126,6 @@ impl SignedModel {
                 .to_owned()
         });
         Err(content_failure(&failures).with_hint(hint))
-    }
-
-    /// The first of the signed files that are left out, for messages.
-    pub(crate) fn hidden_names(&self) -> Vec<String> {
-        let left_out = self.manifest.left_out().iter().take(HIDDEN_NAMED);
-        left_out
-            .map(|name| Escaped::bounded(name.as_str()).to_string())
-            .collect()
     }
 
     /// How many files are there that nobody signed.
