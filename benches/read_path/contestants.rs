@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
+use model_fs::fs::Status;
 use rustix::fs::Advice;
 
 use crate::keys::write_keys;
@@ -333,8 +334,8 @@ impl Arena {
         let source_bytes = if ours {
             let mut command = self.command(ordinary, "model-fs");
             let json = output(command.args(["status", "--json"]).arg(&mountpoint))?;
-            let status: serde_json::Value = serde_json::from_slice(&json)?;
-            status["source_bytes"].as_u64()
+            let status: Status = serde_json::from_slice(&json)?;
+            status.owner.map(|owner| owner.stats.source_bytes)
         } else {
             None
         };

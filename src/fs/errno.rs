@@ -33,7 +33,7 @@ pub enum FsError {
     /// No extended attribute of that name.
     #[error("no such attribute")]
     NoAttribute,
-    /// Not for the likes of us: execute permission on a file.
+    /// Execute permission on a file, which no file has.
     #[error("permission denied")]
     Denied,
     /// The file has another length than was claimed, and has to be looked up again. The kernel does
@@ -68,9 +68,10 @@ pub fn errno(error: &FsError) -> Errno {
     }
 }
 
-/// What is short on this machine is told as it is (`open(2)`): it says nothing about the source, and
-/// passes. All else is EIO: the source's errno values mean something to those who look into it, and
-/// little to those who read a mount.
+/// A shortage on this machine (descriptors, memory) is told as it is (`open(2)`): it says nothing
+/// about the source, and it ends. All else is EIO: what the source's own errno value means can be
+/// judged only by looking into the source; it is in the log, and would mislead a program that reads
+/// the mount.
 fn source_errno(error: &SourceError) -> Errno {
     match error {
         SourceError::Missing | SourceError::NotAFile(_) => Errno::IO,

@@ -1,22 +1,23 @@
 //! The end of all reading after a violation, where the user wants that.
 //!
 //! Guarantees: once [`begin`](Lockdown::begin) has returned, nothing new is read or pushed, and
-//! every file that nobody waits for any more is named to those who drop what the kernel has cached of it. Doesn't:
-//! take back what was delivered.
+//! what the kernel has cached of a file is dropped as soon as no request for the file waits any
+//! more. Doesn't: take back what was delivered.
 //!
-//! The kernel drops a page only once it is unlocked, and a page that is being read is locked until it
-//! is answered. So a file that a thread of ours still owes an answer or a page is left for later:
-//! whoever drops pages must never wait for a source that hangs.
+//! The kernel drops a page only once it is unlocked, and a page that is being read is locked until
+//! the read is answered. So a file about which a thread of ours still owes an answer or a page is
+//! left for later: the thread that drops pages must never wait for a source that hangs.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::{FileSystem, Node, ROOT};
-use crate::sync::lock;
+use super::file_system::FileSystem;
+use super::inode::Inode;
+use super::tree::Node;
 
 /// Between two looks whether what was owed has been given.
 const LATER: Duration = Duration::from_millis(50);
@@ -57,24 +58,24 @@ impl Lockdown {
 
     /// Ends reading. True for the first call.
     pub(super) fn begin(&self) -> bool {
-        // Under the lock, so that whatever is owed later knows.
-        let owed = lock(&self.owed);
+        // Under the lock: after it, nothing more is owed.
+        let owed = self.owed();
         let first = !self.met.swap(true, Ordering::SeqCst);
         drop(owed);
         if first {
-            // Fails where nobody is there to drop anything.
+            // Fails where no thread was started to drop pages.
             let _ = self.start.send(());
         }
         first
     }
 
-    /// Notes that something is owed about file `index` until the guard goes. Nothing may be any more once
-    /// reading has ended.
+    /// Notes that something is owed about file `index` until the guard is dropped. `None` once
+    /// reading has ended: then nothing new may be owed.
     pub(super) fn owe(self: &Arc<Self>, index: usize) -> Option<Owed> {
         if !self.wanted {
             return Some(Owed(None));
         }
-        let mut owed = lock(&self.owed);
+        let mut owed = self.owed();
         if self.is_met() {
             return None;
         }
@@ -84,27 +85,61 @@ impl Lockdown {
 
     /// What tells of the beginning; nothing for the second call.
     pub(super) fn take_start(&self) -> Option<Receiver<()>> {
-        lock(&self.started).take()
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.take()
+    }
+
+    fn owed(&self) -> MutexGuard<'_, HashMap<usize, usize>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_owed(&self, index: usize) -> bool {
-        lock(&self.owed).contains_key(&index)
+        self.owed().contains_key(&index)
     }
 }
 
-/// Calls `drop_pages` with each inode that is a file, as soon as nothing is owed about it, once reading
-/// has ended, for as long as the file system is there.
-pub(super) fn drop_when_met(
-    fs: &Weak<FileSystem>,
-    started: &Receiver<()>,
-    drop_pages: impl Fn(u64),
-) {
+impl FileSystem {
+    /// Starts a thread that calls `drop_pages` with the inode of each file once a violation has
+    /// ended all reading, if that is what violations do: what the kernel has cached isn't to be
+    /// read any more either. By then nothing of ours is owed about that file, so `drop_pages` may
+    /// wait for answers to the kernel. Only the first call counts.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn on_lockdown(
+        self: &Arc<Self>,
+        drop_pages: impl Fn(Inode) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Some(started) = self
+            .lockdown
+            .take_start()
+            .filter(|_| self.lockdown.is_wanted())
+        else {
+            return Ok(());
+        };
+        let fs = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("lockdown".to_owned())
+            .spawn(move || drop_when_met(&fs, &started, drop_pages))?;
+        Ok(())
+    }
+
+    /// The inode of file `index`, whose pages may be put into the kernel's cache for as long as the
+    /// guard is there. `None` before the length is proved, and once reading has ended.
+    pub(crate) fn pages_to_fill(&self, index: usize) -> Option<(Inode, Owed)> {
+        self.inode(index).zip(self.lockdown.owe(index))
+    }
+}
+
+/// Calls `drop_pages` with each inode that is a file, as soon as nothing is owed about it, once
+/// reading has ended, for as long as the file system is there.
+fn drop_when_met(fs: &Weak<FileSystem>, started: &Receiver<()>, drop_pages: impl Fn(Inode)) {
     if started.recv().is_err() {
         return;
     }
-    let mut left: Option<Vec<u64>> = None;
+    let mut left: Option<Vec<Inode>> = None;
     while let Some(fs) = fs.upgrade() {
-        let left = left.get_or_insert_with(|| (ROOT..).take(fs.tree.len()).collect());
+        let left = left.get_or_insert_with(|| fs.tree.inodes().collect());
         left.retain(|&ino| {
             match fs.tree.node(ino) {
                 Some(Node::File(index)) if fs.lockdown.is_owed(index) => return true,
@@ -126,12 +161,12 @@ pub(super) fn drop_when_met(
 
 /// Something that is owed about a file; nothing where no violation ends reading.
 #[derive(Debug)]
-pub(super) struct Owed(Option<(Arc<Lockdown>, usize)>);
+pub(crate) struct Owed(Option<(Arc<Lockdown>, usize)>);
 
 impl Drop for Owed {
     fn drop(&mut self) {
         if let Some((lockdown, index)) = &self.0
-            && let Entry::Occupied(mut entry) = lock(&lockdown.owed).entry(*index)
+            && let Entry::Occupied(mut entry) = lockdown.owed().entry(*index)
         {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {

@@ -1,17 +1,21 @@
 //! The status of a mount: what it did and met.
 //!
-//! Guarantees: always JSON, and always short enough for an extended attribute, whatever the model's
-//! names and paths are. File names, paths, digests found and all that tells what the source holds are
-//! for the mount's owner and root alone: a digest of bytes that root can read, and whoever owns the model
-//! directory can't, would be an oracle for them. Doesn't: prove anything.
+//! One type, [`Status`], is what the daemon fills in, what a mount tells as JSON
+//! ([`STATUS_ATTRIBUTE`](super::STATUS_ATTRIBUTE)), and what programs parse that JSON into.
+//!
+//! Guarantees: what a mount tells is always JSON, and always short enough for an extended
+//! attribute, whatever the model's names and paths are. File names, paths, digests found and all
+//! that tells what the source holds are for the mount's owner and root alone: root may be able to
+//! read bytes that the owner of the model directory can't, and a digest of them would tell that
+//! owner what they are. Doesn't: prove anything.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::FileSystem;
+use super::file_system::FileSystem;
 use crate::name::Escaped;
 use crate::reading::{ReaderStats, SourceFailure, Violation};
 
@@ -26,20 +30,23 @@ const MAX_RECENT: usize = 32;
 pub enum Audience {
     /// The user who mounted, and root.
     Owner,
-    /// Everybody else whom the mount lets in.
+    /// Every other user whom the mount lets in.
     Others,
 }
 
-/// What only the program that mounts knows. Paths are shown as they are, but for what isn't Unicode.
-#[derive(Debug, Clone, Serialize)]
+/// Where and how a model is mounted. Paths are shown as they are, but for what isn't Unicode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MountFacts {
     /// Absolute, without links.
     pub mountpoint: String,
     /// The model.
     pub source: String,
     /// Signed files that the mount doesn't show, because the user left them out.
+    #[serde(default)]
     pub hidden_signed_files: usize,
     /// The first of them.
+    #[serde(default)]
     pub hidden_signed_names: Vec<String>,
     /// Why reading could be faster.
     pub not_tuned: Option<String>,
@@ -65,65 +72,100 @@ impl MountFacts {
     }
 }
 
-/// The status as it is told.
-#[derive(Debug, Serialize)]
-struct Status<'a> {
-    signer: String,
-    root_digest: String,
-    payload_digest: String,
-    files: usize,
+/// What a mount did and met. Fields that this version doesn't know are passed over when a status is
+/// parsed, and those that an earlier version doesn't tell are empty or zero.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The signer.
+    pub signer: String,
+    /// The root digest of the signed model.
+    pub root_digest: String,
+    /// The digest of all that was signed, names included.
+    pub payload_digest: String,
+    /// Signed files that the mount shows.
+    pub files: usize,
+    /// The user who mounted it, as the kernel knows. Not the mount's word: a program that asked the
+    /// kernel may add it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted_by: Option<u32>,
+    /// Whether texts and lists were shortened, since there is more than fits into a status.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
+    /// For [`Audience::Others`] alone: requests that got no content, for whatever reason. The
+    /// reason, and how often it was met, would tell whether something is there that only the owner
+    /// may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u64>,
+    /// For [`Audience::Owner`] alone.
     #[serde(flatten)]
-    told: Told<'a>,
+    pub owner: Option<OwnerStatus>,
 }
 
-/// What depends on who asks.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Told<'a> {
-    Owner {
-        /// Whether a violation has ended all reading.
-        locked_down: bool,
-        mount: Option<&'a MountFacts>,
-        bytes: u64,
-        #[serde(flatten)]
-        stats: ReaderStats,
-        recent_violations: Vec<String>,
-        recent_source_errors: Vec<String>,
-    },
-    Others {
-        /// Requests that got no content, whatever was the matter: what it was, and how often it was met,
-        /// would tell whether something is there that only the owner may see.
-        failures: u64,
-    },
+/// The part of a [`Status`] that is for the user who mounted, and root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OwnerStatus {
+    /// Whether a violation has ended all reading.
+    pub locked_down: bool,
+    /// Where and how it is mounted; `None` until the mount is complete.
+    pub mount: Option<MountFacts>,
+    /// Bytes of all files, proved or claimed when the mount was made.
+    #[serde(default)]
+    pub bytes: u64,
+    /// What was read and verified.
+    #[serde(flatten)]
+    pub stats: ReaderStats,
+    /// The last violations.
+    #[serde(default)]
+    pub recent_violations: Vec<String>,
+    /// What the source didn't give, the last of it.
+    #[serde(default)]
+    pub recent_source_errors: Vec<String>,
 }
 
 impl FileSystem {
-    /// What the mount did and met, as JSON.
-    pub(super) fn status(&self, audience: Audience) -> String {
+    /// Adds where and how this is mounted to the status. Only the first call counts.
+    pub fn set_mount_facts(&self, facts: MountFacts) {
+        let _ = self.mount_facts.set(facts);
+    }
+
+    /// What the mount did and met, as far as it is for `audience`.
+    pub fn status(&self, audience: Audience) -> Status {
         let manifest = self.reader.manifest();
-        let told = match audience {
-            Audience::Owner => Told::Owner {
-                locked_down: self.lockdown.is_met(),
-                mount: self.mount_facts.get(),
-                bytes: self.claimed_bytes(),
-                stats: self.reader.stats(),
-                recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
-                recent_source_errors: texts(
-                    &self.reader.source_errors().recent(),
-                    SourceFailure::to_string,
-                ),
-            },
-            Audience::Others => Told::Others {
-                failures: self.failures.load(Ordering::Relaxed),
-            },
+        let (owner, failures) = match audience {
+            Audience::Owner => (Some(self.owner_status()), None),
+            Audience::Others => (None, Some(self.failures.load(Ordering::Relaxed))),
         };
-        within_bounds(&Status {
+        Status {
             signer: manifest.signer().to_string(),
-            root_digest: manifest.root_digest().to_string(),
+            root_digest: manifest.manifest().root_digest().to_string(),
             payload_digest: manifest.payload_digest().to_string(),
-            files: manifest.files().len(),
-            told,
-        })
+            files: manifest.manifest().files().len(),
+            mounted_by: None,
+            shortened: false,
+            failures,
+            owner,
+        }
+    }
+
+    fn owner_status(&self) -> OwnerStatus {
+        OwnerStatus {
+            locked_down: self.lockdown.is_met(),
+            mount: self.mount_facts.get().cloned(),
+            bytes: self.claimed_bytes(),
+            stats: self.reader.stats(),
+            recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
+            recent_source_errors: texts(
+                &self.reader.source_errors().recent(),
+                SourceFailure::to_string,
+            ),
+        }
+    }
+
+    /// The status as JSON, short enough for an extended attribute.
+    pub(super) fn status_text(&self, audience: Audience) -> String {
+        within_bounds(&self.status(audience))
     }
 }
 
@@ -131,12 +173,12 @@ fn texts<T>(recent: &[T], text: impl Fn(&T) -> String) -> Vec<String> {
     recent.iter().take(MAX_RECENT).map(text).collect()
 }
 
-/// Entries of a list, and characters of a text, that are left of a status that is too long. With the
-/// last, no status is: there are few texts outside of lists.
+/// Entries of a list, and characters of a text, that are left of a status that is too long. With
+/// the last, no status is: there are few texts outside of lists.
 const SHORTER: [(usize, usize); 4] = [(32, 512), (16, 256), (4, 128), (0, 128)];
 
 /// The status as JSON, shortened where it wouldn't fit; then `shortened` is true.
-fn within_bounds(status: &Status<'_>) -> String {
+fn within_bounds(status: &Status) -> String {
     let mut value = serde_json::to_value(status).unwrap_or_default();
     let mut text = value.to_string();
     for (entries, chars) in SHORTER {
@@ -180,24 +222,32 @@ fn shorten(value: &mut Value, entries: usize, chars: usize) {
 mod tests {
     use super::*;
 
-    /// A status with so many violations of files with names of 4095 bytes, each of which JSON writes
-    /// in the most bytes.
-    fn status(facts: &MountFacts, violations: usize) -> String {
-        let long = "\u{1}".repeat(4095);
-        within_bounds(&Status {
-            signer: long.repeat(10),
+    fn for_owner(signer: String, owner: OwnerStatus) -> Status {
+        Status {
+            signer,
             root_digest: format!("sha256:{}", "0".repeat(64)),
             payload_digest: format!("sha256:{}", "0".repeat(64)),
             files: 1,
-            told: Told::Owner {
-                locked_down: true,
-                mount: Some(facts),
-                bytes: u64::MAX,
-                stats: ReaderStats::default(),
-                recent_violations: vec![long.clone(); violations],
-                recent_source_errors: vec![long; violations],
-            },
-        })
+            mounted_by: None,
+            shortened: false,
+            failures: None,
+            owner: Some(owner),
+        }
+    }
+
+    /// A status with so many violations of files with names of 4095 bytes, each of which JSON
+    /// writes in the most bytes.
+    fn status(facts: &MountFacts, violations: usize) -> String {
+        let long = "\u{1}".repeat(4095);
+        let owner = OwnerStatus {
+            locked_down: true,
+            mount: Some(facts.clone()),
+            bytes: u64::MAX,
+            stats: ReaderStats::default(),
+            recent_violations: vec![long.clone(); violations],
+            recent_source_errors: vec![long.clone(); violations],
+        };
+        within_bounds(&for_owner(long.repeat(10), owner))
     }
 
     #[test]
@@ -227,20 +277,15 @@ mod tests {
     #[test]
     fn a_status_that_fits_is_whole() {
         let facts = MountFacts::new(Path::new("/mnt"), Path::new("/model"));
-        let text = within_bounds(&Status {
-            signer: "key".to_owned(),
-            root_digest: "sha256:00".to_owned(),
-            payload_digest: "sha256:00".to_owned(),
-            files: 1,
-            told: Told::Owner {
-                locked_down: false,
-                mount: Some(&facts),
-                bytes: 1,
-                stats: ReaderStats::default(),
-                recent_violations: vec!["x".repeat(1000); MAX_RECENT],
-                recent_source_errors: Vec::new(),
-            },
-        });
+        let owner = OwnerStatus {
+            locked_down: false,
+            mount: Some(facts),
+            bytes: 1,
+            stats: ReaderStats::default(),
+            recent_violations: vec!["x".repeat(1000); MAX_RECENT],
+            recent_source_errors: Vec::new(),
+        };
+        let text = within_bounds(&for_owner("key".to_owned(), owner));
         let status: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(status["shortened"], Value::Null);
         let recent = status["recent_violations"].as_array().unwrap();
@@ -250,5 +295,49 @@ mod tests {
                 .iter()
                 .all(|text| text.as_str().unwrap().len() == 1000)
         );
+    }
+
+    #[test]
+    fn a_status_is_parsed_as_it_was_told() {
+        let stats = ReaderStats {
+            source_bytes: u64::MAX,
+            violations: 3,
+            ..ReaderStats::default()
+        };
+        let owner = OwnerStatus {
+            locked_down: true,
+            mount: None,
+            bytes: 7,
+            stats,
+            recent_violations: vec!["one".to_owned()],
+            recent_source_errors: Vec::new(),
+        };
+        let mut full = for_owner("key".to_owned(), owner);
+        let mut public = full.clone();
+        (public.owner, public.failures) = (None, Some(2));
+        let text = within_bounds(&full);
+        let parse = |text: &str| serde_json::from_str::<Status>(text).unwrap();
+        assert_eq!(parse(&text), full);
+        let told = within_bounds(&public);
+        assert_eq!(parse(&told), public);
+        assert!(
+            !told.contains("bytes") && !told.contains("locked"),
+            "{told}"
+        );
+        let owner = full.owner.as_mut().unwrap();
+        owner.mount = Some(MountFacts::new(Path::new("/mnt"), Path::new("/model")));
+        full.shortened = true;
+        full.mounted_by = Some(1000);
+        assert_eq!(parse(&within_bounds(&full)), full);
+    }
+
+    #[test]
+    fn a_status_of_another_version_is_parsed_as_far_as_it_is_known() {
+        let text = r#"{"signer": "key", "root_digest": "r", "payload_digest": "p", "files": 2,
+            "locked_down": false, "source_bytes": 5, "from_later": {"a": [1]}, "mount": null}"#;
+        let status: Status = serde_json::from_str(text).unwrap();
+        let owner = status.owner.unwrap();
+        assert_eq!((owner.stats.source_bytes, owner.stats.violations), (5, 0));
+        assert!(owner.mount.is_none() && !status.shortened);
     }
 }

@@ -1,14 +1,17 @@
 //! The file system without a kernel.
 
-use std::sync::Mutex;
+use std::ffi::OsStr;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
 use super::*;
 use crate::digest::Algorithm;
+use crate::name::{FileName, MAX_COMPONENT};
 use crate::reading::testing::{Memory, random, sign};
-use crate::reading::{ReaderOptions, Source};
+use crate::reading::{Reader, ReaderOptions, Scan, Source};
 
 const MIB: usize = 1 << 20;
 
@@ -47,7 +50,7 @@ fn fixture(lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
 }
 
 impl Fixture {
-    fn lookup(&self, parent: u64, name: &str) -> Result<Attributes, FsError> {
+    fn lookup(&self, parent: Inode, name: &str) -> Result<Attributes, FsError> {
         let (sender, receiver) = channel();
         let then = move |found| sender.send(found).unwrap();
         let name = OsStr::new(name);
@@ -55,18 +58,18 @@ impl Fixture {
         receiver.recv().unwrap()
     }
 
-    fn ino(&self, parent: u64, name: &str) -> u64 {
+    fn ino(&self, parent: Inode, name: &str) -> Inode {
         self.lookup(parent, name).unwrap().ino
     }
 
-    fn open(&self, ino: u64) -> Result<u64, FsError> {
+    fn open(&self, ino: Inode) -> Result<Handle, FsError> {
         let (sender, receiver) = channel();
         self.fs
             .open(ino, || true, move |opened| sender.send(opened).unwrap());
         receiver.recv().unwrap()
     }
 
-    fn read(&self, handle: u64, offset: u64, len: usize) -> Result<Vec<u8>, FsError> {
+    fn read(&self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>, FsError> {
         let read = match self.fs.read(handle, offset, len) {
             Read::Done(read) => read,
             Read::Waits(waits) => {
@@ -86,7 +89,7 @@ fn is(result: Result<impl Sized, FsError>, expected: Errno) -> bool {
 #[test]
 fn serves_names_sizes_and_bytes() {
     let it = fixture(false, None);
-    let large = it.ino(ROOT, "large");
+    let large = it.ino(Inode::ROOT, "large");
     assert!(
         !it.fs.stat(large).unwrap().proved,
         "only claimed before an open"
@@ -100,9 +103,9 @@ fn serves_names_sizes_and_bytes() {
     );
     assert_eq!(it.read(handle, 5 * MIB as u64 - 2, 5000).unwrap().len(), 2);
     assert!(it.read(handle, 5 * MIB as u64, 5000).unwrap().is_empty());
-    let small = it.ino(it.ino(ROOT, "sub"), "small");
+    let small = it.ino(it.ino(Inode::ROOT, "sub"), "small");
     assert_eq!(it.read(it.open(small).unwrap(), 0, 100).unwrap(), b"small");
-    let signature = it.open(it.ino(ROOT, "model.sig")).unwrap();
+    let signature = it.open(it.ino(Inode::ROOT, "model.sig")).unwrap();
     assert_eq!(it.read(signature, 0, 1 << 20).unwrap(), it.bundle);
     assert!(it.read(signature, u64::MAX, 10).unwrap().is_empty());
     it.fs.release(handle);
@@ -112,23 +115,23 @@ fn serves_names_sizes_and_bytes() {
 #[test]
 fn errors_have_their_errno() {
     let it = fixture(false, None);
-    let (sub, large) = (it.ino(ROOT, "sub"), it.ino(ROOT, "large"));
-    assert!(is(it.lookup(ROOT, "nothing"), Errno::NOENT));
+    let (sub, large) = (it.ino(Inode::ROOT, "sub"), it.ino(Inode::ROOT, "large"));
+    assert!(is(it.lookup(Inode::ROOT, "nothing"), Errno::NOENT));
     assert!(is(it.lookup(large, "x"), Errno::NOTDIR));
     let name = "x".repeat(MAX_COMPONENT);
-    assert!(is(it.lookup(ROOT, &name), Errno::NOENT));
+    assert!(is(it.lookup(Inode::ROOT, &name), Errno::NOENT));
     let long = name + "x";
-    assert!(is(it.lookup(ROOT, &long), Errno::NAMETOOLONG));
-    assert!(is(it.fs.stat(99), Errno::NOENT));
+    assert!(is(it.lookup(Inode::ROOT, &long), Errno::NAMETOOLONG));
+    assert!(is(it.fs.stat(Inode::new(99)), Errno::NOENT));
     assert!(is(it.fs.entry(large, 0), Errno::NOTDIR));
     assert!(is(it.open(sub), Errno::ISDIR));
-    assert!(is(it.open(99), Errno::NOENT));
+    assert!(is(it.open(Inode::new(99)), Errno::NOENT));
     assert!(is(it.fs.access(large, true, false), Errno::ROFS));
     assert!(is(it.fs.access(large, false, true), Errno::ACCESS));
     assert!(it.fs.access(sub, false, true).is_ok());
     assert!(is(
         it.fs
-            .attribute(large, OsStr::new("user.other"), Audience::Owner),
+            .xattr(large, OsStr::new("user.other"), Audience::Owner),
         Errno::NODATA
     ));
     it.source.edit("large", |bytes| bytes[0] ^= 1);
@@ -137,13 +140,13 @@ fn errors_have_their_errno() {
     assert!(is(it.open(large), Errno::IO));
 }
 
-/// Whoever holds a number was told one length of it, and opens it just if that is the proved one.
+/// Each inode number was told with one length, and can be opened only if that is the proved one.
 #[test]
 fn a_claimed_length_is_that_of_an_inode_of_its_own() {
     let it = fixture(false, None);
     let claimed = |len: usize| {
         it.source.edit("large", |bytes| bytes.resize(len, 0));
-        let found = it.lookup(ROOT, "large").unwrap();
+        let found = it.lookup(Inode::ROOT, "large").unwrap();
         assert!(!found.proved && found.size == len as u64);
         assert_eq!(it.fs.stat(found.ino).unwrap(), found);
         found.ino
@@ -162,37 +165,40 @@ fn a_claimed_length_is_that_of_an_inode_of_its_own() {
     restore();
     // Now it could be, but the kernel believes another length of this inode.
     assert!(is(it.open(shorter), Errno::STALE));
-    let proved = it.lookup(ROOT, "large").unwrap();
+    let proved = it.lookup(Inode::ROOT, "large").unwrap();
     assert!(proved.proved && proved.size == 5 * MIB as u64);
     assert!(it.open(proved.ino).is_ok());
     for stale in [longer, shorter] {
         assert!(is(it.fs.stat(stale), Errno::STALE));
         assert!(is(it.open(stale), Errno::STALE));
-        assert!(is(it.fs.attribute_names(stale), Errno::STALE));
+        assert!(is(it.fs.xattr_names(stale), Errno::STALE));
     }
     // Whatever the source claims from now on.
     it.source.edit("large", Vec::clear);
-    assert_eq!(it.lookup(ROOT, "large").unwrap(), proved);
+    assert_eq!(it.lookup(Inode::ROOT, "large").unwrap(), proved);
 }
 
 #[test]
 fn a_true_claim_stays_the_inode() {
     let it = fixture(false, None);
-    let claimed = it.lookup(ROOT, "large").unwrap();
+    let claimed = it.lookup(Inode::ROOT, "large").unwrap();
     assert!(!claimed.proved && claimed.size == 5 * MIB as u64);
     assert!(it.open(claimed.ino).is_ok());
-    let proved = it.lookup(ROOT, "large").unwrap();
+    let proved = it.lookup(Inode::ROOT, "large").unwrap();
     assert!(proved.proved);
     assert_eq!(proved.ino, claimed.ino);
     assert_eq!(it.fs.inode(0), Some(claimed.ino));
-    assert_eq!(it.fs.entry(ROOT, 2).unwrap().unwrap().ino, claimed.ino);
+    assert_eq!(
+        it.fs.entry(Inode::ROOT, 2).unwrap().unwrap().ino,
+        claimed.ino
+    );
 }
 
 /// No length is ever claimed of a file that is small enough to be proved by reading it.
 #[test]
 fn what_can_be_proved_at_hand_is_proved_when_it_is_looked_up() {
     let it = fixture(false, None);
-    let sub = it.ino(ROOT, "sub");
+    let sub = it.ino(Inode::ROOT, "sub");
     for len in [0, 3, 100, MIB] {
         it.source.edit("sub/small", |bytes| bytes.resize(len, 0));
         assert!(is(it.lookup(sub, "small"), Errno::IO), "{len} bytes");
@@ -212,7 +218,7 @@ fn lockdown_ends_all_reading_and_the_hook_is_told() {
         let hook: ViolationHook =
             Box::new(move |violation| sender.lock().unwrap().send(violation.clone()).unwrap());
         let it = fixture(lockdown, Some(hook));
-        let handle = it.open(it.ino(ROOT, "large")).unwrap();
+        let handle = it.open(it.ino(Inode::ROOT, "large")).unwrap();
         it.source.edit("large", |bytes| bytes[MIB] ^= 1);
         assert!(is(it.read(handle, MIB as u64, 1), Errno::IO));
         assert_eq!(receiver.recv().unwrap().file.as_str(), "large");
@@ -223,7 +229,7 @@ fn lockdown_ends_all_reading_and_the_hook_is_told() {
 impl Fixture {
     fn status(&self, audience: Audience) -> serde_json::Value {
         let name = OsStr::new(STATUS_ATTRIBUTE);
-        let status = self.fs.attribute(ROOT, name, audience).unwrap();
+        let status = self.fs.xattr(Inode::ROOT, name, audience).unwrap();
         assert!(status.len() <= 64 << 10, "an attribute holds no more");
         serde_json::from_slice(&status).unwrap()
     }
@@ -232,7 +238,7 @@ impl Fixture {
 #[test]
 fn the_status_is_json_and_counts_each_bad_place_once() {
     let it = fixture(false, None);
-    let handle = it.open(it.ino(ROOT, "large")).unwrap();
+    let handle = it.open(it.ino(Inode::ROOT, "large")).unwrap();
     it.source.edit("large", |bytes| bytes.fill(0));
     // 64 KiB are a chunk.
     for offset in 0..80 {
@@ -254,9 +260,12 @@ fn only_the_owner_learns_names_paths_and_digests() {
         std::path::Path::new("/place/of/mount"),
         std::path::Path::new("/place/of/model"),
     ));
-    let handle = it.open(it.ino(ROOT, "large")).unwrap();
+    let handle = it.open(it.ino(Inode::ROOT, "large")).unwrap();
     it.source.remove("sub/small");
-    assert!(is(it.lookup(it.ino(ROOT, "sub"), "small"), Errno::IO));
+    assert!(is(
+        it.lookup(it.ino(Inode::ROOT, "sub"), "small"),
+        Errno::IO
+    ));
     it.source.edit("large", |bytes| bytes[0] ^= 1);
     assert!(is(it.read(handle, 0, 1), Errno::IO));
 
@@ -282,24 +291,24 @@ fn only_the_owner_learns_names_paths_and_digests() {
 #[test]
 fn attributes_are_answered_and_not_listed() {
     let it = fixture(false, None);
-    let large = it.ino(ROOT, "large");
-    for ino in [ROOT, large, it.ino(ROOT, "model.sig")] {
-        assert!(it.fs.attribute_names(ino).unwrap().is_empty());
+    let large = it.ino(Inode::ROOT, "large");
+    for ino in [Inode::ROOT, large, it.ino(Inode::ROOT, "model.sig")] {
+        assert!(it.fs.xattr_names(ino).unwrap().is_empty());
     }
-    assert!(is(it.fs.attribute_names(99), Errno::NOENT));
+    assert!(is(it.fs.xattr_names(Inode::new(99)), Errno::NOENT));
     let get = |ino, name: &str| {
-        let value = it.fs.attribute(ino, OsStr::new(name), Audience::Others);
+        let value = it.fs.xattr(ino, OsStr::new(name), Audience::Others);
         String::from_utf8(value.unwrap()).unwrap()
     };
     assert!(get(large, "user.model-fs.digest").starts_with("sha256:"));
     assert_eq!(get(large, "user.model-fs.state"), "unproved");
-    assert!(!get(ROOT, "user.model-fs.signer").is_empty());
+    assert!(!get(Inode::ROOT, "user.model-fs.signer").is_empty());
 }
 
 #[test]
 fn what_the_source_doesnt_give_is_counted_and_told() {
     let it = fixture(false, None);
-    let (sub, large) = (it.ino(ROOT, "sub"), it.ino(ROOT, "large"));
+    let (sub, large) = (it.ino(Inode::ROOT, "sub"), it.ino(Inode::ROOT, "large"));
     let small = it.ino(sub, "small");
     let handle = it.open(large).unwrap();
     let count = || {
@@ -317,7 +326,7 @@ fn what_the_source_doesnt_give_is_counted_and_told() {
     assert!(is(it.read(handle, 0, 1), Errno::IO));
     assert_eq!(count(), 3);
     let status = it.status(Audience::Owner);
-    assert_eq!(status["violations"], 0, "nobody says that content is wrong");
+    assert_eq!(status["violations"], 0, "no content is wrong");
     let recent = status["recent_source_errors"].as_array().unwrap();
     assert_eq!(recent.len(), 2, "each file and kind once: {status}");
     assert!(
@@ -368,7 +377,7 @@ fn what_this_machine_is_short_of_is_told_as_it_is() {
             bundle: Vec::new(),
             fs: Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap()),
         };
-        assert!(is(it.lookup(ROOT, "large"), told), "{source}");
+        assert!(is(it.lookup(Inode::ROOT, "large"), told), "{source}");
         let status = it.status(Audience::Owner);
         assert_eq!(status["violations"], 0);
         assert_eq!(status["source_errors"], 1);
@@ -397,8 +406,11 @@ fn claimed_lengths_dont_wrap_when_they_are_summed() {
 #[test]
 fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     let it = fixture(true, None);
-    let (large, signature) = (it.ino(ROOT, "large"), it.ino(ROOT, "model.sig"));
-    let small = it.ino(it.ino(ROOT, "sub"), "small");
+    let (large, signature) = (
+        it.ino(Inode::ROOT, "large"),
+        it.ino(Inode::ROOT, "model.sig"),
+    );
+    let small = it.ino(it.ino(Inode::ROOT, "sub"), "small");
     let (sender, dropped) = channel();
     it.fs
         .on_lockdown(move |ino| sender.send(ino).unwrap())
@@ -419,7 +431,7 @@ fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     for ino in [large, small, signature] {
         assert!(is(it.open(ino), Errno::IO));
     }
-    let mut pages: Vec<u64> = dropped.iter().take(2).collect();
+    let mut pages: Vec<Inode> = dropped.iter().take(2).collect();
     pages.sort_unstable();
     let mut files = vec![large, signature];
     files.sort_unstable();
@@ -428,5 +440,5 @@ fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     drop(owed);
     assert_eq!(dropped.recv(), Ok(small), "then that one");
     assert!(dropped.recv().is_err(), "and no directory");
-    assert!(it.lookup(ROOT, "large").is_ok(), "names stay");
+    assert!(it.lookup(Inode::ROOT, "large").is_ok(), "names stay");
 }

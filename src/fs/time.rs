@@ -1,13 +1,14 @@
 //! The times that a mount shows.
 //!
-//! Nobody signs times, but programs draw conclusions from them: Python runs the bytecode that it
-//! has cached of a module of the same time (in whole seconds) and size, rsync passes such a file over,
-//! and a directory that seems unchanged isn't listed again. So times are made of what was signed.
+//! Times aren't signed, but programs draw conclusions from them: Python runs the bytecode that it
+//! has cached of a module of the same time (in whole seconds) and size, rsync passes such a file
+//! over, and a directory that seems unchanged isn't listed again. So times are made of what was
+//! signed.
 //!
-//! Guarantees: the same signed content has the same time, in every mount on every host; other content
-//! has another one, in whole seconds too, but for one in a thousand million; none is before 1980, the
-//! earliest that ZIP and FAT can hold, or after 2024. Doesn't: say what is newer: what compares times for
-//! their order, as make does, learns nothing from these.
+//! Guarantees: the same signed content has the same time, in every mount on every host; other
+//! content has another one, in whole seconds too, but for one in a thousand million; none is before
+//! 1980, the earliest that ZIP and FAT can hold, or after 2024. Doesn't: say what is newer. A
+//! program that compares times for their order, as make does, learns nothing from these.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +19,8 @@ use crate::manifest::{Manifest, Serialization, SignedContent};
 /// The earliest time, in seconds since 1970: 1980-01-02, which is 1980 in every time zone.
 const FIRST: u64 = 315_619_200;
 
-/// One second after the latest, likewise: 2024-01-01. In the past of every clock that is right, and fit
-/// for 32 bits. The wider, the rarer are two contents of the same time.
+/// One second after the latest, likewise: 2024-01-01. In the past of every clock that is right, and
+/// fit for 32 bits. The wider the span, the rarer are two contents of the same time.
 const END: u64 = 1_704_067_200;
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -35,8 +36,8 @@ const SIGNATURE_CONTEXT: &str = "model-fs 2026-11-30 time of a signature file v1
 pub(super) struct Times {
     /// Of all directories.
     directories: Stamp,
-    /// Of files that are signed in shards, by index in the manifest, once they are known; their identity
-    /// is a hash over what may be megabytes. Empty where files are signed as a whole.
+    /// Of files that are signed in shards, by index in the manifest, once they are known; their
+    /// identity is a hash over what may be megabytes. Empty where files are signed as a whole.
     sharded: Box<[OnceStamp]>,
     signature: OnceLock<Stamp>,
 }
@@ -59,7 +60,7 @@ impl Stamp {
     }
 }
 
-/// A stamp and one, in half the memory of a [`OnceLock`]; zero while nobody has asked.
+/// A stamp and one, in half the memory of a [`OnceLock`]; zero before the first request for it.
 #[derive(Debug, Default)]
 struct OnceStamp(AtomicU64);
 
@@ -120,7 +121,7 @@ impl Times {
     pub(super) fn of_file(&self, index: usize, content: &SignedContent) -> SystemTime {
         let make = || Stamp::of(content.identity());
         let stamp = match self.sharded.get(index) {
-            Some(kept) => kept.get_or_init(make),
+            Some(known) => known.get_or_init(make),
             None => make(),
         };
         stamp.time()

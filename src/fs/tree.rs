@@ -6,11 +6,9 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
+use super::inode::Inode;
 use crate::manifest::Manifest;
 use crate::name::FileName;
-
-/// Inode number of the root directory (`FUSE_ROOT_ID`).
-pub const ROOT: u64 = 1;
 
 /// What an inode is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +21,9 @@ pub enum Node<'a> {
     Signature,
 }
 
-/// Small, for there may be a million.
+/// What is known of an inode. Small, for there may be a million.
 #[derive(Debug, Clone, Copy)]
-struct Inode {
+struct Record {
     /// Where its name begins in [`Tree::names`].
     name: u32,
     /// Bytes in its name.
@@ -42,10 +40,13 @@ enum Kind {
     Signature,
 }
 
-/// The tree. Inode numbers count from [`ROOT`] and never change.
+/// The tree. Inode numbers count from [`Inode::ROOT`] and never change.
 #[derive(Debug)]
 pub struct Tree {
-    inodes: Vec<Inode>,
+    /// All inodes, the root first.
+    inodes: Vec<Record>,
+    /// The inode of each file, by its index in the manifest.
+    files: Vec<u32>,
     /// The names of all inodes, one after the other.
     names: String,
     /// The children of all directories, those of one directory together and sorted by name.
@@ -61,13 +62,14 @@ impl Tree {
     pub fn new(manifest: &Manifest, signature: Option<&FileName>) -> Self {
         let mut tree = Self {
             inodes: Vec::with_capacity(manifest.files().len() + 1),
+            files: Vec::with_capacity(manifest.files().len()),
             names: String::new(),
             children: Vec::new(),
         };
         tree.push("", 0, Kind::Directory(0, 0));
-        // The directories that lead to the file before, and their names. Sorted names keep those of one
-        // directory together, so that the next file shares a beginning of this path, or the directory
-        // is complete.
+        // The directories that lead to the file before, and their names. Sorted names keep those of
+        // one directory together, so that the next file shares a beginning of this path, or the
+        // directory is complete.
         let mut path = Vec::new();
         let mut signature = signature.filter(|name| is_free(manifest, name));
         for (index, file) in manifest.files().iter().enumerate() {
@@ -75,7 +77,8 @@ impl Tree {
                 tree.insert(name, Kind::Signature, &mut path);
             }
             let index = u32::try_from(index).expect("manifests are bounded far below 2^32 files");
-            tree.insert(&file.name, Kind::File(index), &mut path);
+            let at = tree.insert(&file.name, Kind::File(index), &mut path);
+            tree.files.push(at);
         }
         if let Some(name) = signature {
             tree.insert(name, Kind::Signature, &mut path);
@@ -85,7 +88,12 @@ impl Tree {
     }
 
     /// Adds a name that follows all those before it.
-    fn insert<'a>(&mut self, name: &'a FileName, kind: Kind, path: &mut Vec<(u32, &'a str)>) {
+    fn insert<'a>(
+        &mut self,
+        name: &'a FileName,
+        kind: Kind,
+        path: &mut Vec<(u32, &'a str)>,
+    ) -> u32 {
         let (directories, last) = match name.parent() {
             Some(parent) => (parent, &name.as_str()[parent.len() + 1..]),
             None => ("", name.as_str()),
@@ -105,12 +113,12 @@ impl Tree {
         }
         path.truncate(depth);
         let parent = path.last().map_or(0, |&(at, _)| at);
-        self.push(last, parent, kind);
+        self.push(last, parent, kind)
     }
 
     fn push(&mut self, name: &str, parent: u32, kind: Kind) -> u32 {
         let at = index_of(self.inodes.len());
-        self.inodes.push(Inode {
+        self.inodes.push(Record {
             name: index_of(self.names.len()),
             name_len: u8::try_from(name.len()).expect("components have at most 255 bytes"),
             parent,
@@ -141,24 +149,28 @@ impl Tree {
         self.children = children;
     }
 
-    fn at(&self, at: u32) -> Inode {
+    fn at(&self, at: u32) -> Record {
         self.inodes[at as usize]
     }
 
-    fn name(&self, inode: Inode) -> &str {
-        let start = inode.name as usize;
-        &self.names[start..start + usize::from(inode.name_len)]
+    fn name(&self, record: Record) -> &str {
+        let start = record.name as usize;
+        &self.names[start..start + usize::from(record.name_len)]
     }
 
-    fn inode(&self, ino: u64) -> Option<Inode> {
-        self.inodes
-            .get(usize::try_from(ino.checked_sub(ROOT)?).ok()?)
-            .copied()
+    fn record(&self, ino: Inode) -> Option<Record> {
+        let at = ino.number().checked_sub(Inode::ROOT.number())?;
+        self.inodes.get(usize::try_from(at).ok()?).copied()
+    }
+
+    /// All inodes, the root first.
+    pub fn inodes(&self) -> impl Iterator<Item = Inode> + use<> {
+        (0..index_of(self.inodes.len())).map(ino_of)
     }
 
     /// What `ino` is; `None` if there is no such inode.
-    pub fn node(&self, ino: u64) -> Option<Node<'_>> {
-        Some(match self.inode(ino)?.kind {
+    pub fn node(&self, ino: Inode) -> Option<Node<'_>> {
+        Some(match self.record(ino)?.kind {
             Kind::Directory(start, end) => {
                 Node::Directory(&self.children[start as usize..end as usize])
             }
@@ -168,7 +180,7 @@ impl Tree {
     }
 
     /// The inode of `name` in the directory `parent`.
-    pub fn lookup(&self, parent: u64, name: &OsStr) -> Option<u64> {
+    pub fn lookup(&self, parent: Inode, name: &OsStr) -> Option<Inode> {
         let Some(Node::Directory(children)) = self.node(parent) else {
             return None;
         };
@@ -181,21 +193,19 @@ impl Tree {
         Some(ino_of(children[child]))
     }
 
-    /// The inode of a file.
-    pub fn find(&self, name: &FileName) -> Option<u64> {
-        name.as_str().split('/').try_fold(ROOT, |ino, component| {
-            self.lookup(ino, OsStr::new(component))
-        })
+    /// The inode of a file, given by its index in the manifest.
+    pub fn of_file(&self, index: usize) -> Option<Inode> {
+        self.files.get(index).map(|&at| ino_of(at))
     }
 
     /// Inode and name of a directory's entry, `.` and `..` first; `None` beyond the last.
-    pub fn entry(&self, directory: u64, position: u64) -> Option<(u64, &str)> {
+    pub fn entry(&self, directory: Inode, position: u64) -> Option<(Inode, &str)> {
         let Some(Node::Directory(children)) = self.node(directory) else {
             return None;
         };
         match position {
             0 => Some((directory, ".")),
-            1 => Some((ino_of(self.inode(directory)?.parent), "..")),
+            1 => Some((ino_of(self.record(directory)?.parent), "..")),
             _ => {
                 let child = *children.get(usize::try_from(position - 2).ok()?)?;
                 Some((ino_of(child), self.name(self.at(child))))
@@ -231,8 +241,8 @@ fn index_of(len: usize) -> u32 {
     u32::try_from(len).expect("fewer than 2^32 inodes, and bytes in their names")
 }
 
-const fn ino_of(at: u32) -> u64 {
-    at as u64 + ROOT
+const fn ino_of(at: u32) -> Inode {
+    Inode::new(at as u64 + Inode::ROOT.number())
 }
 
 #[cfg(test)]
@@ -250,12 +260,12 @@ mod tests {
         Tree::new(&manifest, FileName::new(signature).ok().as_ref())
     }
 
-    fn find(tree: &Tree, path: &str) -> Option<u64> {
+    fn find(tree: &Tree, path: &str) -> Option<Inode> {
         path.split('/')
-            .try_fold(ROOT, |ino, name| tree.lookup(ino, OsStr::new(name)))
+            .try_fold(Inode::ROOT, |ino, name| tree.lookup(ino, OsStr::new(name)))
     }
 
-    fn list(tree: &Tree, ino: u64) -> Vec<String> {
+    fn list(tree: &Tree, ino: Inode) -> Vec<String> {
         (0..)
             .map_while(|position| tree.entry(ino, position))
             .map(|(_, name)| name.to_owned())
@@ -270,9 +280,10 @@ mod tests {
         for (index, name) in names.iter().enumerate() {
             let ino = find(&tree, name).unwrap();
             assert_eq!(tree.node(ino), Some(Node::File(index)), "{name}");
+            assert_eq!(tree.of_file(index), Some(ino), "{name}");
         }
         assert_eq!(
-            list(&tree, ROOT),
+            list(&tree, Inode::ROOT),
             [".", "..", "a", "a-b", "a.txt", "b", "model.sig", "ü"]
         );
         assert_eq!(
@@ -282,8 +293,9 @@ mod tests {
         for absent in ["c", "a/z", "a/y/z/w", "", "A"] {
             assert_eq!(find(&tree, absent), None, "{absent}");
         }
-        assert_eq!(tree.node(0), None);
-        assert_eq!(tree.node(tree.len() as u64 + 1), None);
+        assert_eq!(tree.of_file(names.len()), None);
+        assert_eq!(tree.node(Inode::new(0)), None);
+        assert_eq!(tree.node(Inode::new(tree.len() as u64 + 1)), None);
         // 6 files, the directories a, a-b, a/y and ü, the root, the signature.
         assert_eq!(tree.len(), 12);
     }
@@ -293,8 +305,8 @@ mod tests {
         let tree = tree(&["a/b/c"], "model.sig");
         let (a, b) = (find(&tree, "a").unwrap(), find(&tree, "a/b").unwrap());
         assert_eq!(tree.entry(b, 1), Some((a, "..")));
-        assert_eq!(tree.entry(a, 1), Some((ROOT, "..")));
-        assert_eq!(tree.entry(ROOT, 1), Some((ROOT, "..")));
+        assert_eq!(tree.entry(a, 1), Some((Inode::ROOT, "..")));
+        assert_eq!(tree.entry(Inode::ROOT, 1), Some((Inode::ROOT, "..")));
     }
 
     #[test]

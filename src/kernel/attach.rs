@@ -1,15 +1,14 @@
 //! Attaching: a connection to the FUSE kernel module, mounted on a directory.
 //!
-//! Guarantees: the mountpoint is resolved once, and what it led to then is mounted on. An [`Attached`]
-//! mount knows which mount it is, and [`Attached::detach`] takes away that one and no other, also after
-//! it was moved. Doesn't: serve anything; until somebody reads from the connection,
-//! whoever looks into the mount waits.
+//! Guarantees: the mountpoint is resolved once, and what it led to then is mounted on. An
+//! [`Attached`] mount knows which mount it is, and [`Attached::detach`] takes away that one and no
+//! other, also after it was moved. Doesn't: serve anything; until requests are read from the
+//! connection, a program that looks into the mount waits.
 //!
 //! `fuser` could mount as well. It isn't asked to, because it unmounts by path when its handle goes
 //! away, also after the kernel has already ended the mount, and so may hit a file system that was
 //! mounted there since; and because its error is a text.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -20,15 +19,15 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::FS_TYPE;
+use super::connection::{self, fuse_connection};
 use super::fusermount::{self, HelperError};
+use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
-use super::new_mount::{self, Identity};
-use super::options::{Access, MountOptions};
+use super::new_mount::Identity;
+use super::options::MountOptions;
 use super::place::Place;
+use crate::name::Escaped;
 use crate::sync::lock;
-
-/// The device that a connection to the kernel module is opened through.
-pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// Descriptors that looking for the mount takes, at a time.
 const SPARE: usize = 3;
@@ -90,22 +89,24 @@ impl Attached {
         if identity.is_none() && !is_at(&attached.place, entry) {
             let found = attached.mountpoint.clone();
             if let Err(error) = attached.detach() {
-                tracing::warn!(%error, mountpoint = %show(&found), "a mount couldn't be taken away");
+                let mountpoint = Escaped::path(&found);
+                tracing::warn!(%error, %mountpoint, "a mount couldn't be taken away");
             }
             return Err(MountError::Elsewhere { mountpoint, found });
         }
         Ok((attached, connection))
     }
 
-    /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is known.
+    /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
+    /// known.
     fn mount(
         place: &Place,
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(OwnedFd, Vec<OwnedFd>, Option<Identity>), MountError> {
-        let (connection, identity) = match mount_directly(place, mountpoint, options)? {
+        let (connection, identity) = match connection::by_system_call(place, mountpoint, options)? {
             Some((connection, identity)) => (connection, identity),
-            None => (mount_with_helper(place, mountpoint, options)?, None),
+            None => (connection::by_helper(place, mountpoint, options)?, None),
         };
         let more = (0..=SPARE).map(|_| connection.try_clone());
         let more = more.collect::<io::Result<_>>();
@@ -122,8 +123,8 @@ impl Attached {
         self.identity.device
     }
 
-    /// Takes the mount out of the namespace, wherever it is by now. Files that are open in it stay so,
-    /// and it ends when the last one is closed; if none is, now. `Ok` if it is gone already.
+    /// Takes the mount out of the namespace, wherever it is by now. Files that are open in it stay
+    /// so, and it ends when the last one is closed; if none is, now. `Ok` if it is gone already.
     ///
     /// The system call is given a descriptor of the very mount, so that no other can be meant.
     /// `fusermount3` takes only a path, and something that the same user mounted there between our
@@ -160,8 +161,8 @@ impl Attached {
 
     /// Our mount, opened. `ESTALE` if it isn't found.
     fn root(&self, path: &Path) -> Result<Place, Errno> {
-        // From the directory beneath, which it lies on unless it was moved itself: a mountpoint can't be
-        // renamed in its directory, and whatever is renamed above doesn't matter.
+        // From the directory beneath, which it lies on unless it was moved itself: a mountpoint
+        // can't be renamed in its directory, and whatever is renamed above doesn't matter.
         let beneath = path.file_name().map(|name| {
             let directory = self.place.descriptor_path();
             directory.join("..").join(name)
@@ -179,8 +180,8 @@ impl Attached {
             && root
                 .device()
                 .is_ok_and(|device| device == self.identity.device);
-        // The kernel gives both numbers to another mount once ours is gone. But not while the connection
-        // stands; and what is open here stays what it is.
+        // The kernel gives both numbers to another mount once ours is gone. But not while the
+        // connection stands; and what is open here stays what it is.
         same && self.is_connected()
     }
 
@@ -199,8 +200,8 @@ impl Attached {
     }
 
     /// Breaks the connection: requests that wait, and all later ones, fail. False where the kernel
-    /// offers that only by closing every descriptor, and where it is broken already: its number may be
-    /// another's by now.
+    /// offers that only by closing every descriptor, and where it is broken already: its number may
+    /// be another's by now.
     pub(super) fn abort(&self) -> bool {
         if !self.is_connected() {
             return false;
@@ -223,7 +224,8 @@ fn take_away_new(place: &Place, before: &MountTable) {
                 && rustix::mount::unmount(root.descriptor_path(), UnmountFlags::DETACH).is_ok()
         });
         if !taken && let Err(error) = fusermount::unmount(path, true) {
-            tracing::warn!(%error, mountpoint = %show(path), "a mount couldn't be taken away");
+            let mountpoint = Escaped::path(path);
+            tracing::warn!(%error, %mountpoint, "a mount couldn't be taken away");
         }
     }
 }
@@ -233,8 +235,8 @@ fn entry_of(table: &MountTable, identity: Identity) -> Option<&MountEntry> {
     entry.filter(|entry| entry.device == identity.device)
 }
 
-/// The mount behind `connection`, where nothing but the table tells. Linux 6.15 says which file system
-/// a connection serves; before, it is what is new at the place.
+/// The mount behind `connection`, where nothing but the table tells. Linux 6.15 says which file
+/// system a connection serves; before, it is what is new at the place.
 fn find<'a>(
     table: &'a MountTable,
     before: &MountTable,
@@ -254,14 +256,6 @@ fn find<'a>(
     }
 }
 
-/// The connection number in the `fdinfo` of a FUSE device; the minor number of the file system.
-pub(super) fn fuse_connection(fdinfo: &str) -> Option<u32> {
-    let value = fdinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("fuse_connection:"))?;
-    value.trim().parse().ok()
-}
-
 fn is_at(place: &Place, entry: &MountEntry) -> bool {
     place.path().is_ok_and(|path| path == entry.mountpoint)
 }
@@ -279,7 +273,7 @@ pub(super) enum DetachError {
     Helper(#[source] HelperError),
 }
 
-/// Looks at the mountpoint before anything is mounted. As with `mount`, it need not be empty.
+/// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
 fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), MountError> {
     let shown = || mountpoint.to_owned();
     let unusable = |source: io::Error| match Errno::from_io_error(&source) {
@@ -316,246 +310,4 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), 
         });
     }
     Ok((place, resolved))
-}
-
-/// Mounts by the system call; `None` if only the helper may.
-#[allow(clippy::type_complexity, reason = "read in one place")]
-fn mount_directly(
-    place: &Place,
-    mountpoint: &Path,
-    options: &MountOptions,
-) -> Result<Option<(OwnedFd, Option<Identity>)>, MountError> {
-    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
-    let connection = match opened {
-        Ok(file) => OwnedFd::from(file),
-        Err(source) => {
-            return match Errno::from_io_error(&source) {
-                Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoDevice),
-                // The helper opens it with the same user's rights.
-                _ => Err(MountError::Device(source)),
-            };
-        }
-    };
-    match new_mount::mount(&connection, place, options) {
-        Ok(identity) => Ok(Some((connection, identity))),
-        Err(Errno::PERM | Errno::ACCESS) => Ok(None),
-        Err(Errno::NODEV) => Err(MountError::NoDevice),
-        Err(errno) => Err(MountError::Kernel {
-            mountpoint: mountpoint.to_owned(),
-            source: errno.into(),
-        }),
-    }
-}
-
-fn mount_with_helper(
-    place: &Place,
-    mountpoint: &Path,
-    options: &MountOptions,
-) -> Result<OwnedFd, MountError> {
-    let options_given = options.fusermount_options();
-    fusermount::mount(place, &options_given).map_err(|error| match error {
-        HelperError::Missing => MountError::NoHelper,
-        HelperError::Run(source) => MountError::HelperFailed(source),
-        HelperError::Refused(message) => {
-            let text = message.to_string();
-            if text.contains("user_allow_other") {
-                MountError::OthersNotAllowed {
-                    option: match options.access {
-                        Access::OwnerAndRoot => "allow_root",
-                        Access::Owner | Access::Everybody => "allow_other",
-                    },
-                }
-            } else {
-                MountError::Refused {
-                    mountpoint: mountpoint.to_owned(),
-                    message: text,
-                }
-            }
-        }
-    })
-}
-
-/// Why a file system isn't mounted. Nothing is left mounted after any of these.
-#[derive(Debug, thiserror::Error)]
-pub enum MountError {
-    /// No such directory.
-    #[error("mountpoint {} does not exist", show(mountpoint))]
-    Missing {
-        /// As given.
-        mountpoint: PathBuf,
-    },
-    /// A file, or something else.
-    #[error("mountpoint {} is not a directory", show(mountpoint))]
-    NotADirectory {
-        /// Without links.
-        mountpoint: PathBuf,
-    },
-    /// What is mounted there has lost its daemon.
-    #[error(
-        "mountpoint {} holds a dead mount (transport endpoint is not connected)",
-        show(mountpoint)
-    )]
-    Dead {
-        /// As given.
-        mountpoint: PathBuf,
-    },
-    /// A mount of ours is there, alive or dead.
-    #[error("a model is already mounted on {}", show(mountpoint))]
-    AlreadyMounted {
-        /// Without links.
-        mountpoint: PathBuf,
-    },
-    /// Can't be looked at.
-    #[error("cannot use mountpoint {}", show(mountpoint))]
-    Unusable {
-        /// As given.
-        mountpoint: PathBuf,
-        /// The kernel's reason.
-        source: io::Error,
-    },
-    /// The model lies under the mountpoint or the mountpoint in the model.
-    #[error(
-        "mountpoint {} and model {} lie one inside the other",
-        show(mountpoint),
-        show(source_path)
-    )]
-    Overlap {
-        /// Without links.
-        mountpoint: PathBuf,
-        /// The model, as given.
-        source_path: PathBuf,
-    },
-    /// This machine or container has no FUSE.
-    #[error("{FUSE_DEVICE} is missing: FUSE is not available here")]
-    NoDevice,
-    /// There is FUSE, but not for this user.
-    #[error("cannot open {FUSE_DEVICE}")]
-    Device(#[source] io::Error),
-    /// Not root, and no helper.
-    #[error("mounting needs root or the helper fusermount3, and that was not found")]
-    NoHelper,
-    /// The helper couldn't be run, or broke off.
-    #[error("mounting with fusermount3 failed")]
-    HelperFailed(#[source] io::Error),
-    /// `allow_other` or `allow_root` without the administrator's consent.
-    #[error("mount option \"{option}\" is not allowed for users on this machine")]
-    OthersNotAllowed {
-        /// The option's name.
-        option: &'static str,
-    },
-    /// The helper said no.
-    #[error("cannot mount on {}: {message}", show(mountpoint))]
-    Refused {
-        /// Without links.
-        mountpoint: PathBuf,
-        /// The helper's message, escaped.
-        message: String,
-    },
-    /// The kernel said no.
-    #[error("cannot mount on {}", show(mountpoint))]
-    Kernel {
-        /// Without links.
-        mountpoint: PathBuf,
-        /// The kernel's reason.
-        source: io::Error,
-    },
-    /// The mount table can't be read.
-    #[error("cannot read the mount table, /proc/self/mountinfo")]
-    Table(#[source] io::Error),
-    /// Somebody unmounted it, or mounted over it, as soon as it was there.
-    #[error("the mount on {} vanished at once", show(mountpoint))]
-    Vanished {
-        /// Without links.
-        mountpoint: PathBuf,
-    },
-    /// Another directory had the path of the mountpoint when the helper looked.
-    #[error(
-        "{} was moved while mounting: the mount came to {}, and was taken away again",
-        show(mountpoint),
-        show(found)
-    )]
-    Elsewhere {
-        /// Without links.
-        mountpoint: PathBuf,
-        /// Where it came to.
-        found: PathBuf,
-    },
-    /// No more files can be opened.
-    #[error("cannot open as many files as this mount needs{}", limit())]
-    Descriptors(#[source] io::Error),
-    /// The file system and the kernel didn't agree.
-    #[error("the file system could not be started")]
-    Handshake(#[source] io::Error),
-    /// A thread couldn't be started.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
-    /// A stop was asked for before it was ready.
-    #[error("interrupted before the mount was ready")]
-    Interrupted,
-}
-
-impl MountError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Missing { mountpoint } => format!("mkdir -p {}", shell(mountpoint)),
-            Self::Dead { mountpoint } | Self::AlreadyMounted { mountpoint } => {
-                format!("model-fs umount {}", shell(mountpoint))
-            }
-            Self::Overlap { .. } => "choose an empty directory elsewhere".into(),
-            Self::NoDevice => "on a host, load the module with \"modprobe fuse\"; in a container, \
-                               pass the device in (--device /dev/fuse)"
-                .into(),
-            Self::Device(_) => format!(
-                "{FUSE_DEVICE} must be readable and writable for this user (usually mode 0666); in \
-                 a container, pass it in (--device /dev/fuse)"
-            ),
-            Self::Descriptors(_) => {
-                "raise the limit for open files (ulimit -n), or use fewer --threads".into()
-            }
-            Self::Thread(_) => {
-                "raise the limit for processes (ulimit -u), or use fewer --threads".into()
-            }
-            Self::NoHelper => "install the package fuse3, or mount as root".into(),
-            Self::OthersNotAllowed { .. } => {
-                "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
-            }
-            Self::Refused { message, .. } if message.contains("ermission denied") => {
-                "the mountpoint must belong to the user who mounts".into()
-            }
-            Self::Refused { message, .. } if message.contains("not permitted") => {
-                "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
-                    .into()
-            }
-            Self::NotADirectory { .. }
-            | Self::Unusable { .. }
-            | Self::HelperFailed(_)
-            | Self::Refused { .. }
-            | Self::Kernel { .. }
-            | Self::Table(_)
-            | Self::Vanished { .. }
-            | Self::Elsewhere { .. }
-            | Self::Handshake(_)
-            | Self::Interrupted => return None,
-        })
-    }
-}
-
-/// How many files this process may have open, for a message.
-fn limit() -> String {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let limit = limit
-        .current
-        .map(|limit| format!(" (the limit is {limit})"));
-    limit.unwrap_or_default()
-}
-
-/// A path made safe to show.
-pub(super) fn show(path: &Path) -> crate::name::Escaped {
-    crate::name::Escaped::path(path)
-}
-
-/// A path as an argument in a command line that a user may copy.
-pub(super) fn shell(path: &Path) -> String {
-    crate::name::shell_word(path)
 }

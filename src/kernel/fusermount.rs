@@ -1,7 +1,8 @@
 //! `fusermount3`, the helper that mounts and unmounts for users who aren't root.
 //!
-//! Guarantees: no descriptor of ours but the one it needs reaches it, and no shell sees an argument.
-//! Doesn't: understand its messages beyond the few that need a hint; they are passed on, escaped.
+//! Guarantees: no descriptor of ours but the one it needs reaches it, and no shell sees an
+//! argument. Doesn't: understand its messages beyond the few that need a hint; they are passed on,
+//! escaped.
 
 use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
@@ -48,8 +49,8 @@ pub(super) enum HelperError {
 /// Mounts on `place` and returns the connection to the kernel.
 ///
 /// The helper is started in that directory and told to mount on `.`. It finds the path of that by
-/// itself and goes there with the user's own rights, so another directory may come in between, one that the
-/// user may write to. The caller has to look where the mount came to.
+/// itself and goes there with the user's own rights, so another directory may come in between, one
+/// that the user may write to. The caller has to look where the mount came to.
 pub(super) fn mount(place: &Place, options: &str) -> Result<OwnedFd, HelperError> {
     let (ours, theirs) = UnixStream::pair().map_err(HelperError::Run)?;
     let theirs = OwnedFd::from(theirs);
@@ -67,7 +68,7 @@ pub(super) fn mount(place: &Place, options: &str) -> Result<OwnedFd, HelperError
     receive(&ours).map_err(HelperError::Run)
 }
 
-/// Unmounts `mountpoint`, at once or (`lazy`) out of sight now and for real when nobody uses it.
+/// Unmounts `mountpoint`, at once or (`lazy`) out of sight now and for real once it isn't in use.
 pub(super) fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), HelperError> {
     run(|name| {
         let mut command = Command::new(name);

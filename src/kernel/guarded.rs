@@ -1,8 +1,9 @@
 //! A file system of which a fault in one request ends nothing else.
 //!
-//! Guarantees: a request in which the file system panics is answered EIO (`fuser` does so for an answer that is
-//! dropped) and logged, and its thread goes on; each request is counted until it is answered. Doesn't:
-//! see that a file system answers from a thread of its own, unless that keeps the [`Unanswered`].
+//! Guarantees: a request in which the file system panics is answered EIO (`fuser` does so for an
+//! answer that is dropped) and logged, and its thread goes on; each request is counted until it is
+//! answered. Doesn't: see that a file system answers from a thread of its own, unless that keeps
+//! the [`Unanswered`].
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -52,8 +53,8 @@ impl Unanswered {
     }
 
     /// The request that the calling thread is serving, to be kept by what answers it later, from
-    /// another thread. `None` if it was asked for already, or the thread serves none. What nobody asks for
-    /// counts as answered when the file system returns.
+    /// another thread. `None` if it was asked for already, or the thread serves none. A request
+    /// that isn't asked for counts as answered when the file system returns.
     pub(super) fn of_this_request() -> Option<Self> {
         CURRENT.take()
     }
@@ -93,7 +94,8 @@ impl<F> Guarded<F> {
 
     fn serve(&self, request: &'static str, serve: impl FnOnce(&F)) {
         CURRENT.set(Some(Unanswered::new(&self.requests)));
-        // Nothing of `inner` is changed but through its own locks, which say so if they are poisoned.
+        // Nothing of `inner` is changed but through its own locks, which say so if they are
+        // poisoned.
         if catch_unwind(AssertUnwindSafe(|| serve(&self.inner))).is_err() {
             tracing::error!(
                 request,

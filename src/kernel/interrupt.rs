@@ -1,13 +1,14 @@
 //! Whether the program behind a request still wants its answer.
 //!
-//! The kernel tells of a signal with `FUSE_INTERRUPT`, which `fuser` answers by itself (ENOSYS). And
-//! a thread whose request is being served can't be ended, by no signal, until it is answered. So what takes
-//! long asks here, from time to time, whether the thread has a signal that would end or interrupt it,
-//! and answers with an error if it has.
+//! The kernel tells of a signal with `FUSE_INTERRUPT`, which `fuser` answers by itself (ENOSYS).
+//! And no signal ends a thread whose request is being served until that is answered.
+//! So what takes long asks here, from time to time, whether the thread has a signal that would end
+//! or interrupt it, and answers with an error if it has.
 //!
-//! Guarantees: what is asked about is the thread that had the number when the [`Requester`] was made,
-//! never a later one; who can't be seen (other PID namespaces, `hidepid`) hasn't been interrupted.
-//! Doesn't: tell anybody by itself; see signals that a debugger keeps.
+//! Guarantees: what is asked about is the thread that had the number when the [`Requester`] was
+//! made, never a later one; a thread that can't be seen (other PID namespaces, `hidepid`) hasn't
+//! been interrupted. Doesn't: tell of an interruption by itself, or see signals that a debugger
+//! keeps.
 
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ impl Requester {
         Self(ProcThread::find(thread))
     }
 
-    /// Whether a signal waits for the thread that ends it, or that it has a handler for, among those
-    /// which ask a program to let go; or whether the thread is gone.
+    /// Whether a signal waits for the thread that ends it, or that it has a handler for, among
+    /// those which ask a program to let go; or whether the thread is gone.
     pub(super) fn is_interrupted(&self) -> bool {
         match self.0.as_ref().map(ProcThread::status) {
             None => false,
@@ -43,8 +44,9 @@ impl Requester {
         }
     }
 
-    /// Whether nothing can keep the thread from ending but the answer that it waits for. A thread that
-    /// is gone waits for nothing: its program may, for a read that it left under way (`io_submit(2)`).
+    /// Whether nothing can keep the thread from ending but the answer that it waits for. A thread
+    /// that is gone waits for nothing: its program may, for a read that it left under way
+    /// (`io_submit(2)`).
     pub(super) fn is_killed(&self) -> bool {
         let status = self.0.as_ref().map(ProcThread::status);
         matches!(status, Some(Ok(status)) if status.pending & bit(libc::SIGKILL) != 0)
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_wants_no_answer() {
+    fn a_thread_that_is_gone_wants_no_answer() {
         let mut child = Busy::new("USR2");
         let requester = Requester::new(child.0.id());
         child.0.kill().unwrap();
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_seen_waits_on() {
+    fn a_thread_that_cannot_be_seen_waits_on() {
         assert!(!Requester::new(0).is_interrupted());
         // Beyond the largest number that a process can have (proc(5), pid_max).
         assert!(!Requester::new(u32::MAX).is_interrupted());

@@ -2,33 +2,40 @@
 //!
 //! Guarantees: whatever way a session ends, its own mount leaves the namespace, and no other file
 //! system at the same path is touched (as far as the kernel lets a process say which one it means;
-//! see [`session`]). Doesn't: know what is mounted. Everything here but the [`FuseAdaptor`] works
-//! for any [`fuser::Filesystem`].
+//! see [`session`]). Doesn't: know what is mounted. Everything here but the [`FuseAdaptor`] and
+//! [`serve()`] works for any [`fuser::Filesystem`].
 
 mod attach;
+mod connection;
 mod fuse;
 mod fusermount;
 mod guarded;
 mod interrupt;
+pub mod memory_limit;
+mod mount_error;
 pub mod mountinfo;
 mod new_mount;
 pub mod options;
+mod owner;
 pub mod page_cache;
 mod pending;
 mod place;
 mod populate_loop;
 mod proc_thread;
+mod read_only;
 pub mod schedule;
+mod serve;
 pub mod session;
 mod session_threads;
 pub mod shutdown;
 pub mod tuning;
 pub mod unmount;
 
-pub use attach::MountError;
 pub use fuse::FuseAdaptor;
+pub use mount_error::{MountError, MountRefusal};
 pub use options::{MountOptions, OptionError};
 pub use page_cache::PageCache;
+pub use serve::serve;
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};
 pub use tuning::TuningReport;

@@ -39,8 +39,8 @@ pub struct MountEntry {
     pub fs_type: String,
     /// What was mounted, `fsname` of a FUSE file system.
     pub source: OsString,
-    /// Of a FUSE file system: the user who mounted it, and whose process answers for it, as the kernel
-    /// knows (`user_id`).
+    /// Of a FUSE file system: the user who mounted it, and whose process answers for it, as the
+    /// kernel knows (`user_id`).
     pub user: Option<u32>,
 }
 
@@ -173,7 +173,8 @@ mod tests {
     fn reads_every_form_of_line() {
         let table = MountTable::parse(
             b"22 1 254:0 / / rw,relatime - ext4 /dev/root rw\n\
-              30 22 0:44 / /mnt/a\\040b\\011\\134c ro,nosuid shared:7 master:1 - fuse.model-fs /m\\043x ro,user_id=0\n\
+              30 22 0:44 / /mnt/a\\040b\\011\\134c ro,nosuid shared:7 master:1 - fuse.model-fs \
+              /m\\043x ro,user_id=0\n\
               garbage\n\
               31 22 0:x / /mnt/bad ro - ext4 s ro\n\
               32 22 0:45 / /no/dash ro shared:2 ext4 s ro\n\

@@ -1,7 +1,7 @@
 //! The system calls that mount on a directory held by descriptor.
 //!
 //! Guarantees: what is mounted is mounted on that very directory, wherever it has been moved
-//! meanwhile and whatever has its old path. Doesn't: help who may not mount; see
+//! meanwhile and whatever has its old path. Doesn't: help users who may not mount; see
 //! [`fusermount`](super::fusermount).
 
 use std::ffi::CString;
@@ -47,8 +47,8 @@ pub(super) fn mount(
             Ok(Some(identity))
         }
         Err(errno) => {
-            // The kernel is too old, a filter forbids the calls, or a value is too long for them; if it
-            // is anything else, this says it again.
+            // The kernel is too old, a filter forbids the calls, or a value is too long for them;
+            // if it is anything else, this says it again.
             tracing::debug!(%errno, "mounting by mount(2)");
             mount_in_one_call(connection, place, options).map(|()| None)
         }

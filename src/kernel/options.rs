@@ -28,7 +28,7 @@ const MIN_MAX_READ: u32 = 4096;
 /// Session threads if not told otherwise: they only hand requests on, so a few suffice.
 const DEFAULT_THREADS: usize = 4;
 
-/// Who may look into the mount.
+/// Which users may look into the mount.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Access {
     /// The user who mounted it.
@@ -36,7 +36,7 @@ pub enum Access {
     Owner,
     /// The user who mounted it, and root.
     OwnerAndRoot,
-    /// Everybody, within the modes of the files.
+    /// All users, within the modes of the files.
     Everybody,
 }
 
@@ -45,7 +45,7 @@ pub enum Access {
 pub struct MountOptions {
     /// The model that is served; a mountpoint inside or above it is refused.
     pub source: PathBuf,
-    /// Who may look into the mount.
+    /// Which users may look into the mount.
     pub access: Access,
     /// Nothing in the mount can be executed.
     pub noexec: bool,
@@ -73,12 +73,12 @@ impl MountOptions {
         }
     }
 
-    /// Lets everybody look into the mount, as `-o allow_other` does.
+    /// Lets all users look into the mount, as the option `allow_other` does.
     pub fn allow_other(&mut self) -> Result<(), OptionError> {
         self.set_access(Access::Everybody)
     }
 
-    /// Takes in one `-o` argument, `name,name=value,…`.
+    /// Takes in a list of options as mount(8) has it, `name,name=value,…`.
     pub fn parse(&mut self, list: &str) -> Result<(), OptionError> {
         list.split(',')
             .filter(|option| !option.is_empty())
@@ -175,7 +175,7 @@ impl MountOptions {
     /// Options that the FUSE kernel module takes, for either way of mounting.
     pub(super) fn kernel_options(&self) -> String {
         let mut options = String::from("default_permissions");
-        // The kernel knows no `allow_root`: fuser lets everybody in and turns away the others.
+        // The kernel knows no `allow_root`: all users are let in, and fuser turns away the others.
         if self.access != Access::Owner {
             options.push_str(",allow_other");
         }
@@ -243,7 +243,8 @@ pub enum OptionError {
     TwoAccesses,
     /// No number, or too small.
     #[error(
-        "mount option \"max_read\" takes a number of bytes, at least {MIN_MAX_READ}, not \"{found}\""
+        "mount option \"max_read\" takes a number of bytes, at least {MIN_MAX_READ}, \
+         not \"{found}\""
     )]
     MaxRead {
         /// The value, escaped.

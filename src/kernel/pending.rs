@@ -1,14 +1,14 @@
-//! Requests that take long, and those who no longer wait for them.
+//! Requests that take long, and programs that no longer wait for them.
 //!
 //! The kernel keeps a thread whose request is being served until it is answered, whatever signal it
-//! gets. A full pass takes minutes, and a source that hangs longer; so requests that aren't answered
-//! soon are looked after by a thread here, which answers EINTR where the program behind one was
-//! interrupted or killed. A read is let go only for a program that was killed: through a mapping, an
-//! error ends one that may only have to handle a signal.
+//! gets. A full pass takes minutes, and a source that hangs longer; so requests that aren't
+//! answered soon are looked after by a thread here, which answers EINTR where the program behind
+//! one was interrupted or killed. A read is let go only for a program that was killed: through a
+//! mapping, an error ends one that may only have to handle a signal.
 //!
-//! Guarantees: each request is answered once, by whoever is first; a thread looks only while something
-//! is pending, ten times a second. Doesn't: end the work for an answer that nobody waits for; that
-//! asks [`Pending::is_wanted`].
+//! Guarantees: each request is answered once, by the thread that is first; the watch looks only
+//! while something is pending, ten times a second. Doesn't: end the work for an answer that no
+//! program waits for; the work itself asks [`Pending::is_wanted`].
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -21,7 +21,7 @@ use super::guarded::Unanswered;
 use super::interrupt::Requester;
 use crate::sync::{lock, wait_while};
 
-/// How often those who wait are looked at.
+/// How often waiting requests are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How many of them each time: some milliseconds' work.
@@ -84,14 +84,14 @@ impl<R: Answer> Pending<R> {
         Answerer(self.clone())
     }
 
-    /// Whether somebody still waits for the answer.
+    /// Whether the answer is still waited for.
     pub(super) fn is_wanted(&self) -> bool {
         lock(&self.0).is_some()
     }
 }
 
-/// What will answer a request from another thread. If it is dropped before it did, as where a job ends in a
-/// panic, the request is answered EIO.
+/// What will answer a request from another thread. If it is dropped before it did, as where a job
+/// ends in a panic, the request is answered EIO.
 pub(super) struct Answerer<R: Answer>(Pending<R>);
 
 impl<R: Answer> Answerer<R> {
@@ -109,7 +109,7 @@ impl<R: Answer> Drop for Answerer<R> {
     }
 }
 
-/// A pending request of any kind, and who waits for it.
+/// A pending request of any kind, and the thread that waits for it.
 trait Watched: Send {
     fn is_pending(&self) -> bool;
     /// Answers that it was interrupted, if it was.
@@ -118,10 +118,10 @@ trait Watched: Send {
 
 struct Waiting<R> {
     pending: Pending<R>,
-    /// Looked up anew each time, so that those who wait, however many, hold no descriptors of ours.
+    /// Looked up anew each time, so that requests that wait, however many, hold no descriptors.
     thread: u32,
-    /// When the request was there (`CLOCK_BOOTTIME`): a thread that began later has the number of one that
-    /// left its read under way.
+    /// When the request was there (`CLOCK_BOOTTIME`): a thread that began later has the number of
+    /// one that left its read under way.
     since: Duration,
 }
 

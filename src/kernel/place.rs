@@ -1,9 +1,9 @@
 //! A directory, held by a descriptor.
 //!
 //! Guarantees: a [`Place`] is the directory that its path led to when it was opened, whatever is
-//! renamed or mounted there afterwards. Opening it and asking which mount it lies in asks nothing of the
-//! mounted file system, so both work on dead and stuck ones. Doesn't: keep the directory from being
-//! moved or removed. While it is open its mount is in use.
+//! renamed or mounted there afterwards. Opening it and asking which mount it lies in asks nothing
+//! of the mounted file system, so both work on dead and stuck ones. Doesn't: keep the directory
+//! from being moved or removed. While it is open its mount is in use.
 
 use std::ffi::OsString;
 use std::io;

@@ -2,37 +2,41 @@
 //!
 //! A page that can't be read ends a process that touches it through a mapping with SIGBUS. Linux
 //! fails to do so where the mapping is being populated (`MAP_POPULATE`, `mlock`): a page fault that
-//! had to drop the mmap lock reports "try again" whether or not the read worked
-//! (`filemap_fault`, `VM_FAULT_RETRY`), and `mm_populate` tries again without end. The process can't be
-//! interrupted, and asks us for the same page some thousand times a second. llama.cpp maps models so.
+//! had to drop the mmap lock reports "try again" whether or not the read worked (`filemap_fault`,
+//! `VM_FAULT_RETRY`), and `mm_populate` tries again without end. The process can't be interrupted,
+//! and asks us for the same page some thousand times a second. llama.cpp maps models so.
+//!
+//! Whether a process is ended is decided here alone: [`PopulateLoops::failed`] is told of each
+//! failing read before it is answered, and told nothing else.
 //!
 //! Guarantees: a process is ended (SIGKILL, the only signal that ends such a loop) only if
-//! - a thread of it asked for the same unreadable page [`SPIN`] times, each time within [`PAUSE`] of
-//!   the failure before;
-//! - at each of the last [`PROBES`] of them, that thread slept in one and the same call that populates
-//!   mappings ([`POPULATES`]), didn't move for as long as the answer was held back, and had moved since the
-//!   answer before. So it is our answers that it waits for: failures of what was asked for without
-//!   waiting (read-ahead, asynchronous reads), also by a thread that is gone and whose number is another's now,
-//!   don't look like that.
+//! - a thread of it asked for the same unreadable page [`SPIN`] times, each time within [`PAUSE`]
+//!   of the failure before;
+//! - at each of the last [`PROBES`] of them, that thread slept in one and the same call that
+//!   populates mappings ([`POPULATES`]), didn't move for as long as the answer was held back, and
+//!   had moved since the answer before. So it is our answers that it waits for: failures of what
+//!   was asked for without waiting (read-ahead, asynchronous reads), also by a thread that is gone
+//!   and whose number is another's now, don't look like that.
 //!
 //! Threads and processes are held by descriptors, never by number, so no other can be hit.
 //!
-//! Doesn't: touch a program that gives up, that handles the error, that goes on to other pages or waits
-//! between its attempts; or reach processes that we may not look into (other users' for an ordinary
-//! user, other PID namespaces, any but its children where `kernel.yama.ptrace_scope` is set). Those
-//! are named in the log. On other architectures than x86-64 and 64-bit Arm it ends nothing.
+//! Doesn't: touch a program that gives up, that handles the error, that goes on to other pages or
+//! waits between its attempts; or reach processes that we may not look into (other users' for an
+//! ordinary user, other PID namespaces, any but its children where `kernel.yama.ptrace_scope` is
+//! set). Those are named in the log. On other architectures than x86-64 and 64-bit Arm it ends
+//! nothing.
 
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::proc_thread::{self, Call, ProcThread};
-use crate::sync::lock;
+use crate::fs::Inode;
 
 /// Failures of one page in a row that no program causes on purpose.
 const SPIN: u32 = 256;
@@ -70,7 +74,7 @@ const POPULATES: &[i64] = &[];
 pub(super) struct Attempt {
     /// Thread id, as the kernel translates it for us; zero if it can't.
     pub(super) thread: u32,
-    pub(super) ino: u64,
+    pub(super) ino: Inode,
     pub(super) offset: u64,
 }
 
@@ -154,7 +158,7 @@ enum Next {
         seen: Option<Sleep>,
         last: bool,
     },
-    /// It can't be told who it is.
+    /// The thread can't be seen.
     Unseen,
 }
 
@@ -192,8 +196,9 @@ impl PopulateLoops {
                         tracing::warn!(
                             thread = attempt.thread,
                             %error,
-                            "a process keeps asking for unreadable content; if it hangs, end it with \
-                             \"kill -9\", which isn't done from here: its state can't be looked at"
+                            "a process keeps asking for unreadable content; if it hangs, end it \
+                             with \"kill -9\", which isn't done from here: its state can't be \
+                             looked at"
                         );
                     }
                 }
@@ -202,7 +207,7 @@ impl PopulateLoops {
     }
 
     fn count(&self, attempt: Attempt, now: Instant) -> Next {
-        let mut watched = lock(&self.watched);
+        let mut watched = self.lock();
         let known = watched.get_mut(&attempt);
         let Some(streak) = known.filter(|streak| {
             now.saturating_duration_since(streak.last) <= PAUSE && streak.failures < SPIN
@@ -249,13 +254,17 @@ impl PopulateLoops {
     }
 
     fn note(&self, attempt: Attempt, sleep: Sleep) {
-        if let Some(streak) = lock(&self.watched).get_mut(&attempt) {
+        if let Some(streak) = self.lock().get_mut(&attempt) {
             streak.seen = Some(sleep);
         }
     }
 
     fn forget(&self, attempt: Attempt) {
-        lock(&self.watched).pop(&attempt);
+        self.lock().pop(&attempt);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<Attempt, Streak>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -290,7 +299,7 @@ mod tests {
     fn attempt(offset: u64) -> Attempt {
         Attempt {
             thread: 7,
-            ino: 2,
+            ino: Inode::new(2),
             offset,
         }
     }
@@ -323,7 +332,7 @@ mod tests {
     }
 
     thread_local! {
-        /// Who has the number of a thread.
+        /// The thread that has the number.
         static ACTOR: RefCell<Option<Arc<Actor>>> = const { RefCell::new(None) };
     }
 
@@ -387,12 +396,12 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_each_answer_in_one_populating_call_is_ended() {
+    fn a_thread_that_waits_for_each_answer_in_one_populating_call_is_ended() {
         assert_eq!(ended(|nth| Ok(Some(populating(nth)))), 1);
     }
 
     #[test]
-    fn who_is_elsewhere_is_let_be() {
+    fn a_thread_that_is_elsewhere_is_let_be() {
         // A page fault of the program itself, or no sleep at all.
         assert_eq!(ended(|_| Ok(None)), 0);
         // A read, which tells of the error.
@@ -416,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_something_else_is_let_be() {
+    fn a_thread_that_waits_for_something_else_is_let_be() {
         // It moves while the answer is held back: populating a file that is whole.
         assert_eq!(
             ended(|nth| Ok(Some(Sleep {
@@ -436,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_number_of_a_thread_that_is_gone_is_not_ended_for_it() {
+    fn a_thread_with_the_number_of_one_that_is_gone_is_not_ended_for_it() {
         let loops = loops();
         // Asks without waiting, and ends before the answers are given.
         let first = appear(|nth| match nth {
@@ -477,6 +486,6 @@ mod tests {
         for offset in 0..10_000 {
             loops.failed(attempt(offset));
         }
-        assert_eq!(lock(&loops.watched).len(), WATCHED.get());
+        assert_eq!(loops.lock().len(), WATCHED.get());
     }
 }

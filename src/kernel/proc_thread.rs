@@ -1,9 +1,10 @@
-//! A thread of another process, looked at through `/proc` (`proc_pid_status(5)`, `proc_pid_syscall(5)`).
+//! A thread of another process, looked at through `/proc` (`proc_pid_status(5)`,
+//! `proc_pid_syscall(5)`).
 //!
-//! Guarantees: a [`ProcThread`] stays the thread that had the number when it was found: its directory
-//! in `/proc` is held open, and the kernel doesn't give that directory to a later thread of the same
-//! number. Looking at it asks nothing of any mounted file system. Doesn't: see threads of processes
-//! that `/proc` hides, or of other PID namespaces.
+//! Guarantees: a [`ProcThread`] stays the thread that had the number when it was found: its
+//! directory in `/proc` is held open, and the kernel doesn't give that directory to a later thread
+//! of the same number. Looking at it asks nothing of any mounted file system. Doesn't: see threads
+//! of processes that `/proc` hides, or of other PID namespaces.
 
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -48,10 +49,10 @@ pub(super) struct Call {
 }
 
 impl ProcThread {
-    /// The thread that has the number `thread` now, as the kernel translates it for us; `None` if it
-    /// can't be seen.
+    /// The thread that has the number `thread` now, as the kernel translates it for us; `None` if
+    /// it can't be seen.
     pub(super) fn find(thread: u32) -> Option<Self> {
-        // 0 is how the kernel names who is outside our PID namespace.
+        // 0 is how the kernel names threads outside of our PID namespace.
         if thread == 0 || !numbers_are_ours() {
             return None;
         }
@@ -74,7 +75,8 @@ impl ProcThread {
         Ok(Status::parse(&self.read("status")?))
     }
 
-    /// When it was started, in time since the machine was (`CLOCK_BOOTTIME`), to a hundredth of a second.
+    /// When it was started, in time since the machine was (`CLOCK_BOOTTIME`), to a hundredth of a
+    /// second.
     ///
     /// # Errors
     /// As [`status`](Self::status).
@@ -86,7 +88,8 @@ impl ProcThread {
         Ok(Duration::from_millis(ticks.saturating_mul(1000) / second))
     }
 
-    /// The system call that it sleeps in; `None` if it runs, or sleeps in a page fault of its program.
+    /// The system call that it sleeps in; `None` if it runs, or sleeps in a page fault of its
+    /// program.
     ///
     /// # Errors
     /// Where the thread has ended, or we may not look (`ptrace(2)`, "access mode checking").
@@ -99,7 +102,8 @@ impl ProcThread {
         let number = self.status().ok()?.process;
         let pid = Pid::from_raw(i32::try_from(number).ok()?)?;
         let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        // The number is its process's for as long as the thread lives, so it was when it was opened.
+        // The number is its process's for as long as the thread lives, so it was when it was
+        // opened.
         (self.status().ok()?.process == number).then_some(process)
     }
 
@@ -162,8 +166,8 @@ impl Status {
 }
 
 impl Call {
-    /// `NUMBER ARGUMENT×6 STACK-POINTER PROGRAM-COUNTER`; a thread that runs is `running`, and one that
-    /// sleeps outside of a system call has -1 and two numbers.
+    /// `NUMBER ARGUMENT×6 STACK-POINTER PROGRAM-COUNTER`; a thread that runs is `running`, and one
+    /// that sleeps outside of a system call has -1 and two numbers.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
         let number = words.next()?.parse().ok()?;

@@ -1,13 +1,15 @@
 //! How the scheduler treats a session thread.
 //!
-//! The kernel wakes a session thread for each request. A reader that reads ahead sends several in a row,
-//! and each of these threads may take the reader's core from it before it has sent the next. As
-//! batch threads (`SCHED_BATCH`, `sched(7)`) they have the same share of the cores but don't interrupt
-//! anybody when they wake up: reading in order through two cores is a tenth faster (`docs/performance.md`).
-//! For a single page, that somebody waits for while other programs compute, they had better do so.
+//! The kernel wakes a session thread for each request. A reader that reads ahead sends several in a
+//! row, and each of these threads may take the reader's core from it before it has sent the next.
+//! As batch threads (`SCHED_BATCH`, `sched(7)`) they have the same share of the cores but don't
+//! interrupt other threads when they wake up: reading in order through two cores is a tenth faster
+//! (`docs/performance.md`). For a single page, which a program waits for while other programs
+//! compute, interrupting is right: so they are batch threads for large requests only.
 //!
-//! Guarantees: a thread is a batch thread only while large requests come to it; a policy that somebody chose
-//! for the daemon stays. Doesn't: fail; where the policy can't be set, things stay as they are.
+//! Guarantees: a thread is a batch thread only while large requests come to it; a policy that
+//! was chosen for the daemon stays. Doesn't: fail; where the policy can't be set, things stay
+//! as they are.
 
 use std::cell::Cell;
 
@@ -18,11 +20,11 @@ const BULK: u32 = 512 << 10;
 /// What a thread's policy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Policy {
-    /// Nobody has looked yet.
+    /// Not looked at yet.
     Unknown,
     Usual,
     Batch,
-    /// Another one, which somebody chose for the daemon.
+    /// Another one, which was chosen for the daemon.
     Chosen,
 }
 
@@ -68,12 +70,13 @@ fn set_policy(policy: libc::c_int) {
         priority: libc::c_int,
     }
     let param = Param { priority: 0 };
-    // SAFETY: the kernel reads one `Param` from a valid address and writes nothing; 0 is the calling
-    // thread. Not through the C library, where musl has no such function.
+    // SAFETY: the kernel reads one `Param` from a valid address and writes nothing; 0 is the
+    // calling thread. Not through the C library, where musl has no such function.
     let result =
         unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const param) };
     if result != 0 {
-        tracing::debug!(error = %std::io::Error::last_os_error(), policy, "scheduling stays as it is");
+        let error = std::io::Error::last_os_error();
+        tracing::debug!(%error, policy, "scheduling stays as it is");
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_chose_stays() {
+    fn a_policy_that_was_chosen_stays() {
         std::thread::spawn(|| {
             set_policy(libc::SCHED_IDLE);
             for size in [1 << 20, 4096] {

@@ -1,19 +1,20 @@
 //! A session: a mounted file system being served, from the first answer to the last.
 //!
 //! Guarantees:
-//! - [`MountSession::start`] returns when the kernel and the file system talk and every thread that is to
-//!   serve is there, or with nothing left mounted.
-//! - A request in which the file system panics gets an error, and everything else goes on. A session of
-//!   which a thread has ended is ended.
+//! - [`MountSession::start`] returns when the kernel and the file system talk and every thread that
+//!   is to serve is there, or with nothing left mounted.
+//! - A request in which the file system panics gets an error, and everything else goes on. A
+//!   session of which a thread has ended is ended.
 //! - Once a stop was asked for, the mount leaves the namespace first of all, busy or not, so that
-//!   nobody new comes in. Files that are open are served for the grace period; then they get errors, at
-//!   once if requests wait and none is answered.
+//!   no new program comes in. Files that are open are served for the grace period; then they get
+//!   errors, at once if requests wait and none is answered.
 //! - [`MountSession::wait`] returns in bounded time after a stop was asked for, whatever the file
 //!   system is stuck in.
 //!
-//! Doesn't: end threads that are stuck in the file system. They, and the connection where the kernel
-//! offers no other way to break it, end with the process; so a program should exit soon after
-//! `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount()) removes.
+//! Doesn't: end threads that are stuck in the file system. They, and the connection where the
+//! kernel offers no other way to break it, end with the process; so a program should exit soon
+//! after `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount())
+//! removes.
 
 use std::io;
 use std::path::Path;
@@ -24,14 +25,17 @@ use std::time::{Duration, Instant};
 use fuser::{Config, Filesystem, Session};
 use rustix::io::Errno;
 
-use super::attach::{Attached, FUSE_DEVICE, MountError, show};
+use super::attach::Attached;
+use super::connection::FUSE_DEVICE;
 use super::guarded::{Guarded, Requests};
+use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;
 use super::session_threads;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
+use crate::name::Escaped;
 
 /// How long threads get to notice that the connection is gone.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,9 +72,9 @@ pub struct MountSession {
 /// How a session came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionEnd {
-    /// Somebody unmounted it.
+    /// It was unmounted.
     Unmounted,
-    /// A stop was asked for, and everybody had closed their files in time.
+    /// A stop was asked for, and all files were closed in time.
     Stopped(StopReason),
     /// A stop was asked for, and files that were still open broke.
     Aborted(StopReason),
@@ -122,8 +126,8 @@ impl MountSession {
         Ok(this)
     }
 
-    /// Waits until every thread of the session is there, which takes descriptors and processes that may
-    /// run out. An error if that fails, or a stop was asked for meanwhile.
+    /// Waits until every thread of the session is there, which takes descriptors and processes that
+    /// may run out. An error if that fails, or a stop was asked for meanwhile.
     ///
     /// Kernel and file system have agreed on how to talk (`FUSE_INIT`) by now, and the session's
     /// threads answer whatever comes. Looking into the mount from here would prove no more and be a
@@ -177,8 +181,8 @@ impl MountSession {
         &self.tuning
     }
 
-    /// A way to put pages into the kernel's cache before they are asked for. It keeps the connection
-    /// open, also beyond the end of the session.
+    /// A way to put pages into the kernel's cache before they are asked for. It keeps the
+    /// connection open, also beyond the end of the session.
     pub fn page_cache(&self) -> PageCache {
         self.page_cache.clone()
     }
@@ -190,7 +194,7 @@ impl MountSession {
             Event::Ended(result) => return self.end(result, SessionEnd::Unmounted),
             Event::Stop(reason) => reason,
         };
-        tracing::info!(%reason, mountpoint = %show(self.mountpoint()), "unmounting");
+        tracing::info!(%reason, mountpoint = %Escaped::path(self.mountpoint()), "unmounting");
         let started = Instant::now();
         let deadline = started + self.grace;
         detach_or_warn(&self.attached);
@@ -223,8 +227,8 @@ impl MountSession {
         Ok(self.abort(reason))
     }
 
-    /// Waits for what ends the session. A thread of it that is gone is such a thing: requests that it had
-    /// taken in will never be answered.
+    /// Waits for what ends the session. A thread of it that is gone is such a thing: requests that
+    /// it had taken in will never be answered.
     fn next_event(&self) -> Event {
         let mut missed = false;
         loop {
@@ -250,7 +254,7 @@ impl MountSession {
         match result {
             Ok(()) => Ok(end),
             Err(error) => {
-                // The connection may still stand, without anybody who answers.
+                // The connection may still stand, with no thread that answers.
                 self.ended = false;
                 Err(SessionError(error))
             }
@@ -318,7 +322,7 @@ fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
         result => result,
     };
-    // Nobody may be waiting any more.
+    // Fails where the session isn't waited for any more.
     let _ = events.send(Event::Ended(result));
 }
 
@@ -342,7 +346,7 @@ fn detach_or_warn(attached: &Attached) {
     if let Err(error) = attached.detach() {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(
-            mountpoint = %show(attached.mountpoint()),
+            mountpoint = %Escaped::path(attached.mountpoint()),
             %error,
             cause,
             "the mount could not be taken away"

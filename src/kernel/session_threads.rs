@@ -1,8 +1,8 @@
 //! The threads that `fuser` serves a session with, seen from outside.
 //!
 //! `fuser` starts them by itself and waits for them in order: it says when starting fails, but not
-//! that it worked, and of a thread that ended early it tells only after those before it. They have names, and
-//! `/proc/self/task` has those.
+//! that it worked, and of a thread that ended early it tells only after those before it. They have
+//! names, and `/proc/self/task` has those.
 //!
 //! Guarantees: none are missed that are there. Doesn't: tell those of several sessions in one
 //! process apart; then it takes the threads of one for those of another, and notices less.

@@ -1,7 +1,8 @@
 //! Asking a session to stop: by signal, or by a [`StopHandle`].
 //!
-//! Guarantees: a request made at any time after the [`Shutdown`] exists is seen, also one from before
-//! the mount is there; a signal does nothing but leave such a request. Doesn't: stop anything itself.
+//! Guarantees: a request made at any time after the [`Shutdown`] exists is seen, also one from
+//! before the mount is there; a signal does nothing but leave such a request. Doesn't: stop
+//! anything itself.
 
 use std::fmt;
 use std::io;
@@ -11,7 +12,7 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Who asked.
+/// What asked for a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
     /// A signal, by its number.
@@ -37,7 +38,7 @@ impl fmt::Display for StopReason {
 pub(super) enum Event {
     /// The kernel has ended the session, or it broke.
     Ended(io::Result<()>),
-    /// Somebody wants it to end.
+    /// A request to end it.
     Stop(StopReason),
 }
 
@@ -56,9 +57,10 @@ impl Shutdown {
         Self { sender, events }
     }
 
-    /// One that SIGTERM and SIGINT trigger too, instead of killing the process. SIGHUP has `hang_up`
-    /// called, and does nothing else: service managers and log rotation send it to have logs reopened, and
-    /// a terminal that goes away takes no mount along. The handlers stay for as long as the process lives.
+    /// One that SIGTERM and SIGINT trigger too, instead of killing the process. SIGHUP has
+    /// `hang_up` called, and does nothing else: service managers and log rotation send it to have
+    /// logs reopened, and a terminal that goes away takes no mount along. The handlers stay for as
+    /// long as the process lives.
     ///
     /// # Errors
     /// When a handler can't be set or a thread can't be started.
@@ -74,7 +76,8 @@ impl Shutdown {
                     if number == SIGHUP {
                         hang_up();
                     } else {
-                        // Nobody listens any more once the session is over; then a signal does nothing.
+                        // Fails once the session is over; then a signal does
+                        // nothing.
                         let _ = sender.send(Event::Stop(StopReason::Signal(number)));
                     }
                 }

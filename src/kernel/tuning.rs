@@ -1,8 +1,8 @@
 //! Kernel settings of a mount that make it fast.
 //!
 //! Guarantees: nothing but the settings of the given mount is changed, and a setting is never made
-//! smaller. Doesn't: fail; what couldn't be done comes back as data, with the command for somebody
-//! who may.
+//! smaller. Doesn't: fail; what couldn't be done comes back as data, with the command for an
+//! administrator.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +12,10 @@ use crate::name::Escaped;
 
 /// How far the kernel reads ahead in a sequentially read file, in KiB.
 ///
-/// FUSE starts with 128 KiB, so that one reader waits for one small request after the other. With
-/// 2 MiB two requests of the largest size are under way at a time, and two more are on their way. More is
-/// no faster for one reader, and slower for many: sixteen of them queue up behind one another's.
+/// FUSE starts with 128 KiB, so that one reader waits for one small request after the other. With 2
+/// MiB two requests of the largest size are under way at a time, and two more are on their way.
+/// More is no faster for one reader, and slower for many: sixteen of them queue up behind one
+/// another's.
 pub const READ_AHEAD_KIB: u64 = 2048;
 
 /// Largest read request, in pages, that a mount made from now on may negotiate.

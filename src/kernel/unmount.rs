@@ -1,8 +1,8 @@
-//! Unmounting from outside the process that serves, for `model-fs umount`.
+//! Unmounting from outside the process that serves.
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
-//! gone from the mountpoint afterwards. Where the kernel tells who serves it (Linux 6.15, and
-//! permission to look), that process has ended too. Doesn't: unmount what is in use.
+//! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
+//! and permission to look), that process has ended too. Doesn't: unmount what is in use.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,20 +15,21 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::FS_TYPE;
-use super::attach::{FUSE_DEVICE, fuse_connection, shell, show};
+use super::connection::{FUSE_DEVICE, fuse_connection};
 use super::fusermount::{self, HelperError};
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::place::Place;
+use crate::name::{Escaped, shell_word};
 
 /// How long the daemon gets to end by itself once its mount is gone.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Unmounts the model on `mountpoint`.
 ///
-/// The path is resolved once, to the root of a mount. What is unmounted is found by the number of that
-/// mount, in a directory that is held open. A mountpoint can't be renamed in its directory, so no
-/// other file system can take its place there; only root, or who has moved it in another mount namespace,
-/// could do that.
+/// The path is resolved once, to the root of a mount. What is unmounted is found by the number of
+/// that mount, in a directory that is held open. A mountpoint can't be renamed in its directory, so
+/// no other file system can take its place there; only root, or a process that has moved it in
+/// another mount namespace, could do that.
 pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     let unknown = |source| UnmountError::Path {
         mountpoint: mountpoint.to_owned(),
@@ -60,7 +61,7 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
             });
         }
         Err(Errno::PERM | Errno::ACCESS) => with_helper(&entry.mountpoint)?,
-        // Somebody was faster.
+        // Another process was faster.
         Err(Errno::INVAL | Errno::NOENT | Errno::STALE) if found(entry).is_none() => {}
         Err(Errno::NOENT | Errno::STALE) => {
             return Err(UnmountError::Moved {
@@ -180,7 +181,7 @@ fn ended(process: &OwnedFd) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum UnmountError {
     /// No such path.
-    #[error("cannot find {}", show(mountpoint))]
+    #[error("cannot find {}", Escaped::path(mountpoint))]
     Path {
         /// As given.
         mountpoint: PathBuf,
@@ -191,7 +192,7 @@ pub enum UnmountError {
     #[error("cannot read the mount table, /proc/self/mountinfo")]
     Table(#[source] io::Error),
     /// Nothing to unmount.
-    #[error("nothing is mounted on {}", show(mountpoint))]
+    #[error("nothing is mounted on {}", Escaped::path(mountpoint))]
     NotMounted {
         /// Without links.
         mountpoint: PathBuf,
@@ -199,7 +200,7 @@ pub enum UnmountError {
     /// Something else is mounted there.
     #[error(
         "what is mounted on {} is not a model but a file system of type {fs_type}",
-        show(mountpoint)
+        Escaped::path(mountpoint)
     )]
     NotOurs {
         /// Without links.
@@ -207,8 +208,8 @@ pub enum UnmountError {
         /// Its type, escaped.
         fs_type: String,
     },
-    /// Files are open, or somebody works in there.
-    #[error("{} is in use", show(mountpoint))]
+    /// Files are open in it, or a process has its working directory there.
+    #[error("{} is in use", Escaped::path(mountpoint))]
     Busy {
         /// Without links.
         mountpoint: PathBuf,
@@ -220,7 +221,7 @@ pub enum UnmountError {
     #[error("unmounting with fusermount3 failed")]
     HelperFailed(#[source] io::Error),
     /// The helper said no.
-    #[error("cannot unmount {}: {message}", show(mountpoint))]
+    #[error("cannot unmount {}: {message}", Escaped::path(mountpoint))]
     Refused {
         /// Without links.
         mountpoint: PathBuf,
@@ -228,7 +229,7 @@ pub enum UnmountError {
         message: String,
     },
     /// The kernel said no.
-    #[error("cannot unmount {}", show(mountpoint))]
+    #[error("cannot unmount {}", Escaped::path(mountpoint))]
     Kernel {
         /// Without links.
         mountpoint: PathBuf,
@@ -236,13 +237,16 @@ pub enum UnmountError {
         source: io::Error,
     },
     /// A directory above it was renamed, or something else was mounted, while it was looked at.
-    #[error("{} was moved meanwhile, and is still mounted", show(mountpoint))]
+    #[error(
+        "{} was moved meanwhile, and is still mounted",
+        Escaped::path(mountpoint)
+    )]
     Moved {
         /// Without links.
         mountpoint: PathBuf,
     },
     /// Unmounting succeeded and yet it is there.
-    #[error("{} is still mounted", show(mountpoint))]
+    #[error("{} is still mounted", Escaped::path(mountpoint))]
     Remains {
         /// Without links.
         mountpoint: PathBuf,
@@ -254,10 +258,10 @@ impl UnmountError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Busy { mountpoint } => {
-                let path = shell(mountpoint);
+                let path = shell_word(mountpoint);
                 format!("\"fuser -vm {path}\" or \"lsof {path}\" shows who uses it")
             }
-            Self::NotOurs { mountpoint, .. } => format!("umount {}", shell(mountpoint)),
+            Self::NotOurs { mountpoint, .. } => format!("umount {}", shell_word(mountpoint)),
             Self::NoHelper => "install the package fuse3, or unmount as root".into(),
             Self::Refused { .. } => "only root and the user who mounted it can unmount it".into(),
             Self::Path { .. }

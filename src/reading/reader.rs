@@ -92,6 +92,11 @@ impl Reader {
         &self.shared.manifest
     }
 
+    /// Where the content comes from.
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
     /// The violations met so far.
     pub fn violations(&self) -> &ViolationLog {
         &self.shared.reports.violations

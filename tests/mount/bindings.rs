@@ -139,7 +139,7 @@ fn production_fails(host: &Host, production: &Production, model: &Model, what: &
         read,
         &format!("{} {:?}, {what}", production.name, production.options),
     );
-    assert!(mount.count("violations") > 0, "{what}");
+    assert!(mount.stats().violations > 0, "{what}");
     mount.unmount();
     let mut verify = host.on_model("verify", &model.path(), &[]);
     host.run(&mut verify).expect_code(4, "verify");

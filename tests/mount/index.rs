@@ -41,7 +41,7 @@ fn the_table(directory: &Path) -> PathBuf {
 fn read_all(host: &Host, model: &Model) -> u64 {
     let mount = host.mount(&model.path(), &[]);
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
-    let passes = mount.count("full_passes");
+    let passes = mount.stats().full_passes;
     mount.unmount();
     passes
 }

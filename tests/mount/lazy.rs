@@ -30,7 +30,7 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
     // Nothing of the content yet, and nothing that grows with it.
-    assert_eq!(mount.count("source_bytes"), 0);
+    assert_eq!(mount.stats().source_bytes, 0);
     assert!(mount.bytes_read_by_daemon() < MIB);
 
     let before = mount.bytes_read_by_daemon();
@@ -38,19 +38,19 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     let source = read_range(&model.file("weights"), Mode::Cached, 2 * GIB, 1 << 20);
     assert_same(&found.expect("read"), &source.expect("read"), "the middle");
     let (told, counted) = (
-        mount.count("source_bytes"),
+        mount.stats().source_bytes,
         mount.bytes_read_by_daemon() - before,
     );
     assert!((MIB..8 * MIB).contains(&told), "{told}");
     assert!((MIB..8 * MIB).contains(&counted), "{counted}");
-    assert_eq!(mount.count("full_passes"), 0);
+    assert_eq!(mount.stats().full_passes, 0);
     mount.unmount();
 
     // A small model costs as much to mount, to the last few kilobytes.
     let small = Model::new([("config.json", 500), ("weights", 4 * MIB)]);
     small.sign(BLAKE3);
     let mount = host.mount(&small.path(), &[]);
-    assert_eq!(mount.count("source_bytes"), 0);
+    assert_eq!(mount.stats().source_bytes, 0);
     assert!(mount.bytes_read_by_daemon() < MIB);
     mount.unmount();
 }
@@ -90,9 +90,9 @@ fn a_sha256_model_is_hashed_once_per_host() {
     model.sign(SHA256);
 
     let first = host.mount(&model.path(), &[]);
-    assert_eq!(first.count("full_pass_bytes"), 0, "mounting hashes nothing");
+    assert_eq!(first.stats().full_pass_bytes, 0, "mounting hashes nothing");
     tool("cmp", [model.golden("weights"), first.file("weights")]).expect("cmp");
-    assert_eq!(first.count("full_passes"), 1);
+    assert_eq!(first.stats().full_passes, 1);
     first.unmount();
 
     for _ in 0..2 {
@@ -100,12 +100,12 @@ fn a_sha256_model_is_hashed_once_per_host() {
         assert!(again.bytes_read_by_daemon() < MIB);
         let file = File::open(again.file("weights")).expect("open");
         assert_eq!(file.metadata().expect("stat").len(), 9 * MIB);
-        assert_eq!(again.count("source_bytes"), 0, "opening reads nothing");
+        assert_eq!(again.stats().source_bytes, 0, "opening reads nothing");
         let found = read_range(&again.file("weights"), Mode::Direct, 5 * MIB, 4096).expect("read");
         let from = usize::try_from(5 * MIB).expect("small");
         assert_same(&found, &model.bytes("weights")[from..from + 4096], "a page");
-        assert_eq!(again.count("source_bytes"), CHUNK);
-        assert_eq!(again.count("full_passes"), 0);
+        assert_eq!(again.stats().source_bytes, CHUNK);
+        assert_eq!(again.stats().full_passes, 0);
         drop(file);
         again.unmount();
     }
@@ -128,7 +128,7 @@ fn whoever_signs_indexes_or_verifies_needs_no_full_pass() {
     for host in [publisher, indexer, verifier] {
         let mount = host.mount(&model.path(), &[]);
         tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
-        assert_eq!(mount.count("full_passes"), 0);
+        assert_eq!(mount.stats().full_passes, 0);
         mount.unmount();
     }
 }
@@ -140,10 +140,10 @@ fn a_second_read_asks_nobody() {
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
-    let delivered = mount.count("delivered_bytes");
+    let delivered = mount.stats().delivered_bytes;
     // Another open of the same file: the kernel has kept its pages.
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
     // But for pages that the kernel, which is free to, has taken back meanwhile.
-    assert!(mount.count("delivered_bytes") - delivered < MIB);
+    assert!(mount.stats().delivered_bytes - delivered < MIB);
     mount.unmount();
 }

@@ -198,7 +198,7 @@ fn nobody_gets_anything_but_the_signed_bytes(options: &[&str]) {
                 // All is as it was signed by the time that anybody reads.
                 Attack::CutAndRestore | Attack::AppendAndRestore => {
                     assert_eq!(got.errors, 0, "{attack:?}, {ranks} ranks");
-                    assert_eq!(mount.count("violations"), 0);
+                    assert_eq!(mount.stats().violations, 0);
                 }
                 // Nothing at hand says where these files end.
                 Attack::Append => assert_eq!(got.right, 0, "{attack:?}, {ranks} ranks"),
@@ -315,7 +315,7 @@ fn a_length_that_can_be_proved_at_hand_is_never_claimed() {
             end,
             model.bytes("large")[usize::try_from(large - 10).unwrap()..]
         );
-        assert_eq!(mount.count("full_passes"), 0);
+        assert_eq!(mount.stats().full_passes, 0);
         // A descriptor that only names the file can be opened for reading.
         let reopened = python()
             .arg("-c")

@@ -134,15 +134,15 @@ fn hidden_signed_files_are_in_the_status() {
     let model = Model::new([("a", 10), ("b/c", 10), ("b/d\u{202e}", 10), ("e", 10)]);
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
-    assert_eq!(mount.status()["mount"]["hidden_signed_files"], 0);
+    assert_eq!(mount.facts().hidden_signed_files, 0);
     mount.unmount();
 
     let hide = ["--ignore-paths", "b", "--ignore-paths", "nothing"];
     let mut mount = host.mount(&model.path(), &hide);
     assert!(mount.file("a").exists() && !mount.file("b").exists());
-    let facts = &mount.status()["mount"];
-    assert_eq!(facts["hidden_signed_files"], 2);
-    assert_eq!(facts["hidden_signed_names"], json!(["b/c", "b/d\\u{202e}"]));
+    let facts = mount.facts();
+    assert_eq!(facts.hidden_signed_files, 2);
+    assert_eq!(facts.hidden_signed_names, ["b/c", "b/d\\u{202e}"]);
     let shown = status(&host, mount.path(), &[]).expect("status");
     assert!(
         shown.stdout.contains("\nhidden signed files   2\n"),
@@ -155,7 +155,7 @@ fn hidden_signed_files_are_in_the_status() {
     let many = Model::new((0..1000).map(|n| (format!("dir/{n:03}{}", "\u{7}".repeat(200)), 1)));
     many.sign(BLAKE3);
     let mount = host.mount(&many.path(), &["--ignore-paths", "dir"]);
-    assert_eq!(mount.status()["mount"]["hidden_signed_files"], 1000);
+    assert_eq!(mount.facts().hidden_signed_files, 1000);
     mount.unmount();
 }
 

@@ -88,7 +88,7 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
             assert_eq!(fs::read_dir(mount.file("dir")).expect("list").count(), 300);
             assert!(fs::metadata(mount.file("nothing")).is_err());
             fs::read(mount.file("model.sig")).expect("read the signature");
-            assert_eq!(mount.status()["violations"], 0);
+            assert_eq!(mount.stats().violations, 0);
         }
         assert!(matches!(waiting.try_recv(), Err(TryRecvError::Empty)));
         drop(stopped);
@@ -98,7 +98,7 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
         }
     });
     // Two readers of one file have waited for one pass.
-    assert_eq!(mount.count("full_passes"), 3);
+    assert_eq!(mount.stats().full_passes, 3);
     drop(other);
     mount.unmount();
     slow.unmount();
@@ -163,12 +163,12 @@ fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
         }
         drop(stopped);
     }
-    assert_eq!(mount.count("full_passes"), 0);
+    assert_eq!(mount.stats().full_passes, 0);
     for name in ["big", "small"] {
         let found = read_range(&mount.file(name), Mode::Cached, 0, 6 << 20);
         assert_same(&found.expect("read"), model.bytes(name), name);
     }
-    assert_eq!(mount.count("full_passes"), 1);
+    assert_eq!(mount.stats().full_passes, 1);
     mount.unmount();
     slow.unmount();
 }
@@ -193,7 +193,7 @@ fn a_pass_begins_anew_when_its_file_is_replaced() {
                 })
             })
             .collect();
-        while mount.count("full_pass_bytes") == 0 {
+        while mount.stats().full_pass_bytes == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
         let restored = model.file("restored");
@@ -203,7 +203,7 @@ fn a_pass_begins_anew_when_its_file_is_replaced() {
             reader.join().expect("the right bytes");
         }
     });
-    assert_eq!(mount.count("full_passes"), 1);
+    assert_eq!(mount.stats().full_passes, 1);
     mount.unmount();
 }
 
@@ -224,7 +224,7 @@ fn no_byte_of_a_file_comes_before_the_proof_of_all_of_it() {
             let found = read_range(&mount.file("other"), Mode::Cached, 0, 6 << 20);
             assert_same(&found.expect("read"), model.bytes("other"), "another file");
         });
-        assert!(mount.count("violations") > 0);
+        assert!(mount.stats().violations > 0);
         flip(&model.file("big"), LEN - 1);
         let found = read_range(&mount.file("big"), Mode::Cached, 0, 6 << 20);
         assert_same(
@@ -255,8 +255,8 @@ fn many_files_are_proved_side_by_side_and_each_once() {
             }
         }
     });
-    assert_eq!(mount.count("full_passes"), 12);
-    assert_eq!(mount.count("full_pass_bytes"), 12 * ((2 << 20) + 1));
+    assert_eq!(mount.stats().full_passes, 12);
+    assert_eq!(mount.stats().full_pass_bytes, 12 * ((2 << 20) + 1));
     mount.unmount();
 }
 

@@ -37,7 +37,7 @@ fn mount(host: &Host, form: &[&str]) -> (Model, Mount) {
 /// Whether this machine lets pages be pushed: not with one core, and not in a small container.
 fn pushes(mount: &Mount) -> bool {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let pushes = cores >= 2 && mount.status()["mount"]["not_pushed"].is_null();
+    let pushes = cores >= 2 && mount.facts().not_pushed.is_none();
     if !pushes {
         eprintln!("nothing is pushed on this machine");
     }
@@ -67,10 +67,10 @@ fn a_file_read_in_order_is_pushed_and_right() {
             let what = format!("{form:?}, blocks of {block}");
             assert_same(&read, model.bytes("weights"), &what);
             if pushes(&mount) {
-                let before = std::mem::replace(&mut pushed, mount.count("pushed_bytes"));
+                let before = std::mem::replace(&mut pushed, mount.stats().pushed_bytes);
                 assert!(
                     pushed > before + MIB,
-                    "{what}: {before}, {}",
+                    "{what}: {before}, {:?}",
                     mount.status()
                 );
             }
@@ -85,7 +85,7 @@ fn a_file_read_in_order_is_pushed_and_right() {
         ])
         .expect("map");
         assert_eq!(fs::metadata(&path).expect("stat").len(), before);
-        assert_eq!(mount.count("violations"), 0);
+        assert_eq!(mount.stats().violations, 0);
         mount.unmount();
     }
 }
@@ -116,7 +116,7 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
     let read = pread(&file, after, rest).expect("read the rest");
     assert_same(&read, part(model.bytes("weights"), after, rest), "rest");
     if pushes(&mount) {
-        assert!(mount.count("pushed_bytes") > 4 * MIB, "{}", mount.status());
+        assert!(mount.stats().pushed_bytes > 4 * MIB, "{:?}", mount.status());
     }
     flip(&model.file("weights"), bad);
     assert_eq!(
@@ -175,13 +175,13 @@ fn a_changing_source_gives_signed_bytes_or_errors() {
             stop.store(true, Ordering::Relaxed);
         });
         let outcome = format!(
-            "{form:?}: {good} good, {bad} bad, {slowest:?}, {}",
+            "{form:?}: {good} good, {bad} bad, {slowest:?}, {:?}",
             mount.status()
         );
         assert!(good > 100, "{outcome}");
         assert!(slowest < Duration::from_secs(20), "{outcome}");
         if pushes(&mount) {
-            assert!(mount.count("pushed_bytes") > 0, "{outcome}");
+            assert!(mount.stats().pushed_bytes > 0, "{outcome}");
         }
         drop(file);
         mount.unmount();

@@ -72,7 +72,7 @@ fn read_in_every_way(model: &Model, options: &[&str]) {
     for way in ways {
         let mount = host.mount(&model.path(), &[]);
         way(model, &mount);
-        assert_eq!(mount.count("violations"), 0);
+        assert_eq!(mount.stats().violations, 0);
         mount.unmount();
     }
 }

@@ -228,10 +228,10 @@ fn a_violation_is_logged_with_place_and_digests_once() {
                 "read",
             );
         }
-        assert_eq!(mount.count("violations"), 1, "one place is bad");
-        assert!(mount.count("violation_retries") >= 4);
-        let recent = &mount.status()["recent_violations"];
-        assert_eq!(recent.as_array().map(Vec::len), Some(1), "{recent}");
+        assert_eq!(mount.stats().violations, 1, "one place is bad");
+        assert!(mount.stats().violation_retries >= 4);
+        let recent = mount.owner_status().recent_violations;
+        assert_eq!(recent.len(), 1, "{recent:?}");
         let said = mount.unmount();
         assert_eq!(said, "", "what is logged to a file isn't shown");
 
@@ -317,11 +317,11 @@ fn one_changed_byte_is_one_violation_however_the_kernel_asks() {
         flip(&model.file("weights"), 1_500_000);
         let cat = tool("cat", [mount.file("weights")]);
         assert_eq!(cat.code(), Some(1), "{}", cat.stderr);
-        assert_eq!(mount.count("violations"), 1);
+        assert_eq!(mount.stats().violations, 1);
         flip(&model.file("weights"), 2_500_000);
         assert_eq!(tool("cat", [mount.file("weights")]).code(), Some(1));
         let _ = read_range(&mount.file("weights"), Mode::Direct, 2_500_000, 10);
-        assert_eq!(mount.count("violations"), 2);
+        assert_eq!(mount.stats().violations, 2);
         mount.unmount();
     }
 }
@@ -334,7 +334,7 @@ fn a_source_that_fails_is_logged_once_counted_and_in_the_status() {
     model.sign(BLAKE3);
     let log = model.beside("log.json");
     let mount = host.mount(&model.path(), &json_log(&log));
-    assert_eq!(mount.count("source_errors"), 0);
+    assert_eq!(mount.stats().source_errors, 0);
     model.remove(gone);
     for _ in 0..20 {
         assert_eio(
@@ -343,12 +343,12 @@ fn a_source_that_fails_is_logged_once_counted_and_in_the_status() {
         );
     }
     read_range(&mount.file("fine"), Mode::Direct, 0, 10).expect("read");
-    assert!(mount.count("source_errors") >= 20);
-    let status = mount.status();
-    assert_eq!(status["violations"], 0, "{status}");
-    let recent = status["recent_source_errors"].as_array().expect("a list");
-    assert_eq!(recent.len(), 1, "{status}");
-    let told = recent[0].as_str().expect("a text");
+    assert!(mount.stats().source_errors >= 20);
+    let status = mount.owner_status();
+    assert_eq!(status.stats.violations, 0, "{status:?}");
+    let recent = &status.recent_source_errors;
+    assert_eq!(recent.len(), 1, "{status:?}");
+    let told = &recent[0];
     assert!(
         told.starts_with("\"gone \\u{1b}[2J\"") && told.ends_with("the file is missing"),
         "{told}"
@@ -401,9 +401,9 @@ fn descriptors_that_are_used_up_are_told_as_such() {
         !errors.is_empty() && errors.iter().all(|errno| *errno == used_up),
         "{errors:?}"
     );
-    let status = mount.status();
-    assert_eq!(status["violations"], 0, "{status}");
-    assert!(!status.to_string().contains("missing"), "{status}");
+    let status = mount.owner_status();
+    assert_eq!(status.stats.violations, 0, "{status:?}");
+    assert!(!format!("{status:?}").contains("missing"), "{status:?}");
     drop(opened);
     let deadline = Instant::now() + crate::support::LIMIT;
     // The kernel closes files after `close` has returned.
@@ -426,7 +426,7 @@ fn a_status_with_long_names_and_many_violations_is_shortened() {
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
     let full = mount.status();
-    assert_eq!(full["shortened"], Value::Null, "{full}");
+    assert!(!full.shortened, "{full:?}");
     for name in &names {
         flip(&model.file(name), 5);
         assert_eio(
@@ -435,12 +435,13 @@ fn a_status_with_long_names_and_many_violations_is_shortened() {
         );
     }
     let status = mount.status();
-    assert_eq!(status["shortened"], true, "{status}");
-    assert_eq!(status["violations"], 40);
-    assert_eq!(status["root_digest"], full["root_digest"]);
-    assert_eq!(status["mount"], full["mount"]);
-    let recent = status["recent_violations"].as_array().expect("a list");
-    assert!(!recent.is_empty(), "{status}");
+    assert!(status.shortened, "{status:?}");
+    assert_eq!(status.root_digest, full.root_digest);
+    let (status, full) = (status.owner, full.owner);
+    let (status, full) = (status.expect("ours"), full.expect("ours"));
+    assert_eq!(status.stats.violations, 40);
+    assert_eq!(status.mount, full.mount);
+    assert!(!status.recent_violations.is_empty(), "{status:?}");
     let shown = host
         .run(host.command("status").arg(mount.path()))
         .expect("status")
@@ -458,7 +459,7 @@ fn lockdown_also_takes_away_what_the_kernel_had_cached_and_the_signature() {
     let model = Model::new([("weights", 3 << 20), ("other", 600_000)]);
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &["--on-violation", "lockdown"]);
-    assert_eq!(mount.status()["locked_down"], false);
+    assert!(!mount.owner_status().locked_down);
     let held = ["other", "model.sig"].map(|name| {
         let file = open(&mount.file(name), Mode::Cached).expect("open");
         pread(&file, 0, 1 << 20).expect("read all of it");
@@ -500,9 +501,9 @@ fn lockdown_also_takes_away_what_the_kernel_had_cached_and_the_signature() {
         assert_eio(open(&mount.file(name), Mode::Cached), name);
         assert!(fs::metadata(mount.file(name)).is_ok(), "names stay");
     }
-    let status = mount.status();
-    assert_eq!(status["locked_down"], true);
-    assert_eq!(status["violations"], 1);
+    let status = mount.owner_status();
+    assert!(status.locked_down);
+    assert_eq!(status.stats.violations, 1);
     drop(held);
     mount.unmount();
 }

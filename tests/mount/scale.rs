@@ -31,11 +31,11 @@ fn a_directory_of_ten_thousand_files_reads_as_the_source() {
             .collect();
         assert_eq!(BTreeSet::from_iter(listed), wanted);
     }
-    assert_eq!(mount.count("source_bytes"), 0, "listing reads nothing");
+    assert_eq!(mount.stats().source_bytes, 0, "listing reads nothing");
     for (name, bytes) in &model.files {
         let found = fs::read(mount.file(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(&found, bytes, "{name}");
     }
-    assert_eq!(mount.count("files"), FILES as u64);
+    assert_eq!(mount.status().files as u64, FILES as u64);
     mount.unmount();
 }

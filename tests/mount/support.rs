@@ -16,9 +16,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use model_fs::fs::{MountFacts, OwnerStatus, STATUS_ATTRIBUTE, Status};
+use model_fs::reading::ReaderStats;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::mounted::{MODEL_FS, clear, is_mounted, scratch};
@@ -321,7 +322,8 @@ impl Mount {
     /// Whether the daemon has finished its preparations, which it tells in its status.
     fn is_ready(&self) -> bool {
         is_mounted(self.path())
-            && status_of(self.path()).is_some_and(|status| !status["mount"].is_null())
+            && status_of(self.path())
+                .is_some_and(|status| status.owner.is_some_and(|it| it.mount.is_some()))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -337,17 +339,23 @@ impl Mount {
     }
 
     /// What it did and met.
-    pub(crate) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Status {
         status_of(self.path()).expect("a mount tells its status")
     }
 
-    /// A number of the status.
-    pub(crate) fn count(&self, what: &str) -> u64 {
-        let status = self.status();
-        let Some(count) = status[what].as_u64() else {
-            panic!("no {what} in {status}");
-        };
-        count
+    /// The part of it that is for the user who mounted.
+    pub(crate) fn owner_status(&self) -> OwnerStatus {
+        self.status().owner.expect("we are the owner")
+    }
+
+    /// What was read and verified.
+    pub(crate) fn stats(&self) -> ReaderStats {
+        self.owner_status().stats
+    }
+
+    /// Where and how it is mounted.
+    pub(crate) fn facts(&self) -> MountFacts {
+        self.owner_status().mount.expect("the mount is complete")
     }
 
     /// Bytes that the daemon has read from anywhere, as the kernel counts them (proc(5)).
@@ -419,9 +427,9 @@ impl Drop for Mount {
 }
 
 /// The status attribute of a mount.
-fn status_of(mountpoint: &Path) -> Option<Value> {
+fn status_of(mountpoint: &Path) -> Option<Status> {
     let mut value = vec![0; 64 << 10];
-    let len = rustix::fs::getxattr(mountpoint, "user.model-fs.status", &mut value[..]).ok()?;
+    let len = rustix::fs::getxattr(mountpoint, STATUS_ATTRIBUTE, &mut value[..]).ok()?;
     serde_json::from_slice(&value[..len]).ok()
 }
 

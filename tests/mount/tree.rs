@@ -164,7 +164,7 @@ fn attributes_say_what_was_signed_and_by_whom() {
     let status = mount.status();
     assert_eq!(
         attribute(root, "user.model-fs.digest").expect("digest"),
-        status["root_digest"].as_str().expect("a root digest")
+        status.root_digest
     );
     for path in [root, &large, &mount.file("model.sig")] {
         for name in [
@@ -430,7 +430,7 @@ fn only_the_owner_and_root_see_the_full_status() {
     crate::mounted::flip(&model.file("secret-name"), 5);
     let read = read_range(&mount.file("secret-name"), Mode::Direct, 0, 1);
     crate::support::assert_eio(read, "a changed byte");
-    let full = mount.status().to_string();
+    let full = format!("{:?}", mount.status());
     let found = "found ";
     assert!(
         full.contains("secret-name") && full.contains(found),
@@ -442,7 +442,7 @@ fn only_the_owner_and_root_see_the_full_status() {
     let finished = finish(&mut status, LIMIT).expect("status");
     let public: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
     assert_eq!(public["failures"], 1);
-    assert_eq!(public["root_digest"], mount.status()["root_digest"]);
+    assert_eq!(public["root_digest"], mount.status().root_digest);
     for secret in ["secret-name", found, "recent", "_bytes"] {
         assert!(!finished.stdout.contains(secret), "{secret}: {finished}");
     }

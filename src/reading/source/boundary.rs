@@ -64,6 +64,13 @@ impl Boundary {
         lock(&self.own).expected += 1;
     }
 
+    /// Takes an expected mount back, which failed.
+    pub(super) fn mount_failed(&self) {
+        let mut own = self.lock();
+        own.expected = own.expected.saturating_sub(1);
+        self.told.notify_all();
+    }
+
     /// From now on nothing on `device` is looked at.
     pub(super) fn never_enter(&self, device: Device) {
         lock(&self.own).devices.push(device);

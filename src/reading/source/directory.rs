@@ -110,21 +110,6 @@ impl LocalDirectory {
         self.links
     }
 
-    /// Says that this directory is about to be mounted by this process. Until
-    /// [`never_enter`](Self::never_enter) says where, files whose way crosses a mountpoint are not
-    /// opened; whoever asks for one waits, for ten seconds at most.
-    pub fn expect_mount(&self) {
-        self.boundary.expect_mount();
-    }
-
-    /// From now on nothing on the file system with this number (major and minor, as statx(2) gives it)
-    /// is opened or entered, whatever leads there: links, other mounts of the same, directories that
-    /// were moved. For the mount that this directory is served by: a question to ourselves would never be
-    /// answered.
-    pub fn never_enter(&self, device: (u32, u32)) {
-        self.boundary.never_enter(device);
-    }
-
     /// Lists everything beneath the directory but what `skip` says to leave out (with all that is
     /// beneath it). Reads no content.
     ///
@@ -280,6 +265,21 @@ impl Source for LocalDirectory {
             }
             other => Err(SourceError::NotAFile(describe(other))),
         }
+    }
+
+    /// Until it is known where the mount is, files whose way crosses a mountpoint are not opened; a
+    /// call that asks for one waits, for ten seconds at most.
+    fn expect_mount(&self) {
+        self.boundary.expect_mount();
+    }
+
+    /// This holds for links, other mounts of the same file system, and directories that were moved.
+    fn never_enter(&self, device: (u32, u32)) {
+        self.boundary.never_enter(device);
+    }
+
+    fn mount_failed(&self) {
+        self.boundary.mount_failed();
     }
 }
 
@@ -593,6 +593,22 @@ mod tests {
             assert_eq!(opened.try_recv().unwrap_err(), TryRecvError::Empty);
             source.never_enter(device);
             assert!(opened.recv().unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn a_mount_that_failed_is_waited_for_no_longer() {
+        let dir = tree();
+        let (other, _) = elsewhere();
+        std::fs::write(other.path().join("file"), b"file").unwrap();
+        symlink(other.path().join("file"), dir.path().join("file")).unwrap();
+        let source = LocalDirectory::open(dir.path(), Links::Follow).unwrap();
+        source.expect_mount();
+        std::thread::scope(|scope| {
+            let opened = scope.spawn(|| source.open(&name("file")).map(|_| ()));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            source.mount_failed();
+            assert!(opened.join().unwrap().is_ok());
         });
     }
 

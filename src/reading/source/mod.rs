@@ -33,6 +33,21 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`SourceError`]; no content is looked at.
     fn open(&self, name: &FileName) -> Result<Arc<dyn SourceFile>, SourceError>;
+
+    /// Told that this process is about to mount what is read from here. A source that can lead into
+    /// that mount opens nothing in other mounts until [`never_enter`](Self::never_enter) says which
+    /// it is, or [`mount_failed`](Self::mount_failed) that there is none.
+    fn expect_mount(&self) {}
+
+    /// Told the file system (major and minor number, as statx(2) gives it) of a mount that was
+    /// expected. Nothing on it may be opened or entered from now on, whatever leads there: the
+    /// process would wait for itself.
+    fn never_enter(&self, device: (u32, u32)) {
+        let _ = device;
+    }
+
+    /// Told that a mount that was expected isn't there.
+    fn mount_failed(&self) {}
 }
 
 /// An open file of a [`Source`]. Its bytes are untrusted and may change between two reads.

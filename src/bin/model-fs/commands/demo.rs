@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use model_fs::fs::{OwnerStatus, Status};
 use model_fs::name::Escaped;
 
 use crate::cli::DemoArgs;
@@ -103,20 +104,14 @@ impl Demo {
             "a host that has never seen it mounts it: the signature is checked, no content is read",
         )?;
         self.mount()?;
-        let before = self.status()?;
-        ensure!(
-            count(&before, "source_bytes")? == 0,
-            "mounting read content"
-        );
+        let before = self.status()?.stats;
+        ensure!(before.source_bytes == 0, "mounting read content");
         tell("   content read so far: 0 bytes")?;
 
         self.say("a program reads a little: only that is read and verified")?;
         self.compare(VICTIM, SHARD / 4, PEEK)?;
-        let after = self.status()?;
-        let (read, verified) = (
-            count(&after, "source_bytes")?,
-            count(&after, "verified_bytes")?,
-        );
+        let after = self.status()?.stats;
+        let (read, verified) = (after.source_bytes, after.verified_bytes);
         ensure!(verified >= PEEK, "what was read wasn't verified");
         ensure!(
             read < 8 * PEEK,
@@ -159,7 +154,8 @@ impl Demo {
         // An open file would keep the mount busy.
         drop(opened);
         let status = self.status()?;
-        let recent = status["recent_violations"][0].as_str().unwrap_or_default();
+        let recent = status.recent_violations.first();
+        let recent = recent.map(String::as_str).unwrap_or_default();
         ensure!(recent.contains(VICTIM), "the violation wasn't reported");
         tell(&format!("   reported: {recent}"))?;
 
@@ -220,9 +216,12 @@ impl Demo {
         command
     }
 
-    fn status(&self) -> anyhow::Result<Value> {
+    /// What the mount tells its owner.
+    fn status(&self) -> anyhow::Result<OwnerStatus> {
         let output = self.program(&["status", "mnt", "--json"]).output()?;
-        serde_json::from_slice(&output.stdout).context("the mount has no status")
+        let status: Status =
+            serde_json::from_slice(&output.stdout).context("the mount has no status")?;
+        status.owner.context("the status isn't that for an owner")
     }
 
     /// That the mount shows the same bytes as the model.
@@ -365,12 +364,6 @@ fn write_pem(path: &Path, label: &str, der: &[u8]) -> anyhow::Result<()> {
         .open(path)?;
     file.write_all(pem::encode(&pem::Pem::new(label, der)).as_bytes())?;
     Ok(())
-}
-
-fn count(status: &Value, name: &str) -> anyhow::Result<u64> {
-    status[name]
-        .as_u64()
-        .with_context(|| format!("the status lacks {name}"))
 }
 
 fn size(bytes: u64) -> String {

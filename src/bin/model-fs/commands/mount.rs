@@ -4,9 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use model_fs::fs::{FileSystem, FsOptions, MountFacts, ViolationHook};
-use model_fs::kernel::options::Access;
-use model_fs::kernel::{FuseAdaptor, MountOptions, MountSession, SessionEnd, Shutdown, page_cache};
+use model_fs::fs::{FileSystem, FsOptions, ViolationHook};
+use model_fs::kernel::{MountOptions, SessionEnd, Shutdown, serve};
 use model_fs::name::Escaped;
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
 
@@ -77,29 +76,8 @@ pub(crate) fn run(
     let fs = Arc::new(fs);
     // A model that is a file is that file alone: the mountpoint may lie beside it.
     options.source = model.location.path();
-    model.directory.expect_mount();
-    let mut adaptor = FuseAdaptor::new(Arc::clone(&fs));
-    if options.access == Access::OwnerAndRoot {
-        adaptor = adaptor.asked_each_time();
-    }
-    let session = MountSession::start(adaptor, &args.mountpoint, &options, shutdown)?;
-    let device = session.device();
-    model.directory.never_enter((device.major, device.minor));
-    if let Some(command) = session.tuning().command() {
-        tracing::info!(command, "an administrator may raise read-ahead");
-    }
-    let not_pushed = push_pages(&fs, &session);
-    let pages = session.page_cache();
-    fs.on_lockdown(move |ino| pages.drop_pages(ino))?;
+    let session = serve(&fs, &args.mountpoint, &options, shutdown)?;
     let hidden = model.manifest.left_out().len();
-    fs.set_mount_facts(MountFacts {
-        hidden_signed_files: hidden,
-        hidden_signed_names: model.hidden_names(),
-        not_tuned: session.tuning().shortfall(),
-        tuning_command: session.tuning().command(),
-        not_pushed,
-        ..MountFacts::new(session.mountpoint(), &model.location.path())
-    });
     if hidden > 0 {
         tracing::warn!(
             files = hidden,
@@ -113,7 +91,7 @@ pub(crate) fn run(
         root_digest = %model.manifest.root_digest(),
         "mounted"
     );
-    // The scan is as large as the model has files, and nobody needs it any more.
+    // The scan is as large as the model has files, and isn't needed any more.
     drop(model);
     if is_background_child {
         background::detach(logging)?;
@@ -125,18 +103,6 @@ pub(crate) fn run(
         SessionEnd::Aborted(_) => {
             Err(anyhow::anyhow!("files were still open when the mount ended").into())
         }
-    }
-}
-
-/// Has verified pages pushed into the kernel's page cache, or says why not.
-fn push_pages(fs: &Arc<FileSystem>, session: &MountSession) -> Option<String> {
-    match page_cache::room_for(|| fs.claimed_bytes()) {
-        Ok(()) => {
-            let pages = session.page_cache();
-            fs.push_into(move |ino, offset, bytes| pages.store(ino, offset, bytes));
-            None
-        }
-        Err(no_room) => Some(no_room.to_string()),
     }
 }
 

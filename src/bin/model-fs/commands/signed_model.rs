@@ -25,9 +25,6 @@ use crate::hints;
 /// Failures listed for people; `verify --json` has more.
 const LISTED: usize = 20;
 
-/// Hidden files named in a status, which is of limited size.
-const HIDDEN_NAMED: usize = 8;
-
 /// A model with a good signature, and what lies in its directory.
 pub(crate) struct SignedModel {
     pub(crate) location: ModelLocation,
@@ -126,14 +123,6 @@ impl SignedModel {
                 .to_owned()
         });
         Err(content_failure(&failures).with_hint(hint))
-    }
-
-    /// The first of the signed files that are left out, for messages.
-    pub(crate) fn hidden_names(&self) -> Vec<String> {
-        let left_out = self.manifest.left_out().iter().take(HIDDEN_NAMED);
-        left_out
-            .map(|name| Escaped::bounded(name.as_str()).to_string())
-            .collect()
     }
 
     /// How many files are there that nobody signed.

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: only a mount is believed that the kernel's table calls one of ours, and the file
 //! system at the path is asked nothing before that is known; a mount that is dead or doesn't answer
-//! is said to be; whose word the status is comes from the kernel. Doesn't: know whether the process
-//! behind a mount of that type is this program: whoever may mount may call it so.
+//! is said to be; the kernel says which user's word the status is. Doesn't: know whether the process
+//! behind a mount of that type is this program: any user who may mount may call it so.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::HumanBytes;
-use model_fs::fs::STATUS_ATTRIBUTE;
+use model_fs::fs::{STATUS_ATTRIBUTE, Status};
 use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::mountinfo::{MountEntry, MountTable};
 use model_fs::name::{Escaped, shell_word};
@@ -130,7 +130,7 @@ impl Mount {
         })
     }
 
-    /// What the mount says.
+    /// What the mount says: a [`Status`], and what a later version of it may add.
     fn facts(&self) -> Result<Map<String, Value>, Failure> {
         let path = Escaped::path(&self.entry.mountpoint);
         let umount = || format!("model-fs umount {}", shell_word(&self.entry.mountpoint));
@@ -158,10 +158,9 @@ impl Mount {
                 return Err(anyhow::Error::new(errno).context(path.to_string()).into());
             }
         };
-        match serde_json::from_slice(&value) {
-            Ok(Value::Object(facts)) => Ok(facts),
-            _ => Err(anyhow::anyhow!("the mount at {path} has no status of model-fs").into()),
-        }
+        serde_json::from_slice::<Status>(&value)
+            .and_then(|_| serde_json::from_slice(&value))
+            .map_err(|_| anyhow::anyhow!("the mount at {path} has no status of model-fs").into())
     }
 
     /// The status attribute; `None` if the mount doesn't answer in time.
@@ -182,7 +181,7 @@ impl Mount {
             let mut said = Vec::new();
             let limit = MAX_ATTRIBUTE as u64 + 1;
             let read = stdout.map(|stdout| stdout.take(limit).read_to_end(&mut said));
-            // Nobody may be waiting any more.
+            // Fails where this process waits no longer.
             let _ = sender.send(read.map(|read| read.map(|_| said)));
         })?;
         match receiver.recv_timeout(PATIENCE) {
@@ -356,6 +355,22 @@ mod tests {
              cache hits           7\n\
              read-ahead           too low\n"
         );
+    }
+
+    #[test]
+    fn what_has_a_place_of_its_own_is_in_a_status() {
+        let status: Status = serde_json::from_value(json!({
+            "signer": "", "root_digest": "", "payload_digest": "", "files": 0, "mounted_by": 0,
+            "shortened": true, "locked_down": false, "mount": {"mountpoint": "", "source": ""},
+        }))
+        .unwrap();
+        let Value::Object(facts) = serde_json::to_value(status).unwrap() else {
+            panic!("a status is an object");
+        };
+        let facts = flat(facts);
+        for (name, _) in FIRST.iter().chain(&LAST) {
+            assert!(facts.iter().any(|(there, _)| there == name), "{name}");
+        }
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Inode numbers of files whose length is only claimed.
 //!
-//! Guarantees: whoever knows an inode by its number was only ever told one length of it. A file whose
-//! length can't be proved yet is shown under a number of its own for each length that its source
-//! claims; once the length is proved, the file is the inode that has that length, which is the one
-//! in the [tree](super::Tree) unless the last claim was true. Any other number is stale for ever: the
-//! kernel, which may have kept a false length for it, can't open it. Doesn't: ask for claims.
+//! Guarantees: of each inode number, one length was told and never another. A file whose length
+//! can't be proved yet is shown under a number of its own for each length that its source claims;
+//! once the length is proved, the file is the inode that has that length, which is the one in the
+//! [tree](super::Tree) unless the last claim was true. Any other number is stale for ever: the
+//! kernel, which may still have a false length for it, can't open it. Doesn't: ask for claims.
 //!
-//! Whoever mustn't be told a claim is shown a hidden inode: empty, and stale once the length is proved.
+//! Users who mustn't be told a claim are shown a hidden inode: empty, and stale once the length is
+//! proved.
 //!
-//! That is why it is safe for the kernel to be slow: what it was told of an inode that is read needn't
-//! be corrected, in whatever order its answers arrive.
+//! So it doesn't matter when the kernel applies the answers that it is given, and in which order:
+//! what it was told of an inode that is read never has to be corrected.
 
 use std::collections::HashMap;
-use std::sync::RwLock;
+use std::sync::{PoisonError, RwLock};
 
+use super::inode::Inode;
 use crate::reading::ProvedLength;
-use crate::sync::{read, write};
 
 /// The first number that no tree has: manifests have far fewer files.
 const FIRST: u64 = 1 << 48;
@@ -26,7 +27,7 @@ const HIDDEN: u64 = 1 << 52;
 /// A file under the length that its source claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claimed {
-    pub(super) ino: u64,
+    pub(super) ino: Inode,
     /// Bytes.
     pub(super) len: u64,
 }
@@ -39,7 +40,7 @@ pub(super) struct ClaimedInodes(RwLock<Given>);
 struct Given {
     count: u64,
     by_file: HashMap<usize, Claimed>,
-    files: HashMap<u64, usize>,
+    files: HashMap<Inode, usize>,
 }
 
 impl ClaimedInodes {
@@ -50,8 +51,8 @@ impl ClaimedInodes {
         index: usize,
         len: u64,
         proved: impl FnOnce() -> Option<ProvedLength>,
-    ) -> Option<u64> {
-        let mut given = write(&self.0);
+    ) -> Option<Inode> {
+        let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Asked under the lock: from the first answer of `inode` on, the number is what it is.
         if proved().is_some() {
             return None;
@@ -60,7 +61,7 @@ impl ClaimedInodes {
             Some(claimed) if claimed.len == len => return Some(claimed.ino),
             _ => given.withdraw(index),
         }
-        let ino = FIRST + given.count;
+        let ino = Inode::new(FIRST + given.count);
         given.count += 1;
         given.by_file.insert(index, Claimed { ino, len });
         given.files.insert(ino, index);
@@ -69,12 +70,12 @@ impl ClaimedInodes {
 
     /// The inode of file `index`, whose length is proved: the one that was claimed to have it, or
     /// `in_tree`.
-    pub(super) fn inode(&self, index: usize, len: ProvedLength, in_tree: u64) -> u64 {
+    pub(super) fn inode(&self, index: usize, len: ProvedLength, in_tree: Inode) -> Inode {
         match self.claimed(index) {
             None => in_tree,
             Some(claimed) if claimed.len == len.bytes() => claimed.ino,
             Some(_) => {
-                let mut given = write(&self.0);
+                let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
                 match given.by_file.get(&index) {
                     Some(claimed) if claimed.len == len.bytes() => return claimed.ino,
                     _ => given.withdraw(index),
@@ -85,34 +86,34 @@ impl ClaimedInodes {
     }
 
     /// The inode under which file `index` is shown without any claim, until its length is proved.
-    pub(super) fn hidden(index: usize) -> u64 {
-        HIDDEN + index as u64
+    pub(super) fn hidden(index: usize) -> Inode {
+        Inode::new(HIDDEN + index as u64)
     }
 
     /// What file `index` is claimed to be, if it is shown so.
     pub(super) fn claimed(&self, index: usize) -> Option<Claimed> {
-        let given = read(&self.0);
+        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
         given.by_file.get(&index).copied()
     }
 
     /// The file that has this number, and the length that goes with it; `None` if none has, or no
     /// longer.
-    pub(super) fn file(&self, ino: u64) -> Option<(usize, Claimed)> {
-        if let Some(index) = ino.checked_sub(HIDDEN) {
+    pub(super) fn file(&self, ino: Inode) -> Option<(usize, Claimed)> {
+        if let Some(index) = ino.number().checked_sub(HIDDEN) {
             let index = usize::try_from(index).ok()?;
             return Some((index, Claimed { ino, len: 0 }));
         }
-        if ino < FIRST {
+        if !Self::is_one(ino) {
             return None;
         }
-        let given = read(&self.0);
+        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let index = *given.files.get(&ino)?;
         Some((index, *given.by_file.get(&index)?))
     }
 
     /// Whether a number could have been given out, and so may be stale.
-    pub(super) fn is_one(ino: u64) -> bool {
-        ino >= FIRST
+    pub(super) fn is_one(ino: Inode) -> bool {
+        ino.number() >= FIRST
     }
 }
 
@@ -147,7 +148,7 @@ mod tests {
         assert_ne!(second, first);
         assert_eq!(inodes.file(first), None, "stale for ever");
         assert_ne!(claim(3, 100), first);
-        assert_eq!(inodes.file(7), None);
+        assert_eq!(inodes.file(Inode::new(7)), None);
     }
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
                 }
             ))
         );
-        assert_ne!(inodes.inode(3, proved(100), 10), hidden);
+        assert_ne!(inodes.inode(3, proved(100), Inode::new(10)), hidden);
         assert!(ClaimedInodes::is_one(hidden));
     }
 
@@ -174,15 +175,17 @@ mod tests {
         let inodes = ClaimedInodes::default();
         let claim = |index, len| inodes.claim(index, len, || None).unwrap();
         let (honest, lying) = (claim(0, 100), claim(1, 200));
+        let in_tree = |index| Inode::new(10 + index as u64);
+        let inode = |index, len| inodes.inode(index, proved(len), in_tree(index));
         for _ in 0..2 {
-            assert_eq!(inodes.inode(0, proved(100), 10), honest);
-            assert_eq!(inodes.inode(1, proved(100), 11), 11);
-            assert_eq!(inodes.inode(2, proved(100), 12), 12);
+            assert_eq!(inode(0, 100), honest);
+            assert_eq!(inode(1, 100), in_tree(1));
+            assert_eq!(inode(2, 100), in_tree(2));
         }
         assert!(inodes.file(honest).is_some());
         assert_eq!(inodes.file(lying), None);
         // No claim counts once the length is known.
         assert_eq!(inodes.claim(1, 100, || Some(proved(100))), None);
-        assert_eq!(inodes.inode(1, proved(100), 11), 11);
+        assert_eq!(inode(1, 100), in_tree(1));
     }
 }

@@ -1,0 +1,166 @@
+//! Open files: opening, reading, closing.
+//!
+//! Guarantees: a handle is given out only once the length of its file is proved, and only of the
+//! inode that has that length; what is read is verified bytes, or an error. Doesn't: bound how many
+//! are open at a time; the programs that open them have limits of their own.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::errno::FsError;
+use super::file_system::FileSystem;
+use super::inode::Inode;
+use super::tree::Node;
+use crate::reading::{OpenFile, VerifiedBytes};
+
+/// The number of an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle(u64);
+
+impl Handle {
+    /// The handle of this number, which may not be open.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a handle stands for.
+#[derive(Clone)]
+pub(super) enum Opened {
+    Model(Arc<OpenFile>),
+    Signature,
+}
+
+impl FileSystem {
+    /// Opens a file for reading, and hands `then` its handle once its length is proved. That may
+    /// take a full pass, which goes on as long as `wanted` says so; meanwhile everything else
+    /// works.
+    ///
+    /// An inode that was shown with another length than the proved one is never opened: its error
+    /// is [`FsError::Stale`], upon which the kernel looks the name up again and finds another inode
+    /// (`open_last_lookups`, `LOOKUP_REVAL`).
+    pub fn open(
+        self: &Arc<Self>,
+        ino: Inode,
+        wanted: impl Fn() -> bool + Send + 'static,
+        then: impl FnOnce(Result<Handle, FsError>) + Send + 'static,
+    ) {
+        let index = match self.node(ino) {
+            _ if self.lockdown.is_met() => return then(self.counted(Err(FsError::LockedDown))),
+            Err(error) => return then(Err(error)),
+            Ok(Node::Directory(_)) => return then(Err(FsError::IsADirectory)),
+            Ok(Node::Signature) => return then(Ok(self.new_handle(Opened::Signature))),
+            Ok(Node::File(index)) => index,
+        };
+        let fs = Arc::clone(self);
+        self.workers.run(index as u64, move || {
+            let reader = Arc::clone(&fs.reader);
+            reader.open_while(index, wanted, move |opened| {
+                let opened = fs.counted(opened.map_err(FsError::from));
+                then(opened.and_then(|file| {
+                    if fs.inode(index) != Some(ino) {
+                        return Err(FsError::Stale);
+                    }
+                    Ok(fs.new_handle(Opened::Model(file)))
+                }));
+            });
+        });
+    }
+
+    fn new_handle(&self, opened: Opened) -> Handle {
+        let handle = Handle(self.next_handle.fetch_add(1, Ordering::Relaxed));
+        self.handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(handle, opened);
+        handle
+    }
+
+    /// Reads from an open file, fewer bytes than asked for only at its end. At once if nothing
+    /// has to be waited for.
+    pub fn read(self: &Arc<Self>, handle: Handle, offset: u64, len: usize) -> Read {
+        let opened = self
+            .handles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&handle)
+            .cloned();
+        match opened {
+            _ if self.lockdown.is_met() => Read::Done(self.counted(Err(FsError::LockedDown))),
+            None => Read::Done(Err(FsError::BadHandle)),
+            Some(Opened::Signature) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                Read::Done(Ok(self.signature.slice(start..start.saturating_add(len))))
+            }
+            Some(Opened::Model(file)) => match file.read_now(offset, len) {
+                Some(bytes) => Read::Done(Ok(bytes)),
+                None => Read::Waits(PendingRead {
+                    fs: Arc::clone(self),
+                    file,
+                    offset,
+                    len,
+                }),
+            },
+        }
+    }
+
+    /// Closes a handle.
+    pub fn release(&self, handle: Handle) {
+        self.handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&handle);
+    }
+}
+
+/// How a read goes.
+#[derive(Debug)]
+pub enum Read {
+    /// This is the answer.
+    Done(Result<VerifiedBytes, FsError>),
+    /// It has to be waited for.
+    Waits(PendingRead),
+}
+
+/// A read that has to be waited for.
+pub struct PendingRead {
+    fs: Arc<FileSystem>,
+    file: Arc<OpenFile>,
+    offset: u64,
+    len: usize,
+}
+
+impl PendingRead {
+    /// Hands `then` the bytes, on another thread.
+    pub fn wait(self, then: impl FnOnce(Result<VerifiedBytes, FsError>) + Send + 'static) {
+        let Self {
+            fs,
+            file,
+            offset,
+            len,
+        } = self;
+        let Some(owed) = fs.lockdown.owe(file.index()) else {
+            return then(fs.counted(Err(FsError::LockedDown)));
+        };
+        let counting = Arc::clone(&fs);
+        fs.workers.run(file.index() as u64, move || {
+            then(counting.counted(file.read(offset, len).map_err(FsError::from)));
+            drop(owed);
+        });
+    }
+}
+
+impl std::fmt::Debug for PendingRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingRead")
+            .field("file", &self.file)
+            .field("offset", &self.offset)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! Why a file system isn't mounted.
+//!
+//! Guarantees: nothing is left mounted after any of these; what comes from a path or a helper is
+//! escaped. Doesn't: know what else the caller could try, beyond [`MountError::hint`].
+
+use std::io;
+use std::path::PathBuf;
+
+use super::connection::FUSE_DEVICE;
+use crate::name::{Escaped, shell_word};
+
+/// Why a file system isn't mounted. Nothing is left mounted after any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// No such directory.
+    #[error("mountpoint {} does not exist", Escaped::path(mountpoint))]
+    Missing {
+        /// As given.
+        mountpoint: PathBuf,
+    },
+    /// A file, or something else.
+    #[error("mountpoint {} is not a directory", Escaped::path(mountpoint))]
+    NotADirectory {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
+    /// What is mounted there has lost its daemon.
+    #[error(
+        "mountpoint {} holds a dead mount (transport endpoint is not connected)",
+        Escaped::path(mountpoint)
+    )]
+    Dead {
+        /// As given.
+        mountpoint: PathBuf,
+    },
+    /// A mount of ours is there, alive or dead.
+    #[error("a model is already mounted on {}", Escaped::path(mountpoint))]
+    AlreadyMounted {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
+    /// Can't be looked at.
+    #[error("cannot use mountpoint {}", Escaped::path(mountpoint))]
+    Unusable {
+        /// As given.
+        mountpoint: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The model lies under the mountpoint or the mountpoint in the model.
+    #[error(
+        "mountpoint {} and model {} lie one inside the other",
+        Escaped::path(mountpoint),
+        Escaped::path(source_path)
+    )]
+    Overlap {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// The model, as given.
+        source_path: PathBuf,
+    },
+    /// This machine or container has no FUSE.
+    #[error("{FUSE_DEVICE} is missing: FUSE is not available here")]
+    NoDevice,
+    /// There is FUSE, but not for this user.
+    #[error("cannot open {FUSE_DEVICE}")]
+    Device(#[source] io::Error),
+    /// Not root, and no helper.
+    #[error("mounting needs root or the helper fusermount3, and that was not found")]
+    NoHelper,
+    /// The helper couldn't be run, or broke off.
+    #[error("mounting with fusermount3 failed")]
+    HelperFailed(#[source] io::Error),
+    /// `allow_other` or `allow_root` without the administrator's consent.
+    #[error("mount option \"{option}\" is not allowed for users on this machine")]
+    OthersNotAllowed {
+        /// The option's name.
+        option: &'static str,
+    },
+    /// The helper said no.
+    #[error("cannot mount on {}: {message}", Escaped::path(mountpoint))]
+    Refused {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// The helper's message, escaped.
+        message: String,
+        /// What it means.
+        reason: MountRefusal,
+    },
+    /// The kernel said no.
+    #[error("cannot mount on {}", Escaped::path(mountpoint))]
+    Kernel {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The mount table can't be read.
+    #[error("cannot read the mount table, /proc/self/mountinfo")]
+    Table(#[source] io::Error),
+    /// It was unmounted, or something was mounted over it, as soon as it was there.
+    #[error("the mount on {} vanished at once", Escaped::path(mountpoint))]
+    Vanished {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
+    /// Another directory had the path of the mountpoint when the helper looked.
+    #[error(
+        "{} was moved while mounting: the mount came to {}, and was taken away again",
+        Escaped::path(mountpoint),
+        Escaped::path(found)
+    )]
+    Elsewhere {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// Where it came to.
+        found: PathBuf,
+    },
+    /// No more files can be opened.
+    #[error("cannot open as many files as this mount needs{}", limit())]
+    Descriptors(#[source] io::Error),
+    /// The file system and the kernel didn't agree.
+    #[error("the file system could not be started")]
+    Handshake(#[source] io::Error),
+    /// A thread couldn't be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A stop was asked for before it was ready.
+    #[error("interrupted before the mount was ready")]
+    Interrupted,
+}
+
+impl MountError {
+    /// What the user could do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { mountpoint } => format!("mkdir -p {}", shell_word(mountpoint)),
+            Self::Dead { mountpoint } | Self::AlreadyMounted { mountpoint } => {
+                format!("model-fs umount {}", shell_word(mountpoint))
+            }
+            Self::Overlap { .. } => "choose an empty directory elsewhere".into(),
+            Self::NoDevice => "on a host, load the module with \"modprobe fuse\"; in a container, \
+                               pass the device in (--device /dev/fuse)"
+                .into(),
+            Self::Device(_) => format!(
+                "{FUSE_DEVICE} must be readable and writable for this user (usually mode 0666); in \
+                 a container, pass it in (--device /dev/fuse)"
+            ),
+            Self::Descriptors(_) => {
+                "raise the limit for open files (ulimit -n), or use fewer --threads".into()
+            }
+            Self::Thread(_) => {
+                "raise the limit for processes (ulimit -u), or use fewer --threads".into()
+            }
+            Self::NoHelper => "install the package fuse3, or mount as root".into(),
+            Self::OthersNotAllowed { .. } => {
+                "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
+            }
+            Self::Refused { reason, .. } => match reason {
+                MountRefusal::Denied => "the mountpoint must belong to the user who mounts".into(),
+                MountRefusal::NotPermitted => {
+                    "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
+                        .into()
+                }
+                MountRefusal::Other => return None,
+            },
+            Self::NotADirectory { .. }
+            | Self::Unusable { .. }
+            | Self::HelperFailed(_)
+            | Self::Kernel { .. }
+            | Self::Table(_)
+            | Self::Vanished { .. }
+            | Self::Elsewhere { .. }
+            | Self::Handshake(_)
+            | Self::Interrupted => return None,
+        })
+    }
+}
+
+/// What `fusermount3` means by refusing a mount, as far as its message tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountRefusal {
+    /// The user may not mount there.
+    Denied,
+    /// The process lacks the capability to mount.
+    NotPermitted,
+    /// Another reason.
+    Other,
+}
+
+impl MountRefusal {
+    pub(super) fn of(message: &str) -> Self {
+        if message.contains("ermission denied") {
+            Self::Denied
+        } else if message.contains("not permitted") {
+            Self::NotPermitted
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// How many files this process may have open, for a message.
+fn limit() -> String {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = limit
+        .current
+        .map(|limit| format!(" (the limit is {limit})"));
+    limit.unwrap_or_default()
+}

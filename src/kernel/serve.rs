@@ -1,0 +1,104 @@
+//! Serving a model: all that a mounted [`FileSystem`] needs, in one call.
+//!
+//! Guarantees: what the command line's `mount` has, a program that embeds this library has too:
+//! tuned read-ahead, verified pages pushed into the kernel's cache where there is memory for them,
+//! cached pages dropped upon a lockdown, a status that tells of the mount, and a source that never
+//! asks the mount that it is behind. Doesn't: change anything of the process, as its limit for open
+//! files or its signal handlers.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use super::fuse::FuseAdaptor;
+use super::memory_limit;
+use super::mount_error::MountError;
+use super::options::{Access, MountOptions};
+use super::page_cache::PageCache;
+use super::session::MountSession;
+use super::shutdown::Shutdown;
+use crate::fs::{FileSystem, MountFacts};
+use crate::name::Escaped;
+use crate::reading::VerifiedBytes;
+
+/// Hidden files named in a status, which is of limited size.
+const HIDDEN_NAMED: usize = 8;
+
+/// Mounts `fs` on `mountpoint` and serves it on threads of its own, until the session that is
+/// returned is [waited for](MountSession::wait) or dropped. `options.source` is the model that the
+/// status names.
+///
+/// Each open file takes a descriptor: a program that serves large models should raise its limit.
+/// Reads that hang in the source outlast the session, unless
+/// [`Reader::stop`](crate::reading::Reader::stop) ends all reading.
+///
+/// # Errors
+/// [`MountError`]; then nothing is mounted.
+pub fn serve(
+    fs: &Arc<FileSystem>,
+    mountpoint: &Path,
+    options: &MountOptions,
+    shutdown: Shutdown,
+) -> Result<MountSession, MountError> {
+    let source = fs.reader().source();
+    source.expect_mount();
+    let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
+    if options.access == Access::OwnerAndRoot {
+        adaptor = adaptor.asked_each_time();
+    }
+    let session = MountSession::start(adaptor, mountpoint, options, shutdown)
+        .inspect_err(|_| source.mount_failed())?;
+    let device = session.device();
+    source.never_enter((device.major, device.minor));
+    if let Some(command) = session.tuning().command() {
+        tracing::info!(command, "an administrator may raise read-ahead");
+    }
+    let not_pushed = push_pages(fs, session.page_cache());
+    let pages = session.page_cache();
+    fs.on_lockdown(move |ino| pages.drop_pages(ino))
+        .map_err(MountError::Thread)?;
+    let hidden = fs.reader().manifest().left_out();
+    fs.set_mount_facts(MountFacts {
+        hidden_signed_files: hidden.len(),
+        hidden_signed_names: hidden
+            .iter()
+            .take(HIDDEN_NAMED)
+            .map(|name| Escaped::bounded(name.as_str()).to_string())
+            .collect(),
+        not_tuned: session.tuning().shortfall(),
+        tuning_command: session.tuning().command(),
+        not_pushed,
+        ..MountFacts::new(session.mountpoint(), &options.source)
+    });
+    Ok(session)
+}
+
+/// Has verified pages pushed into the kernel's page cache, or says why not.
+fn push_pages(fs: &Arc<FileSystem>, cache: PageCache) -> Option<String> {
+    if let Err(no_room) = memory_limit::room_for(|| fs.claimed_bytes()) {
+        return Some(no_room.to_string());
+    }
+    let pages = PushedPages {
+        fs: Arc::downgrade(fs),
+        cache,
+    };
+    fs.reader().push_into(Box::new(move |index, offset, bytes| {
+        pages.store(index, offset, bytes)
+    }));
+    None
+}
+
+/// Where pages go that are verified ahead of readers.
+struct PushedPages {
+    /// Not held: the file system has the reader that has this.
+    fs: Weak<FileSystem>,
+    cache: PageCache,
+}
+
+impl PushedPages {
+    /// Puts `bytes` at `offset` of file `index` of the manifest into the kernel's cache, and says
+    /// whether it did. Never after a lockdown, and only for an inode that has the proved length.
+    fn store(&self, index: usize, offset: u64, bytes: &VerifiedBytes) -> bool {
+        let pages = self.fs.upgrade().and_then(|fs| fs.pages_to_fill(index));
+        pages.is_some_and(|(ino, _owed)| self.cache.store(ino, offset, bytes))
+    }
+}
