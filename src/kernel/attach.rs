@@ -281,7 +281,7 @@ pub(super) enum DetachError {
     Helper(#[source] HelperError),
 }
 
-/// Looks at the mountpoint before anything is mounted. As with `mount`, it need not be empty.
+/// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
 fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), MountError> {
     let shown = || mountpoint.to_owned();
     let unusable = |source: io::Error| match Errno::from_io_error(&source) {
@@ -370,6 +370,7 @@ fn mount_with_helper(
             } else {
                 MountError::Refused {
                     mountpoint: mountpoint.to_owned(),
+                    reason: MountRefusal::of(&text),
                     message: text,
                 }
             }
@@ -452,6 +453,8 @@ pub enum MountError {
         mountpoint: PathBuf,
         /// The helper's message, escaped.
         message: String,
+        /// What it means.
+        reason: MountRefusal,
     },
     /// The kernel said no.
     #[error("cannot mount on {}", show(mountpoint))]
@@ -496,50 +499,26 @@ pub enum MountError {
     Interrupted,
 }
 
-impl MountError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Missing { mountpoint } => format!("mkdir -p {}", shell(mountpoint)),
-            Self::Dead { mountpoint } | Self::AlreadyMounted { mountpoint } => {
-                format!("model-fs umount {}", shell(mountpoint))
-            }
-            Self::Overlap { .. } => "choose an empty directory elsewhere".into(),
-            Self::NoDevice => "on a host, load the module with \"modprobe fuse\"; in a container, \
-                               pass the device in (--device /dev/fuse)"
-                .into(),
-            Self::Device(_) => format!(
-                "{FUSE_DEVICE} must be readable and writable for this user (usually mode 0666); in \
-                 a container, pass it in (--device /dev/fuse)"
-            ),
-            Self::Descriptors(_) => {
-                "raise the limit for open files (ulimit -n), or use fewer --threads".into()
-            }
-            Self::Thread(_) => {
-                "raise the limit for processes (ulimit -u), or use fewer --threads".into()
-            }
-            Self::NoHelper => "install the package fuse3, or mount as root".into(),
-            Self::OthersNotAllowed { .. } => {
-                "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
-            }
-            Self::Refused { message, .. } if message.contains("ermission denied") => {
-                "the mountpoint must belong to the user who mounts".into()
-            }
-            Self::Refused { message, .. } if message.contains("not permitted") => {
-                "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
-                    .into()
-            }
-            Self::NotADirectory { .. }
-            | Self::Unusable { .. }
-            | Self::HelperFailed(_)
-            | Self::Refused { .. }
-            | Self::Kernel { .. }
-            | Self::Table(_)
-            | Self::Vanished { .. }
-            | Self::Elsewhere { .. }
-            | Self::Handshake(_)
-            | Self::Interrupted => return None,
-        })
+/// What `fusermount3` means by refusing a mount, as far as its message tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountRefusal {
+    /// The user may not mount there.
+    Denied,
+    /// The process lacks the capability to mount.
+    NotPermitted,
+    /// Another reason.
+    Other,
+}
+
+impl MountRefusal {
+    fn of(message: &str) -> Self {
+        if message.contains("ermission denied") {
+            Self::Denied
+        } else if message.contains("not permitted") {
+            Self::NotPermitted
+        } else {
+            Self::Other
+        }
     }
 }
 
@@ -555,9 +534,4 @@ fn limit() -> String {
 /// A path made safe to show.
 pub(super) fn show(path: &Path) -> crate::name::Escaped {
     crate::name::Escaped::path(path)
-}
-
-/// A path as an argument in a command line that a user may copy.
-pub(super) fn shell(path: &Path) -> String {
-    crate::name::shell_word(path)
 }

@@ -25,7 +25,7 @@ pub mod shutdown;
 pub mod tuning;
 pub mod unmount;
 
-pub use attach::MountError;
+pub use attach::{MountError, MountRefusal};
 pub use fuse::FuseAdaptor;
 pub use options::{MountOptions, OptionError};
 pub use page_cache::PageCache;

@@ -1,4 +1,4 @@
-//! Unmounting from outside the process that serves, for `model-fs umount`.
+//! Unmounting from outside the process that serves.
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
 //! gone from the mountpoint afterwards. Where the kernel tells who serves it (Linux 6.15, and
@@ -15,7 +15,7 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::FS_TYPE;
-use super::attach::{FUSE_DEVICE, fuse_connection, shell, show};
+use super::attach::{FUSE_DEVICE, fuse_connection, show};
 use super::fusermount::{self, HelperError};
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::place::Place;
@@ -247,28 +247,6 @@ pub enum UnmountError {
         /// Without links.
         mountpoint: PathBuf,
     },
-}
-
-impl UnmountError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Busy { mountpoint } => {
-                let path = shell(mountpoint);
-                format!("\"fuser -vm {path}\" or \"lsof {path}\" shows who uses it")
-            }
-            Self::NotOurs { mountpoint, .. } => format!("umount {}", shell(mountpoint)),
-            Self::NoHelper => "install the package fuse3, or unmount as root".into(),
-            Self::Refused { .. } => "only root and the user who mounted it can unmount it".into(),
-            Self::Path { .. }
-            | Self::Table(_)
-            | Self::NotMounted { .. }
-            | Self::HelperFailed(_)
-            | Self::Kernel { .. }
-            | Self::Moved { .. }
-            | Self::Remains { .. } => return None,
-        })
-    }
 }
 
 #[cfg(test)]
