@@ -73,12 +73,12 @@ impl MountOptions {
         }
     }
 
-    /// Lets everybody look into the mount, as the option `allow_other` does.
+    /// Lets everybody look into the mount, as `-o allow_other` does.
     pub fn allow_other(&mut self) -> Result<(), OptionError> {
         self.set_access(Access::Everybody)
     }
 
-    /// Takes in a list of options as mount(8) has it, `name,name=value,…`.
+    /// Takes in one `-o` argument, `name,name=value,…`.
     pub fn parse(&mut self, list: &str) -> Result<(), OptionError> {
         list.split(',')
             .filter(|option| !option.is_empty())
