@@ -752,7 +752,6 @@ fn mountpoints_that_cannot_be_are_named() {
     };
     let error = attempt(&root.join("missing"));
     assert!(matches!(error, MountError::Missing { .. }), "{error:?}");
-    assert!(error.hint().unwrap().starts_with("mkdir"));
     let error = attempt(&root.join("file"));
     assert!(
         matches!(error, MountError::NotADirectory { .. }),
@@ -782,7 +781,6 @@ fn mounting_twice_is_refused_and_the_first_stays() {
         matches!(error, MountError::AlreadyMounted { .. }),
         "{error:?}"
     );
-    assert!(error.hint().unwrap().contains("mount point'"));
     assert_eq!(std::fs::read(mounted.file()).unwrap(), CONTENT);
 }
 

@@ -1,13 +1,13 @@
 //! Why a file system isn't mounted.
 //!
 //! Guarantees: nothing is left mounted after any of these; what comes from a path or a helper is
-//! escaped. Doesn't: know what else the caller could try, beyond [`MountError::hint`].
+//! escaped. Doesn't: know what else the caller could try.
 
 use std::io;
 use std::path::PathBuf;
 
 use super::connection::FUSE_DEVICE;
-use crate::name::{Escaped, shell_word};
+use crate::name::Escaped;
 
 /// Why a file system isn't mounted. Nothing is left mounted after any of these.
 #[derive(Debug, thiserror::Error)]
@@ -128,53 +128,6 @@ pub enum MountError {
     /// A stop was asked for before it was ready.
     #[error("interrupted before the mount was ready")]
     Interrupted,
-}
-
-impl MountError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Missing { mountpoint } => format!("mkdir -p {}", shell_word(mountpoint)),
-            Self::Dead { mountpoint } | Self::AlreadyMounted { mountpoint } => {
-                format!("model-fs umount {}", shell_word(mountpoint))
-            }
-            Self::Overlap { .. } => "choose an empty directory elsewhere".into(),
-            Self::NoDevice => "on a host, load the module with \"modprobe fuse\"; in a container, \
-                               pass the device in (--device /dev/fuse)"
-                .into(),
-            Self::Device(_) => format!(
-                "{FUSE_DEVICE} must be readable and writable for this user (usually mode 0666); in \
-                 a container, pass it in (--device /dev/fuse)"
-            ),
-            Self::Descriptors(_) => {
-                "raise the limit for open files (ulimit -n), or use fewer --threads".into()
-            }
-            Self::Thread(_) => {
-                "raise the limit for processes (ulimit -u), or use fewer --threads".into()
-            }
-            Self::NoHelper => "install the package fuse3, or mount as root".into(),
-            Self::OthersNotAllowed { .. } => {
-                "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
-            }
-            Self::Refused { reason, .. } => match reason {
-                MountRefusal::Denied => "the mountpoint must belong to the user who mounts".into(),
-                MountRefusal::NotPermitted => {
-                    "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
-                        .into()
-                }
-                MountRefusal::Other => return None,
-            },
-            Self::NotADirectory { .. }
-            | Self::Unusable { .. }
-            | Self::HelperFailed(_)
-            | Self::Kernel { .. }
-            | Self::Table(_)
-            | Self::Vanished { .. }
-            | Self::Elsewhere { .. }
-            | Self::Handshake(_)
-            | Self::Interrupted => return None,
-        })
-    }
 }
 
 /// What `fusermount3` means by refusing a mount, as far as its message tells.

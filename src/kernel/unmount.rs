@@ -19,7 +19,7 @@ use super::connection::{FUSE_DEVICE, fuse_connection};
 use super::fusermount::{self, HelperError};
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::place::Place;
-use crate::name::{Escaped, shell_word};
+use crate::name::Escaped;
 
 /// How long the daemon gets to end by itself once its mount is gone.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
@@ -251,28 +251,6 @@ pub enum UnmountError {
         /// Without links.
         mountpoint: PathBuf,
     },
-}
-
-impl UnmountError {
-    /// What the user could do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Busy { mountpoint } => {
-                let path = shell_word(mountpoint);
-                format!("\"fuser -vm {path}\" or \"lsof {path}\" shows who uses it")
-            }
-            Self::NotOurs { mountpoint, .. } => format!("umount {}", shell_word(mountpoint)),
-            Self::NoHelper => "install the package fuse3, or unmount as root".into(),
-            Self::Refused { .. } => "only root and the user who mounted it can unmount it".into(),
-            Self::Path { .. }
-            | Self::Table(_)
-            | Self::NotMounted { .. }
-            | Self::HelperFailed(_)
-            | Self::Kernel { .. }
-            | Self::Moved { .. }
-            | Self::Remains { .. } => return None,
-        })
-    }
 }
 
 #[cfg(test)]

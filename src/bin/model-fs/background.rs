@@ -1,10 +1,10 @@
 //! Going to the background once a mount answers.
 //!
-//! The command runs itself again, with the same arguments, as a child that works in the foreground and
-//! says on a pipe when it is ready. Guarantees: the first process exits with 0 only after that, and with
-//! the child's own exit code if the child fails; an interrupt from the terminal before that reaches both. What
-//! stays in the background keeps no descriptor of who started it, no directory and no terminal. Doesn't:
-//! fork, which a program with threads can't do safely.
+//! The command runs itself again, with the same arguments, as a child that works in the foreground
+//! and says on a pipe when it is ready. Guarantees: the first process exits with 0 only after that,
+//! and with the child's own exit code if the child fails; an interrupt from the terminal before
+//! that reaches both. What stays in the background keeps no descriptor of the process that started
+//! it, no directory and no terminal. Doesn't: fork, which a program with threads can't do safely.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -19,12 +19,13 @@ use anyhow::Context as _;
 
 use crate::logging::Detached;
 
-/// The variable by which a child knows that it is one: it holds the number of the first process, its
-/// parent. Not an argument, which `ps` would show for as long as the mount is there.
+/// The variable by which a child knows that it is one: it holds the number of the first process,
+/// its parent. Not an argument, which `ps` would show for as long as the mount is there.
 ///
-/// Who sets it by hand, to the number of a shell, gets a mount that serves without going to the background, and
-/// without a word once it is there; nothing that they couldn't have otherwise. What the child itself starts
-/// has another parent, and doesn't take itself for one.
+/// A user who sets it by hand, to the number of a shell, gets a mount that serves without going to
+/// the background, and that says nothing once it is there: nothing that they couldn't have
+/// otherwise. A process that the child itself starts has another parent, and so doesn't take itself
+/// for one.
 const PARENT_VARIABLE: &str = "MODEL_FS_BACKGROUND_PARENT";
 
 /// What the child writes when it is ready. Whatever else comes is an error.
@@ -37,8 +38,8 @@ pub(crate) fn is_child() -> bool {
         .is_some_and(|parent| std::env::var_os(PARENT_VARIABLE).is_some_and(|set| *set == *parent))
 }
 
-/// Descriptors that this process was started with, beyond the usual three: a lock that `flock` holds,
-/// a file on a volume that is to be unmounted, a pipe that somebody waits for the end of.
+/// Descriptors that this process was started with, beyond the usual three: a lock that `flock`
+/// holds, a file on a volume that is to be unmounted, a pipe whose reader waits for its end.
 ///
 /// They stay open until [`detach`] closes them, because an argument may name one (`/dev/fd/63`).
 static INHERITED: OnceLock<Vec<RawFd>> = OnceLock::new();
@@ -100,7 +101,8 @@ pub(crate) fn spawn() -> anyhow::Result<ExitCode> {
 fn wait_until_ready(mut child: Child) -> anyhow::Result<ExitCode> {
     let mut said = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        // Ends when the child gives its standard output up, by going to the background or by ending.
+        // Ends when the child gives its standard output up, by going to the background or by
+        // ending.
         let limit = READY.len() as u64 + 1;
         stdout
             .take(limit)
@@ -132,8 +134,8 @@ pub(crate) fn detach(logging: &Detached) -> io::Result<()> {
         .read(true)
         .write(true)
         .open("/dev/null")?;
-    // Fails only for the leader of a process group, which is nobody's child in ours; a leader isn't
-    // hit by the terminal's signals to our group either.
+    // Fails only for the leader of a process group. A child that `spawn` starts is none; and a leader
+    // isn't reached by the terminal's signals to our group either.
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "cannot start a session");
     }

@@ -1,18 +1,23 @@
 //! Exit codes, and the failures that lead to them.
 //!
-//! Guarantees: an error that says nothing else exits with 1, a result that can't be written too. What
+//! Guarantees: this is the one place that gives an error of the library its exit code, and it lists
+//! every variant wherever a type has more than one code, so that a new one can't get any by chance.
+//! An error that isn't named here exits with 1, and so does a result that can't be written. What
 //! was found out is not forgotten over that: a model that doesn't match exits with 4 even where
-//! nobody can be told. A reader who closes the pipe before the end has had enough, and changes no
-//! exit code. Doesn't: print anything.
+//! that can't be told. A reader who closes the pipe before the end has had enough, and changes no
+//! exit code. Doesn't: print anything, or know what the user could do ([`hints`] does).
 
 use std::process::ExitCode;
 
 use model_fs::kernel::{MountError, OptionError, UnmountError};
+use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
+use model_fs::oms::trust_store::TrustStoreError;
+use model_fs::reading::whole::verify;
 use model_fs::reading::location::LocationError;
+use model_fs::reading::{ReadError, SourceError};
 
-#[cfg(feature = "pkcs11")]
 use crate::hints;
 
 /// The exit codes that scripts rely on.
@@ -25,7 +30,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// Wrong usage; what clap exits with too.
     Usage = 2,
-    /// The signature is invalid, malformed, or by nobody trusted.
+    /// The signature is invalid, malformed, or by no trusted signer.
     Signature = 3,
     /// The signature holds, the content doesn't match it.
     Content = 4,
@@ -34,6 +39,47 @@ pub(crate) enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// The code for what comparing a model with its signature found. Code 4 needs content that was
+    /// seen and is wrong: a disk or a permission in the way says nothing about who changed what.
+    pub(crate) fn of_findings(findings: &[verify::Difference]) -> Self {
+        let wrong = |finding: &verify::Difference| match finding {
+            verify::Difference::Unreadable { .. } => false,
+            verify::Difference::Missing(_)
+            | verify::Difference::LeftOut(_)
+            | verify::Difference::WrongType { .. }
+            | verify::Difference::Unsigned(_)
+            | verify::Difference::Violation(_) => true,
+        };
+        if findings.is_empty() {
+            Self::Done
+        } else if findings.iter().any(wrong) {
+            Self::Content
+        } else {
+            Self::Failed
+        }
+    }
+
+    /// The code for files that couldn't be read and verified, of which there is at least one. As
+    /// for findings, something in the way of reading says nothing about the content.
+    pub(crate) fn of_reads(errors: &[ReadError]) -> Self {
+        let wrong = |error: &ReadError| match error {
+            ReadError::Source { error, .. } => match error {
+                SourceError::Io(_) => false,
+                SourceError::Missing | SourceError::NotAFile(_) => true,
+            },
+            ReadError::Violation(_) | ReadError::Stopped { .. } | ReadError::Abandoned { .. } => {
+                true
+            }
+        };
+        if errors.iter().any(wrong) {
+            Self::Content
+        } else {
+            Self::Failed
+        }
     }
 }
 
@@ -75,14 +121,40 @@ impl From<std::io::Error> for Failure {
 
 impl From<MountError> for Failure {
     fn from(error: MountError) -> Self {
-        let hint = error.hint();
+        let hint = hints::mount(&error);
         Self::new(Exit::Failed, error).with_hint(hint)
     }
 }
 
 impl From<UnmountError> for Failure {
     fn from(error: UnmountError) -> Self {
-        let hint = error.hint();
+        let hint = hints::unmount(&error);
+        Self::new(Exit::Failed, error).with_hint(hint)
+    }
+}
+
+impl From<OptionError> for Failure {
+    fn from(error: OptionError) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+}
+
+impl From<VerifyManifestError> for Failure {
+    fn from(error: VerifyManifestError) -> Self {
+        Self::new(Exit::Signature, hints::refused(error))
+    }
+}
+
+impl From<VerifyWithStoreError> for Failure {
+    fn from(error: VerifyWithStoreError) -> Self {
+        let hint = hints::nobody_trusted(&error);
+        Self::new(Exit::Signature, error).with_hint(hint)
+    }
+}
+
+impl From<TrustStoreError> for Failure {
+    fn from(error: TrustStoreError) -> Self {
+        let hint = hints::trust_store(&error);
         Self::new(Exit::Failed, error).with_hint(hint)
     }
 }
@@ -115,21 +187,32 @@ impl From<Pkcs11Error> for Failure {
     fn from(error: Pkcs11Error) -> Self {
         let exit = match error {
             Pkcs11Error::NoModule | Pkcs11Error::TwoModules => Exit::Usage,
-            _ => Exit::Failed,
+            Pkcs11Error::Module { .. }
+            | Pkcs11Error::ModuleNotFound { .. }
+            | Pkcs11Error::Modules { .. }
+            | Pkcs11Error::NoToken { .. }
+            | Pkcs11Error::Tokens { .. }
+            | Pkcs11Error::NoPin(_)
+            | Pkcs11Error::WrongPin(_)
+            | Pkcs11Error::PinLocked(_)
+            | Pkcs11Error::NoKey { .. }
+            | Pkcs11Error::Keys { .. }
+            | Pkcs11Error::NotEc(_)
+            | Pkcs11Error::AlwaysAuthenticate(_)
+            | Pkcs11Error::NoPublicKey(_)
+            | Pkcs11Error::PublicKeys(_)
+            | Pkcs11Error::PublicKey { .. }
+            | Pkcs11Error::Failed { .. } => Exit::Failed,
         };
         let hint = hints::pkcs11(&error);
         Self::new(exit, error).with_hint(hint)
     }
 }
 
-impl From<OptionError> for Failure {
-    fn from(error: OptionError) -> Self {
-        Self::new(Exit::Usage, error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use model_fs::name::FileName;
+
     use super::*;
 
     #[test]
@@ -142,5 +225,31 @@ mod tests {
         let no_fuse = Failure::from(MountError::NoDevice);
         assert_eq!(no_fuse.exit, Exit::Failed);
         assert!(no_fuse.hint.unwrap().contains("modprobe fuse"));
+    }
+    #[test]
+    fn what_is_only_in_the_way_says_nothing_about_the_content() {
+        let file = FileName::new("a").unwrap();
+        let io = || SourceError::Io(std::sync::Arc::new(std::io::Error::other("no")));
+        let unreadable = verify::Difference::Unreadable {
+            file: file.clone(),
+            error: io(),
+        };
+        let missing = verify::Difference::Missing(file.clone());
+        assert_eq!(Exit::of_findings(&[]), Exit::Done);
+        assert_eq!(
+            Exit::of_findings(std::slice::from_ref(&unreadable)),
+            Exit::Failed
+        );
+        assert_eq!(Exit::of_findings(&[unreadable, missing]), Exit::Content);
+        let read = |error| ReadError::Source {
+            file: file.clone(),
+            range: 0..1,
+            error,
+        };
+        assert_eq!(Exit::of_reads(&[read(io())]), Exit::Failed);
+        assert_eq!(
+            Exit::of_reads(&[read(io()), read(SourceError::Missing)]),
+            Exit::Content
+        );
     }
 }

@@ -1,22 +1,129 @@
-//! What the user could do about what the library says: the program's verbs and flags, which the
-//! library doesn't know.
+//! What the user could do about an error: verbs and flags of this program, and commands of the
+//! system.
 //!
-//! Guarantees: hostile text is shown as it is only where a shell and a terminal take it for one
-//! word. Doesn't: decide what an error is, or its exit code.
+//! The library says what is wrong, and knows no command line; these functions read its types, one
+//! for each kind of error. Guarantees: paths and names are shown as words of a shell command,
+//! harmless to a terminal. Doesn't: decide what is a failure, or with which exit code.
 
-use model_fs::manifest::VerifyManifestError;
-use model_fs::name::Escaped;
+use model_fs::kernel::{MountError, MountRefusal, UnmountError};
+use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
+use model_fs::name::{Escaped, shell_word};
 use model_fs::oms::bundle::Method;
 use model_fs::oms::claim::Claim;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::oms::sigstore::{EntryRule, SigstoreError};
+use model_fs::oms::trust_store::{FileRule, Problem, TrustStoreError};
 use model_fs::oms::verify::VerifyError;
 
 /// Where a PIN may come from.
 #[cfg(feature = "pkcs11")]
 const PIN: &str =
     "give the PIN in a file: --password-file FILE, or pin-source=file:/FILE in the URI";
+
+/// What helps where mounting failed.
+pub(crate) fn mount(error: &MountError) -> Option<String> {
+    Some(match error {
+        MountError::Missing { mountpoint } => format!("mkdir -p {}", shell_word(mountpoint)),
+        MountError::Dead { mountpoint } | MountError::AlreadyMounted { mountpoint } => {
+            format!("model-fs umount {}", shell_word(mountpoint))
+        }
+        MountError::Overlap { .. } => "choose an empty directory elsewhere".into(),
+        MountError::NoDevice => {
+            "on a host, load the module with \"modprobe fuse\"; in a container, pass the device in \
+             (--device /dev/fuse)"
+                .into()
+        }
+        MountError::Device(_) => {
+            "/dev/fuse must be readable and writable for this user (usually mode 0666); in a \
+             container, pass it in (--device /dev/fuse)"
+                .into()
+        }
+        MountError::Descriptors(_) => {
+            "raise the limit for open files (ulimit -n), or use fewer --threads".into()
+        }
+        MountError::Thread(_) => {
+            "raise the limit for processes (ulimit -u), or use fewer --threads".into()
+        }
+        MountError::NoHelper => "install the package fuse3, or mount as root".into(),
+        MountError::OthersNotAllowed { .. } => {
+            "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
+        }
+        MountError::Refused { reason, .. } => match reason {
+            MountRefusal::Denied => "the mountpoint must belong to the user who mounts".into(),
+            MountRefusal::NotPermitted => {
+                "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
+                    .into()
+            }
+            MountRefusal::Other => return None,
+        },
+        MountError::NotADirectory { .. }
+        | MountError::Unusable { .. }
+        | MountError::HelperFailed(_)
+        | MountError::Kernel { .. }
+        | MountError::Table(_)
+        | MountError::Vanished { .. }
+        | MountError::Elsewhere { .. }
+        | MountError::Handshake(_)
+        | MountError::Interrupted => return None,
+    })
+}
+
+/// What helps where unmounting failed.
+pub(crate) fn unmount(error: &UnmountError) -> Option<String> {
+    Some(match error {
+        UnmountError::Busy { mountpoint } => {
+            let path = shell_word(mountpoint);
+            format!("\"fuser -vm {path}\" or \"lsof {path}\" shows who uses it")
+        }
+        UnmountError::NotOurs { mountpoint, .. } => format!("umount {}", shell_word(mountpoint)),
+        UnmountError::NoHelper => "install the package fuse3, or unmount as root".into(),
+        UnmountError::Refused { .. } => {
+            "only root and the user who mounted it can unmount it".into()
+        }
+        UnmountError::Path { .. }
+        | UnmountError::Table(_)
+        | UnmountError::NotMounted { .. }
+        | UnmountError::HelperFailed(_)
+        | UnmountError::Kernel { .. }
+        | UnmountError::Moved { .. }
+        | UnmountError::Remains { .. } => return None,
+    })
+}
+
+/// What helps where the trust store can't be used or changed.
+pub(crate) fn trust_store(error: &TrustStoreError) -> Option<String> {
+    match &error.problem {
+        Problem::File(FileRule::Writable { .. }) => Some(format!("chmod go-w {}", error.path)),
+        Problem::Unknown(_) => Some(who_may_sign()),
+        Problem::Exists(name) => Some(format!(
+            "choose another --name, or first: model-fs trust remove {name}"
+        )),
+        Problem::Io(_)
+        | Problem::File(_)
+        | Problem::Toml(_)
+        | Problem::Signers { .. }
+        | Problem::Signer { .. } => None,
+    }
+}
+
+/// How to see which signers are trusted.
+pub(crate) fn who_may_sign() -> String {
+    "`model-fs trust list` shows who may sign".to_owned()
+}
+
+/// The command that would trust the claimed signer, where the trust store has no such signer.
+pub(crate) fn nobody_trusted(error: &VerifyWithStoreError) -> Option<String> {
+    match error {
+        VerifyWithStoreError::Nobody { claim, .. } => {
+            Some(format!("to trust them: {}", trust_command(claim)))
+        }
+        VerifyWithStoreError::Invalid(_) | VerifyWithStoreError::OtherModels { .. } => None,
+    }
+}
+
+/// How to get rid of tables in an index store that are no longer believed.
+pub(crate) const OLD_TABLES: &str = "`model-fs index --clean` removes them";
 
 /// The command that would trust whoever is claimed. Words in capitals are for the user to fill in:
 /// a bundle holds neither the key nor the certificate that would have to be trusted, and if it did,
@@ -31,7 +138,7 @@ pub(crate) fn trust_command(claim: &Claim) -> String {
                 _ => None,
             };
             let word = |text: Option<&String>, placeholder: &str| {
-                text.and_then(|text| shell_word(text))
+                text.and_then(|text| plain_word(text))
                     .unwrap_or_else(|| placeholder.to_owned())
             };
             let identity = word(claimed.map(|claimed| &claimed.identity), "ID");
@@ -43,7 +150,7 @@ pub(crate) fn trust_command(claim: &Claim) -> String {
 }
 
 /// Hostile text as one word of a shell command, if it can be shown as it is.
-fn shell_word(text: &str) -> Option<String> {
+fn plain_word(text: &str) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return Some(text.to_owned());
@@ -174,5 +281,54 @@ mod tests {
             refused(other.into()).to_string(),
             refusal(&VerifyError::Signature)
         );
+    }
+
+
+    #[test]
+    fn hints_are_commands_with_the_path_as_one_word() {
+        let mountpoint = std::path::PathBuf::from("/mnt/mount point");
+        let missing = MountError::Missing {
+            mountpoint: mountpoint.clone(),
+        };
+        assert_eq!(mount(&missing).unwrap(), "mkdir -p '/mnt/mount point'");
+        for error in [
+            MountError::AlreadyMounted {
+                mountpoint: mountpoint.clone(),
+            },
+            MountError::Dead {
+                mountpoint: mountpoint.clone(),
+            },
+        ] {
+            let hint = mount(&error).unwrap();
+            assert_eq!(hint, "model-fs umount '/mnt/mount point'");
+        }
+        let busy = UnmountError::Busy { mountpoint };
+        assert!(
+            unmount(&busy)
+                .unwrap()
+                .contains("lsof '/mnt/mount point'\"")
+        );
+    }
+
+    #[test]
+    fn what_the_helper_refuses_is_told_apart() {
+        let refused = |reason| {
+            mount(&MountError::Refused {
+                mountpoint: "/mnt".into(),
+                message: "no".to_owned(),
+                reason,
+            })
+        };
+        assert!(
+            refused(MountRefusal::Denied)
+                .unwrap()
+                .contains("must belong")
+        );
+        assert!(
+            refused(MountRefusal::NotPermitted)
+                .unwrap()
+                .contains("SYS_ADMIN")
+        );
+        assert_eq!(refused(MountRefusal::Other), None);
     }
 }

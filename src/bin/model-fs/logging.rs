@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a process in the background never writes to the terminal that it came from, and
 //! logging never blocks on, or fails because of, a log that is gone. Doesn't: keep an event that
-//! nobody takes.
+//! has nowhere to go.
 //!
 //! `MODEL_FS_LOG` chooses events as `RUST_LOG` does for other programs (`model_fs=debug`). It
 //! changes what is shown, never what is checked.
@@ -23,7 +23,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cli::{LogArgs, LogFormat};
+use crate::args::{LogArgs, LogFormat};
 use crate::terminal;
 
 /// The sockets of the system log: the usual name, and systemd's own, which that is a link to.
@@ -37,8 +37,8 @@ const FILTER_VARIABLE: &str = "MODEL_FS_LOG";
 
 /// Sets logging up for this process.
 ///
-/// `background`: the process will leave its terminal. Until [`Detached::switch`] is called events go
-/// to stderr, from then on to the system log.
+/// `background`: the process will leave its terminal. Until [`Detached::switch`] is called events
+/// go to stderr, from then on to the system log.
 pub(crate) fn init(args: &LogArgs, background: bool) -> anyhow::Result<Detached> {
     let registry = tracing_subscriber::registry().with(filter(args.verbose));
     if let Some(path) = &args.log_file {
@@ -144,7 +144,7 @@ where
 pub(crate) struct Detached {
     gone: Arc<AtomicBool>,
     file: Option<LogFile>,
-    /// Nobody takes events once the process is detached.
+    /// Events have nowhere to go once the process is detached.
     unheard: bool,
 }
 
@@ -153,8 +153,8 @@ impl Detached {
     pub(crate) fn warn_if_unheard(&self) {
         if self.unheard {
             tracing::warn!(
-                "there is no system log here (/dev/log): violations will show in \"model-fs status\" only; \
-                 with --log-file FILE they are kept"
+                "there is no system log here (/dev/log): violations will show in \
+                 \"model-fs status\" only; with --log-file FILE they are kept"
             );
         }
     }
@@ -212,7 +212,7 @@ fn header(level: Level, pid: u32) -> Vec<u8> {
     format!("<{}>model-fs[{pid}]: ", FACILITY_DAEMON * 8 + severity).into_bytes()
 }
 
-/// One message, sent when it is dropped; `None` is for nobody.
+/// One message, sent when it is dropped; `None` goes nowhere.
 struct SyslogMessage(Option<Vec<u8>>);
 
 impl Write for SyslogMessage {
@@ -243,7 +243,7 @@ fn send(message: &[u8]) -> io::Result<()> {
     socket.send(message).map(drop)
 }
 
-/// A connection to the first of these sockets that somebody listens at.
+/// A connection to the first of these sockets that a process listens at.
 fn syslog(names: &[&str]) -> Option<UnixDatagram> {
     let connect = |name: &&str| -> io::Result<UnixDatagram> {
         let socket = UnixDatagram::unbound()?;
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_log_is_where_somebody_listens() {
+    fn the_system_log_is_where_a_process_listens() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let (dead, alive) = (path("dead"), path("alive"));

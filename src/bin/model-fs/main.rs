@@ -1,54 +1,59 @@
-//! `model-fs`: sign, verify and mount models.
+//! `model-fs`: sign, verify and mount models, on the command line.
+//!
+//! The library does the work: it finds out what is true of a model, and says it in types. This
+//! program knows everything that only a person at a terminal, or a script, needs: arguments, the
+//! words and the place of what is told, hints, exit codes, logging, and going to the background.
 //!
 //! Guarantees: results on stdout, everything else on stderr, and an exit code of [`exit::Exit`].
-//! Doesn't: hold any logic; that is in the library and in `commands/`.
+//! Doesn't: decide what is trusted. No flag makes anything trusted that the library doesn't find
+//! so.
 
 // What these macros write to may be closed or full, and then they panic: `terminal` doesn't.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+mod args;
 mod background;
-mod cli;
+mod claims;
 mod commands;
 mod exit;
+mod findings;
 mod hints;
+mod index_store;
+mod key_files;
 mod logging;
-mod size;
+mod progress;
+mod signed_model;
+mod signing;
 mod terminal;
+mod trust;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use model_fs::name::Escaped;
 
-use crate::cli::Cli;
-
-/// The same message, with arguments as they may be shown: clap repeats them, and a name that a shell's
-/// pattern found isn't the user's.
-fn shown(message: clap::Error) -> clap::Error {
-    let escaped = std::env::args_os().map(|argument| match argument.to_str() {
-        Some(text) => Escaped::again(text),
-        None => Escaped::path(&argument),
-    });
-    let escaped = escaped.map(|argument| argument.to_string());
-    // It is about the same argument. Where it isn't, it was about one that is no text, and shows none.
-    Cli::try_parse_from(escaped).err().unwrap_or(message)
-}
+use crate::args::Cli;
+use crate::exit::Failure;
 
 fn main() -> ExitCode {
     background::begin();
     let result = match Cli::try_parse() {
-        Ok(cli) => commands::run(cli),
+        Ok(cli) => run(cli),
         Err(message) => {
             // 2 for wrong usage, 0 for help that was asked for.
             let code = u8::try_from(message.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-            terminal::show_clap(&shown(message)).map(|()| code)
+            terminal::show_clap(&args::shown(message)).map(|()| code)
         }
     };
-    match result {
-        Ok(code) => code,
-        Err(failure) => {
-            terminal::show_failure(&failure);
-            failure.exit.into()
-        }
+    result.unwrap_or_else(|failure| {
+        terminal::show_failure(&failure);
+        failure.exit.into()
+    })
+}
+
+/// Does what the command line says.
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match logging::init(&cli.log, cli.background_child) {
+        Ok(logging) => commands::run(cli.command, cli.background_child, &logging),
+        Err(error) => commands::refuse(&cli.command, error.into()),
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The only place that writes to either. Guarantees: nothing that comes from a model or a path acts
 //! on a terminal; colours and progress bars appear only on one, and colours not where `NO_COLOR` is
-//! set; a result that can't be written is a failure, unless its reader has closed the pipe. Doesn't:
-//! take line ends out of what it is given, which are the caller's: names are escaped where texts are
-//! made.
+//! set; a result that can't be written is a failure, unless its reader has closed the pipe.
+//! Doesn't: take line ends out of what it is given, which are the caller's: names are escaped where
+//! texts are made.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -21,8 +21,8 @@ use crate::exit::Failure;
 
 /// Writes lines of a result to stdout, at once.
 ///
-/// A reader that has closed the pipe (`model-fs inspect M | head -1`) has what it wanted: that is no
-/// failure, nothing is said about it, and the command's exit code is what it would have been.
+/// A reader that has closed the pipe (`model-fs inspect M | head -1`) has what it wanted: that is
+/// no failure, nothing is said about it, and the command's exit code is what it would have been.
 ///
 /// # Errors
 /// Whatever else keeps the result from being written, a full disk for instance.
@@ -38,8 +38,8 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     write_result(&mut io::stdout().lock(), bytes)
 }
 
-/// Writes a JSON document to stdout. Characters that act on a terminal are escaped as JSON has it, so
-/// that the document means the same.
+/// Writes a JSON document to stdout. Characters that act on a terminal are escaped as JSON has it,
+/// so that the document means the same.
 ///
 /// # Errors
 /// As [`print`].
@@ -56,14 +56,14 @@ pub(crate) fn show_clap(message: &clap::Error) -> Result<(), Failure> {
     match message.print() {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) if !message.use_stderr() => Err(cannot_write(error)),
-        // With stderr gone there is nobody to tell.
+        // With stderr gone it can't be said.
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
 /// Writes a line to stderr that is no failure.
 pub(crate) fn note(line: &str) {
-    // With stderr gone there is nobody to tell.
+    // With stderr gone it can't be said.
     let _ = io::stderr()
         .lock()
         .write_all(format!("{}\n", harmless(line)).as_bytes());
@@ -92,7 +92,8 @@ fn harmless(lines: &str) -> Cow<'_, str> {
     lines.join("\n").into()
 }
 
-/// The same of JSON. Its own syntax is ASCII and line ends, so whatever else is hostile is in a string.
+/// The same of JSON. Its own syntax is ASCII and line ends, so whatever else is hostile is in a
+/// string.
 fn harmless_json(text: &str) -> Cow<'_, str> {
     let acts = |c: char| !c.is_ascii() && is_hostile(c) || c == '\u{7f}';
     if !text.contains(acts) {
@@ -139,7 +140,7 @@ pub(crate) fn colours() -> bool {
 /// Writes `error: cause: cause`, then `hint: …`.
 pub(crate) fn show_failure(failure: &Failure) {
     let text = render(failure, colours());
-    // With stderr gone there is nobody to tell; the exit code still does.
+    // With stderr gone it can't be said; the exit code still does.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -194,6 +195,14 @@ fn line(label: &str, colour: &str, message: &str, colours: bool) -> String {
 /// Escapes what acts on a terminal, and leaves backslashes, which may be escapes already.
 fn sanitise(text: &str) -> String {
     Escaped::again(text).to_string()
+}
+
+/// A number of files, in words.
+pub(crate) fn files(count: usize) -> String {
+    match count {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    }
 }
 
 /// A bar that counts bytes; drawn on a terminal only.

@@ -14,7 +14,7 @@ use crate::manifest::{Manifest, SignedContent};
 use crate::name::FileName;
 use crate::reading::source::Source;
 
-/// The directory beneath the model root that holds them, one file each, and that `sign` puts into
+/// The directory beneath the model root that holds them, one file each, and that signers put into
 /// the signed `ignore_paths`.
 pub const DIRECTORY: &str = ".model-fs";
 

@@ -48,6 +48,7 @@ const OLD_VERSIONS: [&str; 1] = ["v1"];
 pub struct TableStore {
     directory: Directory,
     key: HostKey,
+    newly_outdated: bool,
 }
 
 /// Why there is no index store.
@@ -121,12 +122,17 @@ impl TableStore {
         let secret = host_key(&directory).map_err(failed)?;
         let mut material = Zeroizing::new(secret.to_vec());
         material.extend_from_slice(machine);
-        let store = Self {
+        Ok(Self {
             key: HostKey::derive(&material),
+            newly_outdated: mark_old_versions(&directory),
             directory,
-        };
-        store.mention_old_versions();
-        Ok(store)
+        })
+    }
+
+    /// Whether this opening is the first to find tables of earlier versions, which are no longer
+    /// believed, so that files may be hashed once more. [`clean`](Self::clean) removes them.
+    pub fn newly_outdated(&self) -> bool {
+        self.newly_outdated
     }
 
     /// The directory.
@@ -225,27 +231,6 @@ impl TableStore {
         }
         Ok(removed)
     }
-
-    /// Says, once for each store, that there are tables that are no longer believed.
-    fn mention_old_versions(&self) {
-        for version in OLD_VERSIONS {
-            if rustix::fs::statat(&self.directory, version, AtFlags::SYMLINK_NOFOLLOW).is_err() {
-                continue;
-            }
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let mode = Mode::RUSR | Mode::WUSR;
-            if let Err(Errno::EXIST) =
-                rustix::fs::openat(&self.directory, mention(version), flags, mode)
-            {
-                continue;
-            }
-            tracing::warn!(
-                store = %Escaped::path(self.directory()),
-                "chunk tables of an earlier release are no longer believed, so files may be hashed \
-                 once more; `model-fs index --clean` removes them"
-            );
-        }
-    }
 }
 
 impl std::fmt::Debug for TableStore {
@@ -280,6 +265,21 @@ fn remove_if_empty(directory: &Directory, name: &str) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Marks tables of earlier versions as known. Whether any weren't, so that each store says so once.
+fn mark_old_versions(directory: &Directory) -> bool {
+    let mut found = false;
+    for version in OLD_VERSIONS {
+        if rustix::fs::statat(directory, version, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            continue;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let marked = rustix::fs::openat(directory, mention(version), flags, mode);
+        found |= !matches!(marked, Err(Errno::EXIST));
+    }
+    found
 }
 
 /// The file that says that an old version was mentioned.
@@ -486,8 +486,10 @@ mod tests {
             std::fs::write(folder.join(&name), &file).unwrap();
         }
         let store = store(dir.path());
+        assert!(store.newly_outdated());
         assert!(!has(&store, 1));
         assert!(dir.path().join("v1.ignored").exists());
+        assert!(!self::store(dir.path()).newly_outdated());
         assert!(store.clean().unwrap());
         assert!(!dir.path().join("v1").exists());
         assert!(!dir.path().join("v1.ignored").exists());

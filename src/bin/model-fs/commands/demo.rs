@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use model_fs::fs::{OwnerStatus, Status};
 use model_fs::name::Escaped;
 
-use crate::cli::DemoArgs;
+use crate::args::DemoArgs;
 use crate::exit::Failure;
 use crate::terminal;
 
@@ -276,7 +276,9 @@ fn write_model(model: &Path) -> anyhow::Result<u64> {
         let name = format!("model-0000{part}-of-00002.safetensors");
         let tensor = format!("model.layers.{part}.mlp.up_proj.weight");
         let end = SHARD - 4096;
-        let header = json!({tensor.as_str(): {"dtype": "BF16", "shape": [end / 2], "data_offsets": [0, end]}});
+        let header = json!({
+            tensor.as_str(): {"dtype": "BF16", "shape": [end / 2], "data_offsets": [0, end]}
+        });
         // Padded with spaces, as the format allows, so that the tensors begin on a page.
         let mut start = header.to_string().into_bytes();
         start.resize(4096 - 8, b' ');
@@ -293,7 +295,11 @@ fn write_model(model: &Path) -> anyhow::Result<u64> {
         b"\x08\x08\x12\x04demo",
         2 * MIB,
     )?;
-    let config = json!({"architectures": ["LlamaForCausalLM"], "hidden_size": 2048, "torch_dtype": "bfloat16"});
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 2048,
+        "torch_dtype": "bfloat16"
+    });
     let vocabulary: serde_json::Map<String, Value> = (0..20_000)
         .map(|id| (format!("token{id}"), id.into()))
         .collect();

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use model_fs::name::Escaped;
-use model_fs::reading::{ReadError, Reader, ReaderOptions, Source, SourceError};
+use model_fs::reading::{Reader, ReaderOptions, Source};
 
-use super::progress::Bar;
-use super::signed_model::{SignedModel, files, open_store};
-use crate::cli::{IgnoreArgs, IndexArgs};
+use crate::args::{IgnoreArgs, IndexArgs};
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::index_store::open_store;
+use crate::progress::Bar;
+use crate::signed_model::SignedModel;
+use crate::terminal::{self, files};
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -20,7 +21,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     let ignore = IgnoreArgs {
         ignore_paths: Vec::new(),
-        // Files that nobody signed need no index, and `mount` will say what it thinks of them.
+        // Files that aren't signed need no index, and `mount` will say whether it accepts them.
         ignore_unsigned_files: true,
     };
     let model = SignedModel::open(&args.model, &ignore, args.trust)?;
@@ -79,16 +80,7 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
             failures.len(),
             self::files(files),
         );
-        // Something in the way of reading says nothing about the content.
-        let unreadable = |error: &ReadError| {
-            let io = |error: &SourceError| matches!(error, SourceError::Io(_));
-            matches!(error, ReadError::Source { error, .. } if io(error))
-        };
-        let exit = if failures.iter().all(unreadable) {
-            Exit::Failed
-        } else {
-            Exit::Content
-        };
+        let exit = Exit::of_reads(&failures);
         return Err(Failure::new(exit, anyhow::Error::msg(message)));
     }
     let stats = reader.stats();

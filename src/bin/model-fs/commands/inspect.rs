@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use model_fs::digest::Digest;
 use model_fs::manifest::{
     Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
 };
 use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::Material;
 use model_fs::oms::claim::Claim;
-use model_fs::reading::location::{LocationError, ModelLocation, read_given_signature};
+use model_fs::reading::location::ModelLocation;
 use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
 
-use crate::cli::InspectArgs;
-use crate::exit::{Exit, Failure};
+use crate::args::InspectArgs;
+use crate::claims::{claims, find};
+use crate::exit::Failure;
 use crate::terminal;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
@@ -28,42 +28,6 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     } else {
         terminal::print(&to_text(&signature, &claims, &sizes))
     }
-}
-
-/// The signature to show, and the model that it may be about: a model's own signature, or whatever is
-/// given if it has none.
-fn find(path: &Path) -> Result<(Option<ModelLocation>, PathBuf), Failure> {
-    let location = match ModelLocation::find(path, None) {
-        // Nothing but a signature can come through a pipe.
-        Err(LocationError::Kind(_)) => return Ok((None, path.to_owned())),
-        found => found?,
-    };
-    let location = if location.shape().is_single_file() && !location.has_signature() {
-        ModelLocation::find(path, Some(path))?
-    } else {
-        location
-    };
-    let signature = location.signature();
-    Ok((Some(location), signature))
-}
-
-/// What a signature claims.
-fn claims(
-    location: Option<&ModelLocation>,
-    signature: &Path,
-) -> Result<UnverifiedManifest, Failure> {
-    let bundle = match location {
-        Some(location) => location.read_signature()?,
-        None => read_given_signature(signature)?,
-    };
-    UnverifiedManifest::parse_without_verifying(bundle)
-        .map_err(|error| Failure::new(Exit::Signature, error))
-}
-
-/// The digest of what a signature says, whoever wrote it: that of a signature file, or of a model's.
-pub(crate) fn payload_digest(path: &Path) -> Result<Digest, Failure> {
-    let (location, signature) = find(path)?;
-    Ok(claims(location.as_ref(), &signature)?.payload_digest())
 }
 
 /// Sizes of the files, signed or as found beside the signature.

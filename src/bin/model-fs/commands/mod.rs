@@ -1,14 +1,10 @@
-//! The verbs, a file each.
+//! The verbs, a file each. The entry of each file is `run`.
 
 mod demo;
 mod index;
 mod inspect;
 mod mount;
-mod progress;
 mod sign;
-mod signed_model;
-#[cfg(feature = "sigstore-sign")]
-mod sigstore;
 mod status;
 mod trust;
 mod umount;
@@ -16,22 +12,19 @@ mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::args::Command;
 use crate::exit::{Exit, Failure};
-use crate::logging;
+use crate::logging::Detached;
 
-/// Does what the command line says.
-pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let detached = match (logging::init(&cli.log, cli.background_child), &cli.command) {
-        (Ok(detached), _) => detached,
-        (Err(error), Command::Verify(args)) if args.json => {
-            return verify::report_failure(error.into()).map(ExitCode::from);
-        }
-        (Err(error), _) => return Err(error.into()),
-    };
-    match cli.command {
+/// Does what a verb says.
+pub(crate) fn run(
+    command: Command,
+    is_background_child: bool,
+    logging: &Detached,
+) -> Result<ExitCode, Failure> {
+    match command {
         // May have another process's exit code to pass on.
-        Command::Mount(args) => return mount::run(args, cli.background_child, &detached),
+        Command::Mount(args) => return mount::run(args, is_background_child, logging),
         Command::Umount(args) => umount::run(&args)?,
         Command::Status(args) => status::run(&args)?,
         Command::Verify(args) => return verify::run(args).map(ExitCode::from),
@@ -42,4 +35,12 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::run(&args)?,
     }
     Ok(Exit::Done.into())
+}
+
+/// Doesn't even begin, because of `failure`. A script that asked `verify` for JSON gets a document.
+pub(crate) fn refuse(command: &Command, failure: Failure) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Verify(args) if args.json => verify::report_failure(failure).map(ExitCode::from),
+        _ => Err(failure),
+    }
 }

@@ -9,12 +9,12 @@ use model_fs::kernel::{MountOptions, SessionEnd, Shutdown, serve};
 use model_fs::name::Escaped;
 use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
 
-use super::signed_model::{SignedModel, open_store};
+use crate::args::{ByteSize, MountArgs, OnViolation};
 use crate::background;
-use crate::cli::{MountArgs, OnViolation};
 use crate::exit::{Exit, Failure};
+use crate::index_store::open_store;
 use crate::logging::Detached;
-use crate::size::ByteSize;
+use crate::signed_model::SignedModel;
 
 /// Memory for verified chunks unless `--cache-size` says otherwise.
 pub(crate) const DEFAULT_CACHE: usize = 256 << 20;

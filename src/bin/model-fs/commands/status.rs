@@ -23,7 +23,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
 
-use crate::cli::StatusArgs;
+use crate::args::StatusArgs;
 use crate::exit::Failure;
 use crate::terminal;
 

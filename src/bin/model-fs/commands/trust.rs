@@ -1,7 +1,7 @@
 //! `model-fs trust`.
 
-use std::fmt::{Display, Write as _};
-use std::path::{Path, PathBuf};
+use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use model_fs::digest::{Algorithm, Digest};
@@ -9,19 +9,19 @@ use model_fs::files::read_given;
 use model_fs::name::Escaped;
 use model_fs::oms::certificate::{self, Certificate};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
-use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{
-    Distrusted, FileRule, Hidden, MAX_NAME, NewIdentity, NewSigner, Problem, SYSTEM_FILE,
-    SignerName, TrustFile, TrustStore, TrustStoreError, TrustedSigner,
+    MAX_NAME, NewIdentity, NewSigner, Problem, SignerName, TrustFile, TrustStore,
 };
-use serde_json::{Value, json};
 
-use crate::cli::{
+use crate::args::{
     self, TrustAddArgs, TrustCommand, TrustCommandArgs, TrustDistrustArgs, TrustListArgs,
     TrustRemoveArgs,
 };
+use crate::claims::payload_digest;
 use crate::exit::{Exit, Failure};
+use crate::hints;
 use crate::terminal;
+use crate::trust::{Files, ROOT_DIGESTS_ALONE, describe, store_to_json, store_to_text, to_text};
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
     let files = Files::of_the_user();
@@ -39,78 +39,25 @@ pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
     }
 }
 
-/// The store that decides where the command line says nothing: the user's, then the system's.
-pub(crate) fn load_store() -> Result<TrustStore, Failure> {
-    Files::of_the_user().load()
-}
-
-/// The files of the store.
-struct Files {
-    /// `None` for a user without a home.
-    user: Option<PathBuf>,
-    system: PathBuf,
-}
-
-impl Files {
-    fn of_the_user() -> Self {
-        let variable = |name| std::env::var_os(name).map(PathBuf::from);
-        let (config, home) = (variable("XDG_CONFIG_HOME"), variable("HOME"));
-        Self {
-            user: TrustStore::user_file(config.as_deref(), home.as_deref()),
-            system: SYSTEM_FILE.into(),
-        }
-    }
-
-    fn load(&self) -> Result<TrustStore, Failure> {
-        let files = self.user.iter().chain([&self.system]);
-        TrustStore::load(files).map_err(store_failure)
-    }
-
-    /// The file that a change is made in.
-    fn changed(&self, system: bool) -> Result<&Path, Failure> {
-        if system {
-            return Ok(&self.system);
-        }
-        self.user.as_deref().ok_or_else(|| {
-            Failure::from(anyhow::anyhow!(
-                "HOME isn't set, so the trust store has no place"
-            ))
-            .with_hint("set HOME, or change the system's with --system".to_owned())
-        })
-    }
-}
-
-fn store_failure(error: TrustStoreError) -> Failure {
-    let hint = match &error.problem {
-        Problem::File(FileRule::Writable { .. }) => Some(format!("chmod go-w {}", error.path)),
-        Problem::Unknown(_) => Some("`model-fs trust list` shows who may sign".to_owned()),
-        Problem::Exists(name) => Some(format!(
-            "choose another --name, or first: model-fs trust remove {name}"
-        )),
-        _ => None,
-    };
-    Failure::from(anyhow::Error::new(error)).with_hint(hint)
-}
-
 fn usage(text: String) -> Failure {
     Failure::new(Exit::Usage, anyhow::Error::msg(text))
 }
 
 /// Whom the command line wants trusted, by what name if it gives none, and what is to be said of
 /// them.
-fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failure> {
+fn chosen(trust: args::Trust) -> Result<(String, NewIdentity, Vec<String>), Failure> {
     match trust {
-        cli::Trust::Store => Err(usage("whom to trust isn't said".to_owned()).with_hint(
+        args::Trust::Store => Err(usage("whom to trust isn't said".to_owned()).with_hint(
             "give --public-key, --certificate-chain, or --identity and --identity-provider"
                 .to_owned(),
         )),
-        cli::Trust::PublicKey(path) => {
+        args::Trust::PublicKey(path) => {
             let pem = read(&path, MAX_PEM)?;
             let key = PublicKey::from_pem(&pem).with_context(|| Escaped::path(&path))?;
             let said = format!("  key {}", key.hint());
             Ok((short("key", key.hint()), NewIdentity::Key(pem), vec![said]))
         }
-        cli::Trust::CertificateChain(paths) => {
+        args::Trust::CertificateChain(paths) => {
             let (mut name, mut files, mut said) = (None, Vec::new(), Vec::new());
             for path in paths {
                 let pem = read(&path, certificate::MAX_PEM)?;
@@ -127,7 +74,7 @@ fn chosen(trust: cli::Trust) -> Result<(String, NewIdentity, Vec<String>), Failu
             let identity = NewIdentity::Certificate(files);
             Ok((name.unwrap_or_default(), identity, said))
         }
-        cli::Trust::Identity {
+        args::Trust::Identity {
             identity,
             provider,
             trust_config,
@@ -150,7 +97,7 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
     let name = args.name.unwrap_or(default_name);
     let mut payload_digests = digests("--payload-digest", &args.payload_digest)?;
     for path in &args.payload_of {
-        let digest = payload_of(path)?;
+        let digest = payload_digest(path)?;
         said.push(format!(
             "  only payload {digest}, of {}",
             Escaped::path(path)
@@ -171,9 +118,9 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
         root_digests,
     };
     let path = files.changed(args.place.system)?;
-    let mut store = TrustFile::open(path).map_err(store_failure)?;
-    store.add(&signer).map_err(store_failure)?;
-    store.save().map_err(store_failure)?;
+    let mut store = TrustFile::open(path)?;
+    store.add(&signer)?;
+    store.save()?;
     let mut told = format!("added {name} to {}\n", Escaped::path(path));
     for line in said {
         let _ = writeln!(told, "{line}");
@@ -196,10 +143,6 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
     terminal::print(&told)
 }
 
-/// What a root digest leaves open.
-const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither names, nor which \
-                                  bytes make which file, nor ignored paths and links";
-
 fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
     texts
         .iter()
@@ -209,11 +152,6 @@ fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
                 .map_err(|error| usage(format!("{flag}: {error}")))
         })
         .collect()
-}
-
-/// The digest of what a signature file says, whoever wrote it.
-fn payload_of(path: &Path) -> Result<Digest, Failure> {
-    super::inspect::payload_digest(path)
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
@@ -248,8 +186,8 @@ fn signer_name(name: &str) -> Result<SignerName, Failure> {
 fn remove(args: &TrustRemoveArgs, files: &Files) -> Result<String, Failure> {
     let name = signer_name(&args.name)?;
     let path = files.changed(args.place.system)?;
-    let mut file = TrustFile::open(path).map_err(store_failure)?;
-    file.remove(&name).map_err(store_failure)?;
+    let mut file = TrustFile::open(path)?;
+    file.remove(&name)?;
     let mut said = format!("removed {name} from {}", Escaped::path(path));
     if !args.place.system {
         let store = match files.load() {
@@ -273,7 +211,7 @@ fn remove(args: &TrustRemoveArgs, files: &Files) -> Result<String, Failure> {
             );
         }
     }
-    file.save().map_err(store_failure)?;
+    file.save()?;
     Ok(said)
 }
 
@@ -289,12 +227,11 @@ fn distrust(args: &TrustDistrustArgs, files: &Files) -> Result<String, Failure> 
             .any(|distrusted| distrusted.name == name);
     if !is_known {
         let error = anyhow::Error::new(Problem::Unknown(name));
-        let hint = "`model-fs trust list` shows who may sign".to_owned();
-        return Err(Failure::from(error).with_hint(hint));
+        return Err(Failure::from(error).with_hint(hints::who_may_sign()));
     }
-    let mut file = TrustFile::open(path).map_err(store_failure)?;
-    file.distrust(&name).map_err(store_failure)?;
-    file.save().map_err(store_failure)?;
+    let mut file = TrustFile::open(path)?;
+    file.distrust(&name)?;
+    file.save()?;
     Ok(format!(
         "distrusted {name} in {}: no entry of that name counts; other entries do, the same key in \
          one of them too",
@@ -313,149 +250,10 @@ fn list(args: &TrustListArgs, files: &Files) -> Result<(), Failure> {
     terminal::print(&store_to_text(&store))
 }
 
-fn store_to_text(store: &TrustStore) -> String {
-    let mut text: String = store.signers().map(to_text).collect();
-    for Distrusted { name, file } in store.distrusted() {
-        let _ = write!(
-            text,
-            "{name}\n  distrusted\n  file         {}\n",
-            Escaped::path(file)
-        );
-    }
-    for Hidden { signer, by } in store.hidden() {
-        let entry = to_text(signer);
-        let (name, rest) = entry.split_once('\n').unwrap_or((&entry, ""));
-        let _ = write!(
-            text,
-            "{name} (hidden, without effect)\n  hidden by    {}\n{rest}",
-            Escaped::path(by)
-        );
-    }
-    text
-}
-
-fn store_to_json(store: &TrustStore) -> Value {
-    let distrusted =
-        |it: &Distrusted| json!({ "name": it.name.as_str(), "file": it.file.to_string_lossy() });
-    let hidden = |it: &Hidden| {
-        let mut entry = to_json(&it.signer);
-        entry["hidden_by"] = json!(it.by.to_string_lossy());
-        entry
-    };
-    json!({
-        "signers": store.signers().map(to_json).collect::<Vec<_>>(),
-        "distrusted": store.distrusted().iter().map(distrusted).collect::<Vec<_>>(),
-        "hidden": store.hidden().iter().map(hidden).collect::<Vec<_>>(),
-    })
-}
-
-fn to_text(signer: &TrustedSigner) -> String {
-    let mut text = format!("{}\n", signer.name());
-    let mut line = |label: &str, value: &dyn Display| {
-        let _ = writeln!(text, "  {label:<12} {value}");
-    };
-    line("method", &signer.trust().method());
-    match signer.trust() {
-        Trust::Key(key) => line("key", &key.hint()),
-        Trust::Certificate(anchors) => {
-            for certificate in anchors.certificates() {
-                line("certificate", &describe(certificate));
-            }
-        }
-        Trust::Sigstore {
-            identity,
-            identity_provider,
-            ..
-        } => {
-            line("identity", &Escaped::new(identity));
-            line("provider", &Escaped::new(identity_provider));
-            if let Some(path) = signer.trusted_root_file() {
-                line("trusted root", &Escaped::path(path));
-            }
-        }
-        _ => {}
-    }
-    let limits = signer.limits();
-    for name in limits.names().into_iter().flatten() {
-        line("only model", &Escaped::new(name));
-    }
-    for pattern in limits.paths().into_iter().flatten() {
-        line("only at", &Escaped::new(pattern));
-    }
-    for digest in limits.payload_digests().into_iter().flatten() {
-        line("only payload", digest);
-    }
-    if let Some(digests) = limits.root_digests() {
-        for digest in digests {
-            line("only root", digest);
-        }
-        line("", &format_args!("({ROOT_DIGESTS_ALONE})"));
-    }
-    line("file", &Escaped::path(signer.file()));
-    text
-}
-
-fn describe(certificate: &Certificate) -> String {
-    format!(
-        "{} (SHA-256 {}, until {})",
-        certificate.subject(),
-        certificate.fingerprint(),
-        certificate.not_after()
-    )
-}
-
-fn to_json(signer: &TrustedSigner) -> Value {
-    let mut entry = json!({
-        "name": signer.name().as_str(),
-        "method": signer.trust().method().name(),
-        "file": signer.file().to_string_lossy(),
-    });
-    match signer.trust() {
-        Trust::Key(key) => entry["key"] = json!(key.hint()),
-        Trust::Certificate(anchors) => {
-            entry["certificates"] = anchors
-                .certificates()
-                .iter()
-                .map(|certificate| {
-                    json!({
-                        "subject": certificate.subject().to_string(),
-                        "sha256": certificate.fingerprint(),
-                        "not_before": certificate.not_before(),
-                        "not_after": certificate.not_after(),
-                    })
-                })
-                .collect();
-        }
-        Trust::Sigstore {
-            identity,
-            identity_provider,
-            ..
-        } => {
-            entry["identity"] = json!(identity);
-            entry["identity_provider"] = json!(identity_provider);
-            entry["trusted_root"] = json!(
-                signer
-                    .trusted_root_file()
-                    .map(|path| path.to_string_lossy())
-            );
-        }
-        _ => {}
-    }
-    let limits = signer.limits();
-    let texts = |digests: Option<&[Digest]>| {
-        digests.map(|digests| digests.iter().map(ToString::to_string).collect::<Vec<_>>())
-    };
-    entry["models"] = json!({
-        "names": limits.names(),
-        "paths": limits.paths().map(Iterator::collect::<Vec<_>>),
-        "payload_digests": texts(limits.payload_digests()),
-        "root_digests": texts(limits.root_digests()),
-    });
-    entry
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -503,7 +301,7 @@ mod tests {
             let args = TrustRemoveArgs {
                 name: "acme".to_owned(),
                 force,
-                place: crate::cli::TrustPlaceArgs { system: false },
+                place: crate::args::TrustPlaceArgs { system: false },
             };
             remove(&args, &self.files)
         }
@@ -577,7 +375,7 @@ mod tests {
             let two = Two::new(user, &(WIDE.to_owned() + &WIDE.replace("acme", "other")));
             two.distrust("acme").unwrap();
             assert_eq!(two.trusted(), ["other"]);
-            // A mistyped name would leave somebody trusted.
+            // A mistyped name would leave a signer trusted.
             assert!(two.distrust("amce").is_err());
             two.distrust("acme").unwrap();
             let text = store_to_text(&two.files.load().unwrap());

@@ -2,7 +2,7 @@
 
 use model_fs::kernel;
 
-use crate::cli::UmountArgs;
+use crate::args::UmountArgs;
 use crate::exit::Failure;
 
 pub(crate) fn run(args: &UmountArgs) -> Result<(), Failure> {

@@ -2,17 +2,19 @@
 
 use std::collections::HashSet;
 
-use model_fs::manifest::SignedContent;
+use model_fs::manifest::{ManifestFile, SignedContent};
 use model_fs::oms::trust_store::SignerName;
 use model_fs::reading::whole::verify::{self, Difference};
 use model_fs::reading::{Violation, ViolationKind};
 use serde_json::{Value, json};
 
-use super::progress::Bar;
-use super::signed_model::{SignedModel, content_failure, exit_for, files, open_store, verdict};
-use crate::cli::VerifyArgs;
+use crate::args::VerifyArgs;
 use crate::exit::{Exit, Failure};
-use crate::terminal;
+use crate::findings::{content_failure, verdict};
+use crate::index_store::open_store;
+use crate::progress::Bar;
+use crate::signed_model::SignedModel;
+use crate::terminal::{self, files};
 
 /// Failures in a JSON report; more are counted.
 const MAX_REPORTED: usize = 10_000;
@@ -26,8 +28,8 @@ pub(crate) fn run(args: VerifyArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Why nothing could be compared, for a script that asked for JSON: it gets a document whatever went
-/// wrong.
+/// Why nothing could be compared, for a script that asked for JSON: it gets a document whatever
+/// went wrong.
 pub(crate) fn report_failure(failure: Failure) -> Result<Exit, Failure> {
     let document = json!({
         "verified": false,
@@ -70,7 +72,7 @@ fn check(args: VerifyArgs) -> Result<Report, Failure> {
 
 impl Report {
     fn show(self, json: bool) -> Result<Exit, Failure> {
-        let exit = exit_for(&self.failures);
+        let exit = Exit::of_findings(&self.failures);
         if json {
             return match terminal::print_json(&self.to_json()) {
                 Ok(()) => Ok(exit),
@@ -111,6 +113,8 @@ impl Report {
             .map(finding)
             .collect();
         let error = (!self.failures.is_empty()).then(|| verdict(&self.failures));
+        let is_sharded = |file: &ManifestFile| matches!(file.content, SignedContent::Shards(_));
+        let shards = manifest.files().iter().any(is_sharded);
         json!({
             "verified": self.failures.is_empty(),
             "error": error,
@@ -120,7 +124,7 @@ impl Report {
             "root_digest": manifest.root_digest().to_string(),
             "payload_digest": self.model.manifest.payload_digest().to_string(),
             "hash": manifest.hash().name(),
-            "shards": manifest.files().iter().any(|file| matches!(file.content, SignedContent::Shards(_))),
+            "shards": shards,
             "files": self.signed_files(),
             "bytes": self.bytes,
             "failure_count": self.failures.len(),
@@ -139,7 +143,12 @@ fn finding(finding: &Difference) -> Value {
             json!({"file": file.to_string(), "reason": "left-out", "message": message})
         }
         Difference::WrongType { file, found } => {
-            json!({"file": file.to_string(), "reason": "wrong-type", "found": found, "message": message})
+            json!({
+                "file": file.to_string(),
+                "reason": "wrong-type",
+                "found": found,
+                "message": message,
+            })
         }
         Difference::Unsigned(name) => {
             json!({"file": name.to_string(), "reason": "unsigned", "message": message})

@@ -11,7 +11,7 @@ use model_fs::oms::sign::sigstore::{
 use model_fs::oms::sigstore::trusted_root::MAX_TRUSTED_ROOT;
 use zeroize::Zeroizing;
 
-use crate::cli::{self, SigstoreArgs};
+use crate::args::{RekorVersion as RequestedVersion, SigstoreArgs};
 use crate::exit::Failure;
 
 /// Reads the file of a token.
@@ -37,8 +37,8 @@ pub(crate) fn signer(token: &[u8], args: &SigstoreArgs) -> Result<SigstoreSigner
 
 fn urls(args: &SigstoreArgs) -> ServiceUrls {
     let version = match args.rekor_version {
-        None | Some(cli::RekorVersion::V1) => RekorVersion::V1,
-        Some(cli::RekorVersion::V2) => RekorVersion::V2,
+        None | Some(RequestedVersion::V1) => RekorVersion::V1,
+        Some(RequestedVersion::V2) => RekorVersion::V2,
     };
     ServiceUrls {
         fulcio: args.fulcio_url.clone(),

@@ -1,0 +1,30 @@
+# Everything that the script in `.ci` does step by step, in short. `just` lists the recipes.
+
+_default:
+    @just --list --unsorted
+
+# Formatting, lints and documents, as continuous integration checks them
+check:
+    cargo fmt --all --check
+    cargo clippy --locked --all-targets --all-features -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# Every test, with real mounts and real engines; ARGS as `cargo test` takes them
+test *ARGS:
+    cargo test --release --locked {{ ARGS }}
+
+# The library's and the program's own tests: no mounts, no network
+test-quick *ARGS:
+    cargo test --release --locked --lib --bin model-fs {{ ARGS }}
+
+# The read path, a few minutes; `just bench-quick --against OTHER/target/release/model-fs` compares
+bench-quick *ARGS:
+    cargo bench --bench read_path -- --quick {{ ARGS }}
+
+# The documents of the library, in a browser
+docs:
+    cargo doc --locked --no-deps --open
+
+# All that must hold before a change is merged
+ci:
+    .ci/run

@@ -1,0 +1,7 @@
+//! `model-fs demo`.
+
+use clap::Args;
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {}

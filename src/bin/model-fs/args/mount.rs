@@ -1,0 +1,67 @@
+//! `model-fs mount`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{ByteSize, IgnoreArgs, ModelArgs, TrustArgs};
+
+/// `mount`.
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// Mount point: a directory
+    #[arg(value_name = "MOUNTPOINT")]
+    pub(crate) mountpoint: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) ignore: IgnoreArgs,
+
+    /// Stay until unmounted or signalled
+    #[arg(long)]
+    pub(crate) foreground: bool,
+
+    /// Let other users look into the mount
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+
+    /// Mount options, as for mount(8)
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    pub(crate) options: Vec<String>,
+
+    /// Cache size, of verified data [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) cache_size: Option<ByteSize>,
+
+    /// Table store [default: ~/.cache/model-fs/index]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
+    /// Threads that take requests from the kernel
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// What to do when content isn't what was signed: fail that read, or every read from then on
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    pub(crate) on_violation: OnViolation,
+
+    /// Command to run when content isn't what was signed
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) on_violation_exec: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+/// What a violation leads to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnViolation {
+    /// That read fails.
+    #[default]
+    Eio,
+    /// Every read fails from then on.
+    Lockdown,
+}

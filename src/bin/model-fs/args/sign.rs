@@ -1,0 +1,178 @@
+//! `model-fs sign`.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use model_fs::digest::Algorithm;
+
+#[cfg(feature = "pkcs11")]
+use super::Secret;
+use super::signer::{IDENTITY_TOKENS, KeyPlace, Signer, SigstoreArgs};
+use super::{ByteSize, ModelArgs};
+
+/// `sign`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("signer").required(true))]
+#[cfg_attr(
+    not(feature = "pkcs11"),
+    command(after_help = "Keys on tokens (--pkcs11-uri) need a build with the feature pkcs11")
+)]
+pub(crate) struct SignArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    /// The key to sign with
+    #[arg(long, value_name = "PEM", group = "signer")]
+    private_key: Option<PathBuf>,
+
+    /// The key to sign with, on a token: an RFC 7512 URI (pkcs11:token=…;object=…)
+    ///
+    /// It names the key by its label (object), its id, or both, and must fit one token and one key.
+    /// The module is module-path, or module-name in the system's directories of modules, or
+    /// --pkcs11-module. The PIN comes from --password-file or pin-source=file:/FILE; pin-value is
+    /// refused, since others could read it in the list of processes.
+    #[cfg(feature = "pkcs11")]
+    #[arg(long, value_name = "URI", group = "signer")]
+    pkcs11_uri: Option<Secret>,
+
+    /// The module to reach the token through, where the URI doesn't name one
+    #[cfg(feature = "pkcs11")]
+    // `requires` alone is waived where another signer of the group is given.
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "pkcs11_uri",
+        conflicts_with = "private_key",
+        conflicts_with_all = IDENTITY_TOKENS
+    )]
+    pkcs11_module: Option<PathBuf>,
+
+    /// File with the password of the key, or the PIN of the token
+    #[arg(long, value_name = "FILE", conflicts_with_all = IDENTITY_TOKENS)]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// The certificate of the key
+    #[arg(long, value_name = "PEM", conflicts_with_all = IDENTITY_TOKENS)]
+    pub(crate) signing_certificate: Option<PathBuf>,
+
+    /// Certificates above it (repeatable)
+    #[arg(
+        long,
+        value_name = "PEM",
+        requires = "signing_certificate",
+        conflicts_with_all = IDENTITY_TOKENS
+    )]
+    pub(crate) certificate_chain: Vec<PathBuf>,
+
+    /// Hash of the content [default: blake3; sha256 with --compat]
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    hash: Option<Hash>,
+
+    /// Sign pieces of SIZE instead of whole files
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shard_size: Option<ByteSize>,
+
+    /// Sign as another implementation can verify: with sha256, and with its names for shards and
+    /// for a single file
+    #[arg(long, value_enum, value_name = "IMPLEMENTATION")]
+    pub(crate) compat: Option<Compat>,
+
+    /// Leave PATH out, absolute or relative to MODEL, and what lies beneath it (repeatable). Exact:
+    /// it has no patterns
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ignore_paths: Vec<PathBuf>,
+
+    /// Replace a signature by another signer, or a file that is no signature
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Sign what symbolic links point to
+    #[arg(long)]
+    pub(crate) allow_symlinks: bool,
+
+    /// Table store [default: ~/.cache/model-fs/index]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index_dir: Option<PathBuf>,
+
+    /// Don't write chunk tables into the model (MODEL/.model-fs); other hosts then read it once
+    /// before they can mount it lazily
+    #[arg(long)]
+    pub(crate) no_tables: bool,
+
+    // Last: its heading would be that of what follows.
+    #[command(flatten)]
+    pub(crate) sigstore: SigstoreArgs,
+}
+
+impl SignArgs {
+    /// Who signs.
+    pub(crate) fn signer(&self) -> Signer<'_> {
+        #[cfg(feature = "pkcs11")]
+        if let Some(uri) = &self.pkcs11_uri {
+            return Signer::Key(KeyPlace::Token {
+                uri,
+                module: self.pkcs11_module.as_deref(),
+            });
+        }
+        let sigstore = &self.sigstore;
+        match (
+            &self.private_key,
+            &sigstore.identity_token,
+            &sigstore.identity_token_file,
+        ) {
+            (Some(path), _, _) => Signer::Key(KeyPlace::File(path)),
+            (None, Some(token), _) => Signer::IdentityToken(token),
+            (None, None, Some(path)) => Signer::IdentityTokenFile(path),
+            (None, None, None) => unreachable!("the group `signer` has one"),
+        }
+    }
+
+    /// The hash to sign with; `None` if the implementation to sign for can't verify the one asked
+    /// for.
+    pub(crate) fn hash(&self) -> Option<Hash> {
+        match (self.compat, self.hash) {
+            (None, hash) => Some(hash.unwrap_or_default()),
+            (Some(Compat::Reference), Some(Hash::Blake3)) => None,
+            (Some(Compat::Reference), hash) => Some(hash.unwrap_or(Hash::Sha256)),
+        }
+    }
+
+    /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
+    pub(crate) fn ships_tables(&self) -> bool {
+        self.hash() == Some(Hash::Blake3) && !self.no_tables
+    }
+}
+
+impl From<Compat> for model_fs::oms::sign::Compat {
+    fn from(compat: Compat) -> Self {
+        match compat {
+            Compat::Reference => Self::Reference,
+        }
+    }
+}
+
+/// The hash of a signature's content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Hash {
+    #[default]
+    Blake3,
+    Sha256,
+    Blake2b,
+}
+
+impl From<Hash> for Algorithm {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Blake3 => Self::Blake3,
+            Hash::Sha256 => Self::Sha256,
+            Hash::Blake2b => Self::Blake2b,
+        }
+    }
+}
+
+/// Another implementation to write like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compat {
+    /// The reference implementation, Python's `model_signing`.
+    Reference,
+}

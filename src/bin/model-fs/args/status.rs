@@ -1,0 +1,21 @@
+//! `model-fs status`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Where the model is mounted
+    #[arg(value_name = "MOUNTPOINT")]
+    pub(crate) mountpoint: PathBuf,
+
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// This process is the one that asks the mount, which is its stdin.
+    #[arg(long, hide = true)]
+    pub(crate) status_child: bool,
+}

@@ -1,0 +1,18 @@
+//! Files with keys and certificates.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use model_fs::files::read_given;
+use model_fs::name::Escaped;
+use model_fs::oms::key::MAX_PEM;
+use zeroize::Zeroizing;
+
+use crate::exit::Failure;
+
+/// Reads a PEM file of bounded size.
+pub(crate) fn read_pem(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let bytes =
+        read_given(path, MAX_PEM).with_context(|| format!("{what} {}", Escaped::path(path)))?;
+    Ok(Zeroizing::new(bytes))
+}
