@@ -52,8 +52,10 @@ fn main() -> ExitCode {
 
 /// Does what the command line says.
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    match logging::init(&cli.log, cli.background_child) {
-        Ok(logging) => commands::run(cli.command, cli.background_child, &logging),
+    // Whether this process is the one that `mount` leaves in the background.
+    let is_background_child = background::is_child();
+    match logging::init(&cli.log, is_background_child) {
+        Ok(logging) => commands::run(cli.command, is_background_child, &logging),
         Err(error) => commands::refuse(&cli.command, error.into()),
     }
 }

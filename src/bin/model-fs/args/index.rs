@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ModelArgs, TrustArgs};
+use super::model::ModelArgs;
+use super::trust_flags::TrustArgs;
 
 /// `index`.
 #[derive(Debug, Args)]

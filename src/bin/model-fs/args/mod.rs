@@ -33,7 +33,6 @@ pub(crate) use self::inspect::InspectArgs;
 pub(crate) use self::log::{LogArgs, LogFormat};
 pub(crate) use self::model::ModelArgs;
 pub(crate) use self::mount::{MountArgs, OnViolation};
-pub(crate) use self::secret::Secret;
 pub(crate) use self::sign::SignArgs;
 pub(crate) use self::signer::{KeyPlace, Signer};
 #[cfg(feature = "sigstore-sign")]
@@ -62,10 +61,6 @@ pub(crate) use self::verify::VerifyArgs;
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) log: LogArgs,
-
-    /// Whether this process is the one that `mount` leaves in the background.
-    #[arg(skip = crate::background::is_child())]
-    pub(crate) background_child: bool,
 
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{ByteSize, IgnoreArgs, ModelArgs, TrustArgs};
+use super::ignore::IgnoreArgs;
+use super::model::ModelArgs;
+use super::size::ByteSize;
+use super::trust_flags::TrustArgs;
 
 /// `mount`.
 #[derive(Debug, Args)]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 use model_fs::digest::Algorithm;
 
+use super::model::ModelArgs;
 #[cfg(feature = "pkcs11")]
-use super::Secret;
+use super::secret::Secret;
 use super::signer::{IDENTITY_TOKENS, KeyPlace, Signer, SigstoreArgs};
-use super::{ByteSize, ModelArgs};
+use super::size::ByteSize;
 
 /// `sign`.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::Secret;
+use super::secret::Secret;
 
 /// The flags that sign with Sigstore. What belongs to a key conflicts with them, and the other way
 /// round. "requires" wouldn't do: clap doesn't insist on a required flag that conflicts with one

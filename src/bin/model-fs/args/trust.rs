@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::TrustArgs;
+use super::trust_flags::TrustArgs;
 
 /// `trust`.
 #[derive(Debug, Args)]

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{IgnoreArgs, ModelArgs, TrustArgs};
+use super::ignore::IgnoreArgs;
+use super::model::ModelArgs;
+use super::trust_flags::TrustArgs;
 
 /// `verify`.
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use model_fs::oms::sign::sigstore::SigstoreSigner;
 use model_fs::oms::sign::{Signing, SigningCertificate};
 use zeroize::Zeroize as _;
 
-use super::Author;
+use super::output::Author;
 #[cfg(feature = "sigstore-sign")]
 use super::sigstore;
 use crate::args::{self, KeyPlace, SignArgs};

@@ -12,7 +12,7 @@ use model_fs::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::TrustStore;
 
-use super::Files;
+use super::files::Files;
 use crate::args;
 use crate::exit::Failure;
 use crate::findings::LISTED;
