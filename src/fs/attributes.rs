@@ -9,6 +9,7 @@ use super::errno::FsError;
 use super::file_system::FileSystem;
 use super::inode::Inode;
 use super::tree::Node;
+use crate::manifest::FileIndex;
 use crate::reading::ProvedLength;
 
 /// Block size reported by `stat` and `statfs`, in bytes.
@@ -65,7 +66,7 @@ impl FileSystem {
         })
     }
 
-    fn stat_file(&self, ino: Inode, index: usize) -> Result<Attributes, FsError> {
+    fn stat_file(&self, ino: Inode, index: FileIndex) -> Result<Attributes, FsError> {
         match (self.reader.proved_len(index), self.claims.file(ino)) {
             (Some(len), _) if self.inode(index) == Some(ino) => {
                 Ok(self.attributes_of(ino, index, len.bytes(), true))
@@ -79,7 +80,7 @@ impl FileSystem {
     pub(super) fn attributes_of(
         &self,
         ino: Inode,
-        index: usize,
+        index: FileIndex,
         size: u64,
         proved: bool,
     ) -> Attributes {
@@ -98,7 +99,7 @@ impl FileSystem {
             Node::Directory(_) => self.times.of_directory(),
             Node::Signature => self.times.of_signature(self.signature.as_slice()),
             Node::File(index) => {
-                let file = &self.reader.manifest().manifest().files()[index];
+                let file = self.reader.manifest().at(index);
                 self.times.of_file(index, &file.content)
             }
         }
@@ -126,10 +127,11 @@ impl FileSystem {
 
     /// Bytes of all files, proved or claimed when the mount was made.
     pub fn claimed_bytes(&self) -> u64 {
-        (0..self.claimed.len())
-            .map(|index| {
+        let files = (0..).map(FileIndex::new).zip(&self.claimed);
+        files
+            .map(|(index, &claimed)| {
                 let proved = self.reader.proved_len(index);
-                proved.map_or(self.claimed[index], ProvedLength::bytes)
+                proved.map_or(claimed, ProvedLength::bytes)
             })
             // Claims may be as large as the adversary likes.
             .fold(0, u64::saturating_add)

@@ -13,10 +13,12 @@
 //! what it was told of an inode that is read never has to be corrected.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
 use super::inode::Inode;
+use crate::manifest::FileIndex;
 use crate::reading::ProvedLength;
+use crate::sync::{read, write};
 
 /// The first number that no tree has: manifests have far fewer files.
 const FIRST: u64 = 1 << 48;
@@ -39,8 +41,8 @@ pub(super) struct ClaimedInodes(RwLock<Given>);
 #[derive(Debug, Default)]
 struct Given {
     count: u64,
-    by_file: HashMap<usize, Claimed>,
-    files: HashMap<Inode, usize>,
+    by_file: HashMap<FileIndex, Claimed>,
+    files: HashMap<Inode, FileIndex>,
 }
 
 impl ClaimedInodes {
@@ -48,11 +50,11 @@ impl ClaimedInodes {
     /// by now, which `proved` tells. The number for any other claim becomes stale.
     pub(super) fn claim(
         &self,
-        index: usize,
+        index: FileIndex,
         len: u64,
         proved: impl FnOnce() -> Option<ProvedLength>,
     ) -> Option<Inode> {
-        let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut given = write(&self.0);
         // Asked under the lock: from the first answer of `inode` on, the number is what it is.
         if proved().is_some() {
             return None;
@@ -70,12 +72,12 @@ impl ClaimedInodes {
 
     /// The inode of file `index`, whose length is proved: the one that was claimed to have it, or
     /// `in_tree`.
-    pub(super) fn inode(&self, index: usize, len: ProvedLength, in_tree: Inode) -> Inode {
+    pub(super) fn inode(&self, index: FileIndex, len: ProvedLength, in_tree: Inode) -> Inode {
         match self.claimed(index) {
             None => in_tree,
             Some(claimed) if claimed.len == len.bytes() => claimed.ino,
             Some(_) => {
-                let mut given = self.0.write().unwrap_or_else(PoisonError::into_inner);
+                let mut given = write(&self.0);
                 match given.by_file.get(&index) {
                     Some(claimed) if claimed.len == len.bytes() => return claimed.ino,
                     _ => given.withdraw(index),
@@ -86,27 +88,27 @@ impl ClaimedInodes {
     }
 
     /// The inode under which file `index` is shown without any claim, until its length is proved.
-    pub(super) fn hidden(index: usize) -> Inode {
-        Inode::new(HIDDEN + index as u64)
+    pub(super) fn hidden(index: FileIndex) -> Inode {
+        Inode::new(HIDDEN + index.number())
     }
 
     /// What file `index` is claimed to be, if it is shown so.
-    pub(super) fn claimed(&self, index: usize) -> Option<Claimed> {
-        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn claimed(&self, index: FileIndex) -> Option<Claimed> {
+        let given = read(&self.0);
         given.by_file.get(&index).copied()
     }
 
     /// The file that has this number, and the length that goes with it; `None` if none has, or no
     /// longer.
-    pub(super) fn file(&self, ino: Inode) -> Option<(usize, Claimed)> {
+    pub(super) fn file(&self, ino: Inode) -> Option<(FileIndex, Claimed)> {
         if let Some(index) = ino.number().checked_sub(HIDDEN) {
             let index = usize::try_from(index).ok()?;
-            return Some((index, Claimed { ino, len: 0 }));
+            return Some((FileIndex::new(index), Claimed { ino, len: 0 }));
         }
         if !Self::is_one(ino) {
             return None;
         }
-        let given = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let given = read(&self.0);
         let index = *given.files.get(&ino)?;
         Some((index, *given.by_file.get(&index)?))
     }
@@ -118,7 +120,7 @@ impl ClaimedInodes {
 }
 
 impl Given {
-    fn withdraw(&mut self, index: usize) {
+    fn withdraw(&mut self, index: FileIndex) {
         if let Some(claimed) = self.by_file.remove(&index) {
             self.files.remove(&claimed.ino);
         }

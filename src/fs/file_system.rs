@@ -17,8 +17,8 @@ use super::status::MountFacts;
 use super::time::Times;
 use super::tree::{Node, Tree};
 use crate::name::FileName;
-use crate::pool::Pool;
 use crate::reading::{Reader, Scan, VerifiedBytes, Violation};
+use crate::threads::ThreadPool;
 
 /// Told of each new violation.
 pub type ViolationHook = Box<dyn Fn(&Violation) + Send + Sync>;
@@ -45,7 +45,7 @@ pub struct FileSystem {
     pub(super) claimed: Box<[u64]>,
     /// Files that are shown with the length that their source claims.
     pub(super) claims: ClaimedInodes,
-    pub(super) workers: Pool,
+    pub(super) workers: ThreadPool,
     pub(super) handles: RwLock<HashMap<Handle, Opened>>,
     pub(super) next_handle: AtomicU64,
     pub(super) mount_facts: OnceLock<MountFacts>,
@@ -61,11 +61,9 @@ impl FileSystem {
     /// # Errors
     /// When threads can't be started.
     pub fn new(reader: Arc<Reader>, scan: &Scan, options: FsOptions) -> std::io::Result<Self> {
-        let manifest = reader.manifest().manifest();
+        let manifest = reader.manifest();
         let claimed = manifest
-            .files()
-            .iter()
-            .enumerate()
+            .indexed()
             .map(|(index, file)| scan.len_of_signed(index, &file.name).unwrap_or(0))
             .collect();
         let FsOptions {
@@ -94,7 +92,7 @@ impl FileSystem {
             signature: VerifiedBytes::of_signature(reader.manifest()),
             claimed,
             claims: ClaimedInodes::default(),
-            workers: Pool::started("reader", workers)?,
+            workers: ThreadPool::started("reader", workers)?,
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             mount_facts: OnceLock::new(),
@@ -119,7 +117,7 @@ impl FileSystem {
     /// [`FsError::NotFound`]; [`FsError::Stale`] for one whose length turned out to be another.
     pub(super) fn node(&self, ino: Inode) -> Result<Node<'_>, FsError> {
         let node = match self.claims.file(ino) {
-            Some((index, _)) if index < self.claimed.len() => Some(Node::File(index)),
+            Some((index, _)) if index.get() < self.claimed.len() => Some(Node::File(index)),
             Some(_) => None,
             None => self.tree.node(ino),
         };

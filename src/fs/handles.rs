@@ -4,14 +4,15 @@
 //! inode that has that length; what is read is verified bytes, or an error. Doesn't: bound how many
 //! are open at a time; the programs that open them have limits of their own.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::errno::FsError;
 use super::file_system::FileSystem;
 use super::inode::Inode;
 use super::tree::Node;
 use crate::reading::{OpenFile, VerifiedBytes};
+use crate::sync::{read, write};
 
 /// The number of an open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +59,7 @@ impl FileSystem {
             Ok(Node::File(index)) => index,
         };
         let fs = Arc::clone(self);
-        self.workers.run(index as u64, move || {
+        self.workers.run(index.number(), move || {
             let reader = Arc::clone(&fs.reader);
             reader.open_while(index, wanted, move |opened| {
                 let opened = fs.counted(opened.map_err(FsError::from));
@@ -74,22 +75,14 @@ impl FileSystem {
 
     fn new_handle(&self, opened: Opened) -> Handle {
         let handle = Handle(self.next_handle.fetch_add(1, Ordering::Relaxed));
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(handle, opened);
+        write(&self.handles).insert(handle, opened);
         handle
     }
 
     /// Reads from an open file, fewer bytes than asked for only at its end. At once if nothing
     /// has to be waited for.
     pub fn read(self: &Arc<Self>, handle: Handle, offset: u64, len: usize) -> Read {
-        let opened = self
-            .handles
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&handle)
-            .cloned();
+        let opened = read(&self.handles).get(&handle).cloned();
         match opened {
             _ if self.lockdown.is_met() => Read::Done(self.counted(Err(FsError::LockedDown))),
             None => Read::Done(Err(FsError::BadHandle)),
@@ -111,10 +104,7 @@ impl FileSystem {
 
     /// Closes a handle.
     pub fn release(&self, handle: Handle) {
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&handle);
+        write(&self.handles).remove(&handle);
     }
 }
 
@@ -148,7 +138,7 @@ impl PendingRead {
             return then(fs.counted(Err(FsError::LockedDown)));
         };
         let counting = Arc::clone(&fs);
-        fs.workers.run(file.index() as u64, move || {
+        fs.workers.run(file.index().number(), move || {
             then(counting.counted(file.read(offset, len).map_err(FsError::from)));
             drop(owed);
         });

@@ -12,12 +12,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use super::file_system::FileSystem;
 use super::inode::Inode;
 use super::tree::Node;
+use crate::manifest::FileIndex;
+use crate::sync::lock;
 
 /// Between two looks whether what was owed has been given.
 const LATER: Duration = Duration::from_millis(50);
@@ -28,7 +30,7 @@ pub(super) struct Lockdown {
     wanted: bool,
     met: AtomicBool,
     /// By file, answers and pages that a thread is at.
-    owed: Mutex<HashMap<usize, usize>>,
+    owed: Mutex<HashMap<FileIndex, usize>>,
     start: Sender<()>,
     started: Mutex<Option<Receiver<()>>>,
 }
@@ -71,7 +73,7 @@ impl Lockdown {
 
     /// Notes that something is owed about file `index` until the guard is dropped. `None` once
     /// reading has ended: then nothing new may be owed.
-    pub(super) fn owe(self: &Arc<Self>, index: usize) -> Option<Owed> {
+    pub(super) fn owe(self: &Arc<Self>, index: FileIndex) -> Option<Owed> {
         if !self.wanted {
             return Some(Owed(None));
         }
@@ -85,15 +87,15 @@ impl Lockdown {
 
     /// What tells of the beginning; nothing for the second call.
     pub(super) fn take_start(&self) -> Option<Receiver<()>> {
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = lock(&self.started);
         started.take()
     }
 
-    fn owed(&self) -> MutexGuard<'_, HashMap<usize, usize>> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn owed(&self) -> MutexGuard<'_, HashMap<FileIndex, usize>> {
+        lock(&self.owed)
     }
 
-    fn is_owed(&self, index: usize) -> bool {
+    fn is_owed(&self, index: FileIndex) -> bool {
         self.owed().contains_key(&index)
     }
 }
@@ -126,7 +128,7 @@ impl FileSystem {
 
     /// The inode of file `index`, whose pages may be put into the kernel's cache for as long as the
     /// guard is there. `None` before the length is proved, and once reading has ended.
-    pub(crate) fn pages_to_fill(&self, index: usize) -> Option<(Inode, Owed)> {
+    pub(crate) fn pages_to_fill(&self, index: FileIndex) -> Option<(Inode, Owed)> {
         self.inode(index).zip(self.lockdown.owe(index))
     }
 }
@@ -161,7 +163,7 @@ fn drop_when_met(fs: &Weak<FileSystem>, started: &Receiver<()>, drop_pages: impl
 
 /// Something that is owed about a file; nothing where no violation ends reading.
 #[derive(Debug)]
-pub(crate) struct Owed(Option<(Arc<Lockdown>, usize)>);
+pub(crate) struct Owed(Option<(Arc<Lockdown>, FileIndex)>);
 
 impl Drop for Owed {
     fn drop(&mut self) {

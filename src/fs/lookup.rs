@@ -14,6 +14,7 @@ use super::file_system::FileSystem;
 use super::inode::Inode;
 use super::status::Audience;
 use super::tree::Node;
+use crate::manifest::FileIndex;
 use crate::name::MAX_COMPONENT;
 use crate::reading::{ProvedLength, ReadError};
 
@@ -48,10 +49,9 @@ impl FileSystem {
         if self.reader.proved_len(index).is_some() {
             return then(self.shown(index));
         }
-        let is_hidden =
-            audience == Audience::Others && self.reader.manifest().manifest().allow_symlinks();
+        let is_hidden = audience == Audience::Others && self.reader.manifest().allow_symlinks();
         let fs = Arc::clone(self);
-        self.workers.run(index as u64, move || {
+        self.workers.run(index.number(), move || {
             let reader = Arc::clone(&fs.reader);
             reader.length_then(index, move |looked| {
                 then(match looked {
@@ -79,7 +79,7 @@ impl FileSystem {
     /// Attributes of a file after a look at its length.
     fn looked(
         &self,
-        index: usize,
+        index: FileIndex,
         looked: Result<Option<ProvedLength>, ReadError>,
     ) -> Result<Attributes, FsError> {
         if looked?.is_none() {
@@ -93,14 +93,14 @@ impl FileSystem {
     }
 
     /// Attributes of a file whose length is proved.
-    fn shown(&self, index: usize) -> Result<Attributes, FsError> {
+    fn shown(&self, index: FileIndex) -> Result<Attributes, FsError> {
         let len = self.reader.proved_len(index).ok_or(FsError::Stale)?;
         let ino = self.inode(index).ok_or(FsError::Stale)?;
         Ok(self.attributes_of(ino, index, len.bytes(), true))
     }
 
     /// The inode of a file whose length is proved, which is then always the same.
-    pub(super) fn inode(&self, index: usize) -> Option<Inode> {
+    pub(super) fn inode(&self, index: FileIndex) -> Option<Inode> {
         let len = self.reader.proved_len(index)?;
         let in_tree = self.tree.of_file(index)?;
         Some(self.claims.inode(index, len, in_tree))

@@ -12,7 +12,7 @@
 //! verified when they are asked for, needs a layout before the first read, and these calls:
 //!
 //! - the tree: [`FileSystem::tree`], whose [`Node::File`] is a position in the manifest; the files
-//!   in the order of these positions: `reader().manifest().manifest().files()`;
+//!   in the order of these positions: `reader().manifest().files()`;
 //! - lengths: [`Reader::length_then`](crate::reading::Reader::length_then) proves one where that
 //!   takes no full pass, and [`Reader::open_then`](crate::reading::Reader::open_then) in any case.
 //!   A layout may hold proved lengths only ([`ProvedLength`](crate::reading::ProvedLength)), so it

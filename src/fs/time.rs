@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::manifest::{Manifest, Serialization, SignedContent};
+use crate::manifest::{FileIndex, Manifest, Serialization, SignedContent};
 
 /// The earliest time, in seconds since 1970: 1980-01-02, which is 1980 in every time zone.
 const FIRST: u64 = 315_619_200;
@@ -118,9 +118,9 @@ impl Times {
     }
 
     /// Of file `index` of the manifest, about which `content` was signed.
-    pub(super) fn of_file(&self, index: usize, content: &SignedContent) -> SystemTime {
+    pub(super) fn of_file(&self, index: FileIndex, content: &SignedContent) -> SystemTime {
         let make = || Stamp::of(content.identity());
-        let stamp = match self.sharded.get(index) {
+        let stamp = match self.sharded.get(index.get()) {
             Some(known) => known.get_or_init(make),
             None => make(),
         };
@@ -185,10 +185,10 @@ mod tests {
         }
         let manifest = sign(&source, Algorithm::Sha256, shard_size, false);
         let times = Times::new(&manifest);
-        let files = manifest.files().iter().enumerate();
+        let files: Vec<_> = manifest.indexed().collect();
         let all = || {
-            let files = files.clone();
-            let times = files.map(|(index, file)| times.of_file(index, &file.content));
+            let files = files.iter();
+            let times = files.map(|(index, file)| times.of_file(*index, &file.content));
             times.collect::<Vec<_>>()
         };
         assert_eq!(all(), all(), "asked again");

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::inode::Inode;
-use crate::manifest::Manifest;
+use crate::manifest::{FileIndex, Manifest};
 use crate::name::FileName;
 
 /// What an inode is.
@@ -16,7 +16,7 @@ pub enum Node<'a> {
     /// A directory, with its children sorted by name.
     Directory(&'a [u32]),
     /// A file of the model, by its index in the manifest.
-    File(usize),
+    File(FileIndex),
     /// The signature file that was verified.
     Signature,
 }
@@ -174,7 +174,7 @@ impl Tree {
             Kind::Directory(start, end) => {
                 Node::Directory(&self.children[start as usize..end as usize])
             }
-            Kind::File(index) => Node::File(index as usize),
+            Kind::File(index) => Node::File(FileIndex::new(index as usize)),
             Kind::Signature => Node::Signature,
         })
     }
@@ -194,8 +194,8 @@ impl Tree {
     }
 
     /// The inode of a file, given by its index in the manifest.
-    pub fn of_file(&self, index: usize) -> Option<Inode> {
-        self.files.get(index).map(|&at| ino_of(at))
+    pub fn of_file(&self, index: FileIndex) -> Option<Inode> {
+        self.files.get(index.get()).map(|&at| ino_of(at))
     }
 
     /// Inode and name of a directory's entry, `.` and `..` first; `None` beyond the last.
@@ -277,7 +277,7 @@ mod tests {
         // Sorted as a whole, "a-b/x" and "a.txt" come between "a" and "a/x".
         let names = ["a-b/x", "a.txt", "a/x", "a/y/z", "b", "ü/ö"];
         let tree = tree(&names, "model.sig");
-        for (index, name) in names.iter().enumerate() {
+        for (index, name) in (0..).map(FileIndex::new).zip(&names) {
             let ino = find(&tree, name).unwrap();
             assert_eq!(tree.node(ino), Some(Node::File(index)), "{name}");
             assert_eq!(tree.of_file(index), Some(ino), "{name}");

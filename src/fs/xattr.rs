@@ -48,12 +48,10 @@ impl FileSystem {
             (Node::Directory(_), attribute::STATUS) if ino == Inode::ROOT => {
                 self.status_text(audience)
             }
-            (Node::File(index), attribute::DIGEST) => {
-                match &manifest.manifest().files()[index].content {
-                    SignedContent::Whole(digest) => digest.to_string(),
-                    SignedContent::Shards(_) => return Err(FsError::NoAttribute),
-                }
-            }
+            (Node::File(index), attribute::DIGEST) => match &manifest.at(index).content {
+                SignedContent::Whole(digest) => digest.to_string(),
+                SignedContent::Shards(_) => return Err(FsError::NoAttribute),
+            },
             (Node::File(index), attribute::STATE) => match self.reader.proved_len(index) {
                 Some(_) => "proved".to_owned(),
                 None => "unproved".to_owned(),

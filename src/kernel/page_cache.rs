@@ -21,7 +21,7 @@ impl PageCache {
     /// Puts `bytes` at `offset` of the file `ino`: whole pages, within the length that the kernel
     /// knows, since it would take more for growth. Waits for answers to requests for these pages,
     /// so it may not be called by a thread that owes one. Whether the kernel did it.
-    pub fn store(&self, ino: Inode, offset: u64, bytes: &VerifiedBytes) -> bool {
+    pub fn push(&self, ino: Inode, offset: u64, bytes: &VerifiedBytes) -> bool {
         match self.0.store(ino.into(), offset, bytes.as_slice()) {
             Ok(()) => true,
             Err(error) => {

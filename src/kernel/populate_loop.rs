@@ -30,13 +30,14 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 use super::proc_thread::{self, Call, ProcThread};
 use crate::fs::Inode;
+use crate::sync::lock;
 
 /// Failures of one page in a row that no program causes on purpose.
 const SPIN: u32 = 256;
@@ -264,7 +265,7 @@ impl PopulateLoops {
     }
 
     fn lock(&self) -> MutexGuard<'_, LruCache<Attempt, Streak>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watched)
     }
 }
 

@@ -17,8 +17,9 @@ use super::page_cache::PageCache;
 use super::session::MountSession;
 use super::shutdown::Shutdown;
 use crate::fs::{FileSystem, MountFacts};
+use crate::manifest::FileIndex;
 use crate::name::Escaped;
-use crate::reading::VerifiedBytes;
+use crate::reading::{PageSink, VerifiedBytes};
 
 /// Hidden files named in a status, which is of limited size.
 const HIDDEN_NAMED: usize = 8;
@@ -81,9 +82,7 @@ fn push_pages(fs: &Arc<FileSystem>, cache: PageCache) -> Option<String> {
         fs: Arc::downgrade(fs),
         cache,
     };
-    fs.reader().push_into(Box::new(move |index, offset, bytes| {
-        pages.store(index, offset, bytes)
-    }));
+    fs.reader().push_into(Arc::new(pages));
     None
 }
 
@@ -94,11 +93,10 @@ struct PushedPages {
     cache: PageCache,
 }
 
-impl PushedPages {
-    /// Puts `bytes` at `offset` of file `index` of the manifest into the kernel's cache, and says
-    /// whether it did. Never after a lockdown, and only for an inode that has the proved length.
-    fn store(&self, index: usize, offset: u64, bytes: &VerifiedBytes) -> bool {
-        let pages = self.fs.upgrade().and_then(|fs| fs.pages_to_fill(index));
-        pages.is_some_and(|(ino, _owed)| self.cache.store(ino, offset, bytes))
+impl PageSink for PushedPages {
+    /// Never after a lockdown, and only for an inode that has the proved length.
+    fn push(&self, file: FileIndex, offset: u64, bytes: &VerifiedBytes) -> bool {
+        let pages = self.fs.upgrade().and_then(|fs| fs.pages_to_fill(file));
+        pages.is_some_and(|(ino, _owed)| self.cache.push(ino, offset, bytes))
     }
 }

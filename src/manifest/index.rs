@@ -1,7 +1,6 @@
 //! Positions of files in a manifest.
 
 use super::{Manifest, ManifestFile};
-use crate::name::FileName;
 
 /// The position of a file in its manifest, from zero. A type of its own, so that it can't be taken
 /// for a position of a chunk, an inode number, or an offset.
@@ -35,8 +34,9 @@ impl Manifest {
     }
 
     /// The position of the file with this name.
-    pub fn index_of(&self, name: &FileName) -> Option<FileIndex> {
-        let found = self.files().binary_search_by(|file| file.name.cmp(name));
+    pub fn position(&self, name: &str) -> Option<FileIndex> {
+        let files = self.files();
+        let found = files.binary_search_by(|file| file.name.as_str().cmp(name));
         found.ok().map(FileIndex)
     }
 

@@ -24,8 +24,8 @@ mod verified;
 
 pub use self::content::{ShardDigests, SignedContent};
 pub use self::error::{ManifestError, ShardRule, VerifyManifestError};
-use self::resources::whole_files;
 pub use self::index::FileIndex;
+use self::resources::whole_files;
 pub use self::shape::ModelShape;
 use self::shards::sharded_files;
 pub use self::trusted_signers::VerifyWithStoreError;
@@ -203,10 +203,7 @@ impl Manifest {
 
     /// The file with this name.
     pub fn file(&self, name: &str) -> Option<&ManifestFile> {
-        self.files
-            .binary_search_by(|file| file.name.as_str().cmp(name))
-            .ok()
-            .map(|index| &self.files[index])
+        self.position(name).map(|index| self.at(index))
     }
 
     /// The hash of every file or shard.

@@ -68,7 +68,7 @@ impl Reader {
     pub fn new(
         manifest: Arc<VerifiedManifest>,
         source: Arc<dyn Source>,
-        store: Option<TableStore>,
+        store: Option<Arc<TableStore>>,
         options: ReaderOptions,
     ) -> Arc<Self> {
         let files = manifest.files().len();
@@ -94,7 +94,7 @@ impl Reader {
 
     /// Where the content comes from.
     pub(crate) fn source(&self) -> &dyn Source {
-        &*self.source
+        &*self.shared.source
     }
 
     /// The violations met so far.

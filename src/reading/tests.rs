@@ -23,7 +23,7 @@ fn reader(
     source: &Arc<Memory>,
     store: Option<&Path>,
 ) -> Arc<Reader> {
-    let store = store.map(|path| TableStore::open(path).unwrap());
+    let store = store.map(|path| Arc::new(TableStore::open(path).unwrap()));
     let options = ReaderOptions::default();
     let source = Arc::clone(source) as Arc<dyn Source>;
     Reader::new(Arc::clone(manifest), source, store, options)

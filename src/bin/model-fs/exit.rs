@@ -11,11 +11,12 @@ use std::process::ExitCode;
 
 use model_fs::kernel::{MountError, OptionError, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
+use model_fs::model::StoreError;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::oms::trust_store::TrustStoreError;
-use model_fs::reading::whole::verify;
 use model_fs::reading::location::LocationError;
+use model_fs::reading::whole::verify;
 use model_fs::reading::{ReadError, SourceError};
 
 use crate::hints;
@@ -155,6 +156,13 @@ impl From<VerifyWithStoreError> for Failure {
 impl From<TrustStoreError> for Failure {
     fn from(error: TrustStoreError) -> Self {
         let hint = hints::trust_store(&error);
+        Self::new(Exit::Failed, error).with_hint(hint)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = hints::store(&error);
         Self::new(Exit::Failed, error).with_hint(hint)
     }
 }

@@ -34,3 +34,13 @@ pub(crate) fn content_failure(failures: &[verify::Difference]) -> Failure {
     });
     Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint)
 }
+
+/// The same for names alone, before any content was read.
+pub(crate) fn names_differ(differences: &[verify::Difference]) -> Failure {
+    let is_unsigned = |it: &verify::Difference| matches!(it, verify::Difference::Unsigned(_));
+    let hint = differences.iter().all(is_unsigned).then(|| {
+        "remove these files, or leave them out with --ignore-paths or --ignore-unsigned-files"
+            .to_owned()
+    });
+    content_failure(differences).with_hint(hint)
+}

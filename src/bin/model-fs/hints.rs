@@ -7,6 +7,7 @@
 
 use model_fs::kernel::{MountError, MountRefusal, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
+use model_fs::model::StoreError;
 use model_fs::name::{Escaped, shell_word};
 use model_fs::oms::bundle::Method;
 use model_fs::oms::claim::Claim;
@@ -89,6 +90,14 @@ pub(crate) fn unmount(error: &UnmountError) -> Option<String> {
         | UnmountError::Moved { .. }
         | UnmountError::Remains { .. } => return None,
     })
+}
+
+/// What helps where there is no store for what is proved.
+pub(crate) fn store(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::InModel(_) => Some("choose another directory with --index-dir".to_owned()),
+        _ => None,
+    }
 }
 
 /// What helps where the trust store can't be used or changed.
@@ -282,7 +291,6 @@ mod tests {
             refusal(&VerifyError::Signature)
         );
     }
-
 
     #[test]
     fn hints_are_commands_with_the_path_as_one_word() {

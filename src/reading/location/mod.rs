@@ -365,10 +365,8 @@ impl ModelLocation {
         })?;
         // The signature is left out, whatever is signed under its name.
         if let Some(name) = &self.signature_name
-            && let Ok(index) = manifest
-                .files()
-                .binary_search_by(|file| file.name.cmp(name))
-            && let Some(len) = scan.signed.get_mut(index)
+            && let Some(index) = manifest.position(name.as_str())
+            && let Some(len) = scan.signed.get_mut(index.get())
         {
             *len = ABSENT;
         }

@@ -46,7 +46,7 @@ struct FileProof {
 /// The proofs of all files of a model.
 pub(super) struct Opening {
     shared: Arc<Shared>,
-    store: Option<TableStore>,
+    store: Option<Arc<TableStore>>,
     /// By index. Made when a file is first asked for: of a million files, most never are.
     files: Box<[OnceLock<Box<FileProof>>]>,
     passes: PassQueue,
@@ -58,7 +58,7 @@ pub(super) struct Opening {
 impl Opening {
     pub(super) fn new(
         shared: Arc<Shared>,
-        store: Option<TableStore>,
+        store: Option<Arc<TableStore>>,
         parallel_passes: usize,
     ) -> Arc<Self> {
         let files = shared.manifest.files();

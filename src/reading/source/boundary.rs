@@ -66,7 +66,7 @@ impl Boundary {
 
     /// Takes an expected mount back, which failed.
     pub(super) fn mount_failed(&self) {
-        let mut own = self.lock();
+        let mut own = lock(&self.own);
         own.expected = own.expected.saturating_sub(1);
         self.told.notify_all();
     }

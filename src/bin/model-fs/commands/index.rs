@@ -1,18 +1,17 @@
 //! `model-fs index`.
 
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use model_fs::Model;
 use model_fs::name::Escaped;
-use model_fs::reading::{Reader, ReaderOptions, Source};
 
 use crate::args::{IgnoreArgs, IndexArgs};
 use crate::exit::{Exit, Failure};
-use crate::index_store::open_store;
+use crate::index_store::warn_of_old_tables;
 use crate::progress::Bar;
-use crate::signed_model::SignedModel;
+use crate::signed_model;
 use crate::terminal::{self, files};
 
 /// How often progress is looked at.
@@ -24,14 +23,18 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
         // Files that aren't signed need no index, and `mount` will say whether it accepts them.
         ignore_unsigned_files: true,
     };
-    let model = SignedModel::open(&args.model, &ignore, args.trust)?;
-    model.require_names()?;
-    let Some(store) = open_store(args.index_dir.as_deref(), &model.location)? else {
+    let mut options = signed_model::options(&args.model, &ignore, args.index_dir.as_deref());
+    // Nothing is read again.
+    options.cache_bytes = 0;
+    let signed = signed_model::open(&args.model, args.trust, &options)?;
+    let model = Model::new(signed, options)?;
+    let Some(store) = model.table_store() else {
         return Err(
             Failure::from(anyhow::anyhow!("there is no index store to write to"))
                 .with_hint("choose a directory with --index-dir".to_owned()),
         );
     };
+    warn_of_old_tables(store);
     let directory = store.directory().to_owned();
     if args.clean {
         let cleaned = store
@@ -43,20 +46,12 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
             "there are no tables of earlier releases"
         });
     }
-    let files = model.manifest.files().len();
-    let unsigned = model.unsigned_files();
-    let reader = Reader::new(
-        Arc::clone(&model.manifest),
-        Arc::clone(&model.directory) as Arc<dyn Source>,
-        Some(store),
-        ReaderOptions {
-            cache_bytes: 0,
-            ..ReaderOptions::default()
-        },
-    );
-    let bar = Bar::new(model.claimed_bytes(), "indexing");
+    let files = model.files().len();
+    let unsigned = model.signed().unsigned_files();
+    let reader = model.reader();
+    let bar = Bar::new(model.signed().claimed_bytes(), "indexing");
     let (sender, receiver) = channel();
-    for index in 0..files {
+    for (index, _) in model.manifest().indexed() {
         let sender = sender.clone();
         reader.open_then(index, move |opened| {
             // The receiver waits until every sender is gone.

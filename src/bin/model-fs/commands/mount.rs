@@ -1,26 +1,19 @@
 //! `model-fs mount`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use model_fs::fs::{FileSystem, FsOptions, ViolationHook};
-use model_fs::kernel::{MountOptions, SessionEnd, Shutdown, serve};
+use model_fs::kernel::{SessionEnd, Shutdown};
 use model_fs::name::Escaped;
-use model_fs::reading::{Reader, ReaderOptions, Retain, Source, Violation};
+use model_fs::reading::Violation;
+use model_fs::{Model, MountOptions};
 
 use crate::args::{ByteSize, MountArgs, OnViolation};
 use crate::background;
 use crate::exit::{Exit, Failure};
-use crate::index_store::open_store;
+use crate::index_store::warn_of_old_tables;
 use crate::logging::Detached;
-use crate::signed_model::SignedModel;
-
-/// Memory for verified chunks unless `--cache-size` says otherwise.
-pub(crate) const DEFAULT_CACHE: usize = 256 << 20;
-
-/// Threads that read and verify. More than cores: most wait for the source.
-pub(crate) const WORKERS: usize = 16;
+use crate::signed_model;
 
 /// Violations that may wait for `--on-violation-exec`.
 const MAX_WAITING_HOOKS: usize = 64;
@@ -30,54 +23,41 @@ pub(crate) fn run(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
-    let mut options = MountOptions::new(&args.model.model);
+    let mut options = MountOptions::new();
     for list in &args.options {
-        options.parse(list)?;
+        options = options.option_list(list)?;
     }
     if args.allow_other {
-        options.allow_other()?;
+        options = options.allow_other()?;
     }
     if let Some(threads) = args.threads {
-        options.threads = threads;
+        options = options.threads(threads);
     }
     if !args.foreground && !is_background_child {
         return Ok(background::spawn()?);
     }
     let log = logging.clone();
-    let shutdown = Shutdown::on_signals(move || log.reopen())?;
+    options = options.shutdown(Shutdown::on_signals(move || log.reopen())?);
     raise_descriptor_limit();
 
-    let model = SignedModel::open(&args.model, &args.ignore, args.trust)?;
-    model.require_names()?;
-    let store = open_store(args.index_dir.as_deref(), &model.location)?;
-    let cache = args.cache_size.map(ByteSize::bytes);
-    let reader = Reader::new(
-        Arc::clone(&model.manifest),
-        Arc::clone(&model.directory) as Arc<dyn Source>,
-        store,
-        ReaderOptions {
-            cache_bytes: cache.map_or(DEFAULT_CACHE, |bytes| {
-                usize::try_from(bytes).unwrap_or(usize::MAX)
-            }),
-            retain: Retain::Partial,
-            ..ReaderOptions::default()
-        },
-    );
-    let fs = FileSystem::new(
-        Arc::clone(&reader),
-        &model.scan,
-        FsOptions {
-            workers: WORKERS,
-            lockdown: args.on_violation == OnViolation::Lockdown,
-            on_violation: args.on_violation_exec.map(exec_hook).transpose()?,
-            signature: model.location.mounted_signature_name(),
-        },
-    )?;
-    let fs = Arc::new(fs);
-    // A model that is a file is that file alone: the mountpoint may lie beside it.
-    options.source = model.location.path();
-    let session = serve(&fs, &args.mountpoint, &options, shutdown)?;
-    let hidden = model.manifest.left_out().len();
+    let mut opening = signed_model::options(&args.model, &args.ignore, args.index_dir.as_deref());
+    if let Some(bytes) = args.cache_size.map(ByteSize::bytes) {
+        opening.cache_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    let signed = signed_model::open(&args.model, args.trust, &opening)?;
+    let model = Model::new(signed, opening)?;
+    model
+        .table_store()
+        .iter()
+        .copied()
+        .for_each(warn_of_old_tables);
+    options = options.lockdown(args.on_violation == OnViolation::Lockdown);
+    if let Some(command) = args.on_violation_exec {
+        options = options.on_violation(exec_hook(command)?);
+    }
+    let (path, signer) = (model.signed().location().path(), model.signed().signer());
+    let mounted = model.mount(&args.mountpoint, options)?;
+    let hidden = mounted.manifest().left_out().len();
     if hidden > 0 {
         tracing::warn!(
             files = hidden,
@@ -85,20 +65,16 @@ pub(crate) fn run(
         );
     }
     tracing::info!(
-        model = %Escaped::path(model.location.path()),
-        mountpoint = %Escaped::path(session.mountpoint()),
-        signer = %model.signer(),
-        root_digest = %model.manifest.root_digest(),
+        model = %Escaped::path(path),
+        mountpoint = %Escaped::path(mounted.mountpoint()),
+        %signer,
+        root_digest = %mounted.manifest().root_digest(),
         "mounted"
     );
-    // The scan is as large as the model has files, and isn't needed any more.
-    drop(model);
     if is_background_child {
         background::detach(logging)?;
     }
-    let end = session.wait();
-    reader.stop();
-    match end.map_err(anyhow::Error::new)? {
+    match mounted.wait().map_err(anyhow::Error::new)? {
         SessionEnd::Unmounted | SessionEnd::Stopped(_) => Ok(Exit::Done.into()),
         SessionEnd::Aborted(_) => {
             Err(anyhow::anyhow!("files were still open when the mount ended").into())
@@ -121,7 +97,7 @@ fn raise_descriptor_limit() {
 }
 
 /// Runs a shell command for each new violation, one at a time.
-fn exec_hook(command: String) -> Result<ViolationHook, Failure> {
+fn exec_hook(command: String) -> Result<impl Fn(&Violation) + Send + Sync, Failure> {
     let (sender, receiver) = sync_channel::<Violation>(MAX_WAITING_HOOKS);
     std::thread::Builder::new()
         .name("on-violation".to_owned())
@@ -144,9 +120,9 @@ fn exec_hook(command: String) -> Result<ViolationHook, Failure> {
                 }
             }
         })?;
-    Ok(Box::new(move |violation| {
+    Ok(move |violation: &Violation| {
         if sender.try_send(violation.clone()).is_err() {
             tracing::warn!("too many violations wait for their command; one is left out");
         }
-    }))
+    })
 }

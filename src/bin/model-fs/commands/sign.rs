@@ -5,20 +5,21 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 use model_fs::manifest::{Description, Manifest, ManifestFile, Serialization};
+use model_fs::model::warn_of_absent;
 use model_fs::name::FileName;
 use model_fs::oms::bundle::Bundle;
 use model_fs::oms::claim::Claim;
 use model_fs::oms::sign::Compat;
-use model_fs::reading::whole::verify;
 use model_fs::reading::location::ModelLocation;
+use model_fs::reading::table::shipped;
 use model_fs::reading::whole::hash::{HashPlan, hash_model};
-use model_fs::reading::{Found, Links, Scan, };
+use model_fs::reading::whole::verify;
+use model_fs::reading::{Found, Links, Scan};
 
 use crate::args::{self, SignArgs};
 use crate::exit::{Exit, Failure};
 use crate::index_store::open_store;
 use crate::progress::Bar;
-use crate::signed_model::warn_of_absent;
 use crate::signing::{Author, Replaced, Signer, Tables};
 use crate::terminal::files;
 

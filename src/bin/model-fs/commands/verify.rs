@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use model_fs::SignedModel;
 use model_fs::manifest::{ManifestFile, SignedContent};
 use model_fs::oms::trust_store::SignerName;
-use model_fs::reading::whole::verify::{self, Difference};
+use model_fs::reading::whole::verify::{Difference, verify_content};
 use model_fs::reading::{Violation, ViolationKind};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::findings::{content_failure, verdict};
 use crate::index_store::open_store;
 use crate::progress::Bar;
-use crate::signed_model::SignedModel;
+use crate::signed_model;
 use crate::terminal::{self, files};
 
 /// Failures in a JSON report; more are counted.
@@ -51,13 +52,14 @@ struct Report {
 }
 
 fn check(args: VerifyArgs) -> Result<Report, Failure> {
-    let model = SignedModel::open(&args.model, &args.ignore, args.trust)?;
-    let store = open_store(args.index_dir.as_deref(), &model.location)?;
+    let options = signed_model::options(&args.model, &args.ignore, None);
+    let model = signed_model::open(&args.model, args.trust, &options)?;
+    let store = open_store(args.index_dir.as_deref(), model.location())?;
     let bytes = model.claimed_bytes();
-    let mut failures = model.left_out_failures();
-    failures.extend(model.name_failures());
+    let mut failures = model.left_out_differences();
+    failures.extend(model.name_differences());
     let bar = Bar::new(bytes, "verifying");
-    let content = verify::verify_content(&model.manifest, &*model.directory, store.as_ref(), &bar);
+    let content = verify_content(model.manifest(), &**model.directory(), store.as_ref(), &bar);
     bar.finish();
     // What a name already failed for, its content fails for again.
     let known: HashSet<String> = failures.iter().map(Difference::to_string).collect();
@@ -92,20 +94,20 @@ impl Report {
         ))?;
         terminal::print(&format!(
             "payload digest: {}\n",
-            self.model.manifest.payload_digest()
+            self.model.manifest().payload_digest()
         ))?;
         Ok(exit)
     }
 
     /// All of them, those that were to be left out too.
     fn signed_files(&self) -> usize {
-        let manifest = &self.model.manifest;
+        let manifest = self.model.manifest();
         manifest.files().len() + manifest.left_out().len()
     }
 
     fn to_json(&self) -> Value {
-        let manifest = &self.model.manifest;
-        let signer = self.model.manifest.signer();
+        let manifest = self.model.manifest();
+        let signer = self.model.manifest().signer();
         let failures: Vec<_> = self
             .failures
             .iter()
@@ -120,9 +122,9 @@ impl Report {
             "error": error,
             "method": signer.method().name(),
             "signer": signer.to_string(),
-            "trusted_as": self.model.trusted_as.as_ref().map(SignerName::as_str),
+            "trusted_as": self.model.trusted_as().map(SignerName::as_str),
             "root_digest": manifest.root_digest().to_string(),
-            "payload_digest": self.model.manifest.payload_digest().to_string(),
+            "payload_digest": self.model.manifest().payload_digest().to_string(),
             "hash": manifest.hash().name(),
             "shards": shards,
             "files": self.signed_files(),

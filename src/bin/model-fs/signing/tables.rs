@@ -5,7 +5,8 @@ use model_fs::files::Directory;
 use model_fs::manifest::Manifest;
 use model_fs::name::Escaped;
 use model_fs::reading::location::ModelLocation;
-use model_fs::reading::{ChunkTable, TableStore, };
+use model_fs::reading::table::shipped;
+use model_fs::reading::{ChunkTable, TableStore};
 
 use crate::exit::Failure;
 

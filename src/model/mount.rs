@@ -1,0 +1,200 @@
+//! Mounting a model.
+//!
+//! Guarantees: what the program's `mount` does is done here: tuned read-ahead, pushed pages, a
+//! status, and an end that leaves nothing mounted. Doesn't: change the process, as its limit for
+//! open files.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Model;
+use crate::fs::{FileSystem, FsOptions, ViolationHook};
+use crate::kernel::{
+    self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
+};
+use crate::manifest::VerifiedManifest;
+use crate::reading::{Reader, ReaderOptions, ReaderStats, Retain, Violation, ViolationLog};
+
+/// Threads that read and verify. More than cores: most wait for the source.
+const WORKERS: usize = 16;
+
+/// How a model is mounted. The defaults are those of the program's `mount`: for its user only, and
+/// a violation fails the reads that meet it.
+///
+/// ```
+/// use model_fs::MountOptions;
+/// let options = MountOptions::new().lockdown(true).option_list("noexec")?;
+/// # Ok::<(), model_fs::kernel::OptionError>(())
+/// ```
+#[non_exhaustive]
+pub struct MountOptions {
+    kernel: kernel::MountOptions,
+    workers: usize,
+    lockdown: bool,
+    on_violation: Option<ViolationHook>,
+    shutdown: Option<Shutdown>,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            // The model's path replaces it.
+            kernel: kernel::MountOptions::new(""),
+            workers: WORKERS,
+            lockdown: false,
+            on_violation: None,
+            shutdown: None,
+        }
+    }
+}
+
+impl MountOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in options as mount(8) has them after `-o`, separated by commas.
+    ///
+    /// # Errors
+    /// [`OptionError`] for one that doesn't exist, or that a verified mount can't have.
+    pub fn option_list(mut self, list: &str) -> Result<Self, OptionError> {
+        self.kernel.parse(list)?;
+        Ok(self)
+    }
+
+    /// Lets other users in.
+    ///
+    /// # Errors
+    /// [`OptionError`] where another option says otherwise.
+    pub fn allow_other(mut self) -> Result<Self, OptionError> {
+        self.kernel.allow_other()?;
+        Ok(self)
+    }
+
+    /// Threads that take in requests of the kernel.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.kernel.threads = threads;
+        self
+    }
+
+    /// Whether the first violation ends all reading.
+    #[must_use]
+    pub fn lockdown(mut self, lockdown: bool) -> Self {
+        self.lockdown = lockdown;
+        self
+    }
+
+    /// Has `hook` called for each new violation, on a thread that is serving a read: it must not
+    /// wait.
+    #[must_use]
+    pub fn on_violation(mut self, hook: impl Fn(&Violation) + Send + Sync + 'static) -> Self {
+        self.on_violation = Some(Box::new(hook));
+        self
+    }
+
+    /// Ends the mount when this says so, as signals do for the program.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = Some(shutdown);
+        self
+    }
+}
+
+/// A mounted model. Dropping it unmounts.
+#[derive(Debug)]
+pub struct Mounted {
+    session: MountSession,
+    reader: StopReading,
+}
+
+/// Ends reading when the mount has ended, however that was: what hangs in a source is let go.
+#[derive(Debug)]
+struct StopReading(Arc<Reader>);
+
+impl Drop for StopReading {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Model {
+    /// Mounts the model on a directory, and serves it on threads of its own.
+    ///
+    /// # Errors
+    /// [`MountError`]; then nothing is mounted.
+    pub fn mount(
+        self,
+        mountpoint: impl AsRef<Path>,
+        options: MountOptions,
+    ) -> Result<Mounted, MountError> {
+        let MountOptions {
+            mut kernel,
+            workers,
+            lockdown,
+            on_violation,
+            shutdown,
+        } = options;
+        let reader = self.new_reader(ReaderOptions {
+            retain: Retain::Partial,
+            ..self.options.reader()
+        });
+        let location = self.signed.location();
+        let fs = FileSystem::new(
+            Arc::clone(&reader),
+            self.signed.scan(),
+            FsOptions {
+                workers,
+                lockdown,
+                on_violation,
+                signature: location.mounted_signature_name(),
+            },
+        );
+        let fs = Arc::new(fs.map_err(MountError::Thread)?);
+        // A model that is a file is that file alone: the mountpoint may lie beside it.
+        kernel.source = location.path();
+        // The scan is as large as the model has files, and isn't needed any more.
+        drop(self);
+        let reader = StopReading(reader);
+        let shutdown = shutdown.unwrap_or_default();
+        let session = serve(&fs, mountpoint.as_ref(), &kernel, shutdown)?;
+        Ok(Mounted { session, reader })
+    }
+}
+
+impl Mounted {
+    /// Where it is mounted: absolute, without links.
+    pub fn mountpoint(&self) -> &Path {
+        self.session.mountpoint()
+    }
+
+    /// The kernel's side of it.
+    pub fn session(&self) -> &MountSession {
+        &self.session
+    }
+
+    /// What was signed, and by whom.
+    pub fn manifest(&self) -> &VerifiedManifest {
+        self.reader.0.manifest()
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> ReaderStats {
+        self.reader.0.stats()
+    }
+
+    /// The violations met so far.
+    pub fn violations(&self) -> &ViolationLog {
+        self.reader.0.violations()
+    }
+
+    /// Waits until the mount is taken away, or ended by its [`Shutdown`].
+    ///
+    /// # Errors
+    /// [`SessionError`] if the connection to the kernel broke.
+    pub fn wait(self) -> Result<SessionEnd, SessionError> {
+        self.session.wait()
+    }
+}
