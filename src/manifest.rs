@@ -56,7 +56,6 @@ pub struct ManifestFile {
 pub struct Manifest {
     subject_name: String,
     root_digest: Digest,
-    hash: Algorithm,
     serialization: Serialization,
     /// Whether it is to be signed as a model that is a file and no directory.
     is_single_file: bool,
@@ -73,9 +72,7 @@ pub struct Manifest {
 pub struct Description {
     /// The name of the model; informational, not empty.
     pub subject_name: String,
-    /// The hash of every file or shard.
-    pub hash: Algorithm,
-    /// How files were cut into resources.
+    /// How files became digests.
     pub serialization: Serialization,
     /// Whether the targets of symbolic links were hashed under the links' names.
     pub allow_symlinks: bool,
@@ -95,7 +92,6 @@ impl Manifest {
     ) -> Result<Self, ManifestError> {
         let Description {
             subject_name,
-            hash,
             serialization,
             allow_symlinks,
             mut ignore_paths,
@@ -106,16 +102,7 @@ impl Manifest {
         if files.is_empty() {
             return Err(ManifestError::Empty);
         }
-        let fits = |file: &ManifestFile| {
-            file.content.algorithm() == hash
-                && match (&file.content, serialization) {
-                    (SignedContent::Whole(_), Serialization::Files) => true,
-                    (SignedContent::Shards(shards), Serialization::Shards { size }) => {
-                        shards.shard_size() == size
-                    }
-                    _ => false,
-                }
-        };
+        let fits = |file: &ManifestFile| file.content.serialization() == serialization;
         if let Some(file) = files.iter().find(|file| !fits(file)) {
             return Err(ManifestError::Misfit {
                 name: Escaped::bounded(file.name.as_str()),
@@ -131,7 +118,6 @@ impl Manifest {
             subject_name,
             // Known when the resources are listed.
             root_digest: Algorithm::Sha256.hash(b""),
-            hash,
             serialization,
             is_single_file: false,
             allow_symlinks,
@@ -178,20 +164,18 @@ impl Manifest {
         ignore_paths.sort_unstable();
         ignore_paths.dedup();
 
-        let hash = statement.hash();
         let serialization = statement.serialization();
         let subject_name = statement.subject_name().to_owned();
         let root_digest = statement.root_digest();
         let allow_symlinks = statement.allow_symlinks();
         let resources = statement.into_resources();
-        let files = match serialization {
-            Serialization::Files => whole_files(resources, single_file)?,
-            Serialization::Shards { size } => sharded_files(&resources, hash, size, single_file)?,
+        let files = match serialization.shard_size {
+            None => whole_files(resources, single_file)?,
+            Some(size) => sharded_files(&resources, serialization.hash, size, single_file)?,
         };
         let manifest = Self {
             subject_name,
             root_digest,
-            hash,
             serialization,
             is_single_file: false,
             allow_symlinks,
@@ -262,10 +246,10 @@ impl Manifest {
 
     /// The hash of every file or shard.
     pub fn hash(&self) -> Algorithm {
-        self.hash
+        self.serialization.hash
     }
 
-    /// How files were cut into resources.
+    /// How files became digests.
     pub fn serialization(&self) -> Serialization {
         self.serialization
     }
@@ -384,7 +368,6 @@ impl Manifest {
         let draft = Draft {
             subject_name: &self.subject_name,
             serialization: self.serialization,
-            hash: self.hash,
             allow_symlinks: self.allow_symlinks,
             ignore_paths: self.ignore_paths.iter().map(FileName::as_str).collect(),
             resources: self.resources(compat),

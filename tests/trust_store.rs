@@ -73,8 +73,7 @@ fn manifest(name: &str) -> Manifest {
     }];
     let description = Description {
         subject_name: name.into(),
-        hash: Algorithm::Blake3,
-        serialization: Serialization::Files,
+        serialization: Serialization::files(Algorithm::Blake3),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
     };
@@ -623,8 +622,7 @@ fn a_pin_by_payload_covers_names() {
         }];
         let description = Description {
             subject_name: "llama".into(),
-            hash: Algorithm::Blake3,
-            serialization: Serialization::Files,
+            serialization: Serialization::files(Algorithm::Blake3),
             allow_symlinks: false,
             ignore_paths: Vec::new(),
         };

@@ -113,7 +113,10 @@ fn files_in_any_order_come_out_sorted() {
     assert_eq!(names(&manifest), ["Z", "a b/x", "a-b/x", "a.txt", "a/x"]);
     assert_eq!(manifest.subject_name(), "model");
     assert_eq!(manifest.hash(), Algorithm::Sha256);
-    assert_eq!(manifest.serialization(), Serialization::Files);
+    assert_eq!(
+        manifest.serialization(),
+        Serialization::files(Algorithm::Sha256)
+    );
     assert!(!manifest.allow_symlinks());
     for name in listed {
         let content = SignedContent::Whole(Algorithm::Sha256.hash(name.as_bytes()));
@@ -641,10 +644,9 @@ fn ignored_paths_are_bounded() {
     );
 }
 
-fn description(serialization: Serialization, hash: Algorithm) -> Description {
+fn description(serialization: Serialization) -> Description {
     Description {
         subject_name: "model".into(),
-        hash,
         serialization,
         allow_symlinks: false,
         ignore_paths: vec![FileName::new("model.sig").unwrap()],
@@ -671,7 +673,7 @@ fn sharded(name: &str, hash: Algorithm, size: u64, len: u64) -> ManifestFile {
 
 #[test]
 fn a_new_manifest_keeps_the_rules() {
-    let new = |files| Manifest::new(description(Serialization::Files, Algorithm::Sha256), files);
+    let new = |files| Manifest::new(description(Serialization::files(Algorithm::Sha256)), files);
     let file = |name| whole(name, Algorithm::Sha256);
     assert_eq!(new(vec![]), Err(ManifestError::Empty));
     assert!(matches!(
@@ -700,7 +702,7 @@ fn a_new_manifest_keeps_the_rules() {
     ));
     let nameless = Description {
         subject_name: String::new(),
-        ..description(Serialization::Files, Algorithm::Sha256)
+        ..description(Serialization::files(Algorithm::Sha256))
     };
     assert_eq!(
         Manifest::new(nameless, vec![file("a")]),
@@ -714,15 +716,15 @@ fn what_is_signed_is_what_is_verified() {
     for hash in Algorithm::ALL {
         for (serialization, files) in [
             (
-                Serialization::Files,
+                Serialization::files(hash),
                 vec![whole("b/ü", hash), whole("a:0:1", hash), whole("a", hash)],
             ),
             (
-                Serialization::Shards { size },
+                Serialization::shards(hash, size),
                 vec![sharded("b", hash, 10, 1), sharded("a:b", hash, 10, 120)],
             ),
         ] {
-            let manifest = Manifest::new(description(serialization, hash), files).unwrap();
+            let manifest = Manifest::new(description(serialization), files).unwrap();
             for compat in [Compat::Specification, Compat::Reference] {
                 let bundle = manifest.sign(&key(), compat).unwrap();
                 let verified = VerifiedManifest::verify(bundle.clone(), &trust()).unwrap();
@@ -746,7 +748,7 @@ fn what_is_written() {
         serde_json::from_slice::<Value>(bundle.envelope().unverified_payload()).unwrap()
     };
     let files = Manifest::new(
-        description(Serialization::Files, Algorithm::Blake3),
+        description(Serialization::files(Algorithm::Blake3)),
         vec![whole("b", Algorithm::Blake3), whole("a", Algorithm::Blake3)],
     )
     .unwrap();
@@ -767,12 +769,10 @@ fn what_is_written() {
     assert_eq!(written["predicate"]["resources"][0]["algorithm"], "blake3");
 
     let shards = Manifest::new(
-        description(
-            Serialization::Shards {
-                size: NonZeroU64::new(10).unwrap(),
-            },
+        description(Serialization::shards(
             Algorithm::Sha256,
-        ),
+            NonZeroU64::new(10).unwrap(),
+        )),
         vec![sharded("a", Algorithm::Sha256, 10, 101)],
     )
     .unwrap();
@@ -807,17 +807,16 @@ fn the_only_file_of_a_single_file_model_may_be_a_dot() {
     };
     let size = NonZeroU64::new(10).unwrap();
     for (serialization, file) in [
-        (Serialization::Files, whole("own.gguf", Algorithm::Sha256)),
         (
-            Serialization::Shards { size },
+            Serialization::files(Algorithm::Sha256),
+            whole("own.gguf", Algorithm::Sha256),
+        ),
+        (
+            Serialization::shards(Algorithm::Sha256, size),
             sharded("own.gguf", Algorithm::Sha256, 10, 101),
         ),
     ] {
-        let manifest = Manifest::new(
-            description(serialization, Algorithm::Sha256),
-            vec![file.clone()],
-        )
-        .unwrap();
+        let manifest = Manifest::new(description(serialization), vec![file.clone()]).unwrap();
         // A directory with one file is no single-file model.
         for manifest in [manifest.clone(), manifest.clone().of_single_file()] {
             let bundle = manifest.sign(&key(), Compat::Specification).unwrap();
@@ -863,7 +862,7 @@ fn another_key_is_named() {
     let other = include_bytes!("../../tests/data/keys/p384-pub.pem");
     let other = crate::oms::key::PublicKey::from_pem(other).unwrap();
     let manifest = Manifest::new(
-        description(Serialization::Files, Algorithm::Sha256),
+        description(Serialization::files(Algorithm::Sha256)),
         vec![whole("a", Algorithm::Sha256)],
     )
     .unwrap();
@@ -903,9 +902,9 @@ proptest! {
             None => whole(name, hash),
             Some(size) => sharded(name, hash, size, len),
         }).collect();
-        let serialization = size.and_then(NonZeroU64::new)
-            .map_or(Serialization::Files, |size| Serialization::Shards { size });
-        let manifest = Manifest::new(description(serialization, hash), files).unwrap();
+        let shard_size = size.and_then(NonZeroU64::new);
+        let serialization = Serialization { hash, shard_size };
+        let manifest = Manifest::new(description(serialization), files).unwrap();
         let compat = if reference { Compat::Reference } else { Compat::Specification };
         let bundle = manifest.sign(&key(), compat).unwrap();
         let verified = VerifiedManifest::verify(bundle, &trust()).unwrap();
@@ -983,7 +982,7 @@ proptest! {
 #[test]
 fn every_flipped_bit_of_the_bundle_fails_or_changes_nothing() {
     let manifest = Manifest::new(
-        description(Serialization::Files, Algorithm::Sha256),
+        description(Serialization::files(Algorithm::Sha256)),
         vec![whole("a", Algorithm::Sha256)],
     )
     .unwrap();

@@ -15,7 +15,7 @@ use super::source::{ABSENT, Found, Scan, Source, SourceError};
 use super::table::ChunkTable;
 use super::violation::Violation;
 use super::{last_chunk, proof, shipped};
-use crate::manifest::{Manifest, ManifestFile, Serialization};
+use crate::manifest::{Manifest, ManifestFile};
 use crate::name::{Escaped, FileName};
 
 /// A way in which a model differs from its signature.
@@ -75,8 +75,8 @@ pub fn check_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec<
         .peekable();
     let mut found = scan.entries.iter().peekable();
     let is_extra = |name: &FileName, what: &Found| {
-        let unsignable = *what == Found::File { len: 0 }
-            && matches!(manifest.serialization(), Serialization::Shards { .. });
+        let unsignable =
+            *what == Found::File { len: 0 } && manifest.serialization().shard_size.is_some();
         (unsigned == Unsigned::Refuse && !unsignable)
             .then(|| Failure::Unsigned(Escaped::new(name.as_str())))
     };

@@ -5,22 +5,22 @@
 //! found.
 
 use std::cmp::Ordering;
-use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::full_pass::{Hashed, Plan};
 use super::table::{ChunkTable, MAX_DIRECT_SHARD};
 use super::violation::{Violation, ViolationKind};
 use crate::chunk::{Chunks, SubtreeSize};
-use crate::digest::{Algorithm, Digest};
-use crate::manifest::{ManifestFile, SignedContent};
+use crate::digest::Digest;
+use crate::manifest::{ManifestFile, Serialization, SignedContent};
 
 /// What a full pass over a file has to compute that is to be signed so.
-pub(super) fn plan(algorithm: Algorithm, shard_size: Option<NonZeroU64>) -> Plan {
-    let is_table = shard_size.is_some_and(|size| size.get() <= MAX_DIRECT_SHARD);
+pub(super) fn plan(serialization: Serialization) -> Plan {
+    let is_table = serialization
+        .shard_size
+        .is_some_and(|size| size.get() <= MAX_DIRECT_SHARD);
     Plan {
-        algorithm,
-        shard_size: shard_size.map(NonZeroU64::get),
+        serialization,
         table: (!is_table).then_some(SubtreeSize::DEFAULT),
         len: None,
     }
@@ -28,12 +28,9 @@ pub(super) fn plan(algorithm: Algorithm, shard_size: Option<NonZeroU64>) -> Plan
 
 /// [`plan`] for signed content: no byte beyond a signed length is read.
 pub(super) fn plan_of(content: &SignedContent) -> Plan {
-    match content {
-        SignedContent::Whole(digest) => plan(digest.algorithm(), None),
-        SignedContent::Shards(shards) => Plan {
-            len: Some(shards.len()),
-            ..plan(shards.algorithm(), Some(shards.shard_size()))
-        },
+    Plan {
+        len: content.len(),
+        ..plan(content.serialization())
     }
 }
 

@@ -519,17 +519,15 @@ impl fmt::Debug for ChunkTable {
 /// Whether a pass found exactly the digests that were signed, over exactly the signed length where
 /// there is one.
 fn found(content: &SignedContent, hashed: &Hashed) -> bool {
-    match content {
-        SignedContent::Whole(digest) => {
-            hashed.shard_size().is_none() && hashed.digests() == [*digest]
+    hashed.serialization() == content.serialization()
+        && match content {
+            SignedContent::Whole(digest) => hashed.digests() == [*digest],
+            SignedContent::Shards(shards) => {
+                hashed.len() == shards.len()
+                    && hashed.digests().len() as u64 == shards.count()
+                    && shards.iter().zip(hashed.digests()).all(|(a, b)| a == *b)
+            }
         }
-        SignedContent::Shards(shards) => {
-            hashed.shard_size() == Some(shards.shard_size().get())
-                && hashed.len() == shards.len()
-                && hashed.digests().len() as u64 == shards.count()
-                && shards.iter().zip(hashed.digests()).all(|(a, b)| a == *b)
-        }
-    }
 }
 
 #[cfg(test)]

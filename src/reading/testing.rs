@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::buffer::BufferPool;
-use super::signing::{SigningPlan, hash_model};
+use super::signing::hash_model;
 use super::table::Candidate;
 use super::verified::verify_length;
 use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes, shipped};
@@ -141,11 +141,11 @@ pub(crate) fn sign(
         tables.lock().unwrap().push(table.clone());
         Ok(())
     };
-    let plan = SigningPlan {
-        algorithm,
+    let serialization = Serialization {
+        hash: algorithm,
         shard_size,
     };
-    let hashed = hash_model(source, &names, plan, &keep, &()).unwrap();
+    let hashed = hash_model(source, &names, serialization, &keep, &()).unwrap();
     if ship {
         let dir = tempfile::tempdir().unwrap();
         for table in tables.into_inner().unwrap() {
@@ -163,11 +163,7 @@ pub(crate) fn sign(
     }
     let description = Description {
         subject_name: "test".to_owned(),
-        hash: algorithm,
-        serialization: match shard_size {
-            None => Serialization::Files,
-            Some(size) => Serialization::Shards { size },
-        },
+        serialization,
         allow_symlinks: false,
         ignore_paths: vec![FileName::new(shipped::DIRECTORY).unwrap()],
     };

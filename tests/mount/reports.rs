@@ -186,8 +186,7 @@ fn signed_sizes_dont_wrap_when_they_are_summed() {
     });
     let description = Description {
         subject_name: "large".to_owned(),
-        hash: Algorithm::Sha256,
-        serialization: Serialization::Shards { size },
+        serialization: Serialization::shards(Algorithm::Sha256, size),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
     };

@@ -20,7 +20,7 @@ use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::sigstore::ClaimedIdentity;
 use model_fs::reading::check;
 use model_fs::reading::location::ModelLocation;
-use model_fs::reading::signing::{SigningPlan, hash_model};
+use model_fs::reading::signing::hash_model;
 use model_fs::reading::{ChunkTable, Found, IndexStore, Links, Scan, shipped};
 use zeroize::Zeroize as _;
 
@@ -55,8 +55,8 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         output.require_author(signer.author().as_ref())?;
     }
 
-    let plan = SigningPlan {
-        algorithm: hash.into(),
+    let serialization = Serialization {
+        hash: hash.into(),
         shard_size: args
             .shard_size
             .and_then(|size| NonZeroU64::new(size.bytes())),
@@ -64,21 +64,33 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let tables = Tables {
         store: open_store(args.index_dir.as_deref(), &location)?,
         // Only BLAKE3 tables prove themselves to somebody else.
-        ship_to: if args.ships_tables() && plan.shard_size.is_none() {
+        ship_to: if args.ships_tables() && serialization.shard_size.is_none() {
             shelf(&location)?
         } else {
             None
         },
     };
     let bar = Bar::new(total_bytes(&scan, names.iter()), "hashing");
-    let hashed = hash_model(&directory, &names, plan, &|table| tables.keep(table), &bar)
-        .map_err(anyhow::Error::new)?;
+    let hashed = hash_model(
+        &directory,
+        &names,
+        serialization,
+        &|table| tables.keep(table),
+        &bar,
+    )
+    .map_err(anyhow::Error::new)?;
     bar.finish();
     for name in &hashed.unsignable {
         tracing::warn!(file = %name, "empty file not signed: shards can't express one");
     }
 
-    let manifest = manifest(&location, plan, args.allow_symlinks, ignored, hashed.files)?;
+    let manifest = manifest(
+        &location,
+        serialization,
+        args.allow_symlinks,
+        ignored,
+        hashed.files,
+    )?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest
         .sign(signer.signing(), compat)
@@ -133,7 +145,7 @@ fn check_ignored(location: &ModelLocation, ignored: &[FileName]) -> Result<(), F
 /// What is to be signed.
 fn manifest(
     location: &ModelLocation,
-    plan: SigningPlan,
+    serialization: Serialization,
     allow_symlinks: bool,
     mut ignore_paths: Vec<FileName>,
     files: Vec<ManifestFile>,
@@ -145,11 +157,7 @@ fn manifest(
     }
     let description = Description {
         subject_name: location.model_name(),
-        hash: plan.algorithm,
-        serialization: match plan.shard_size {
-            None => Serialization::Files,
-            Some(size) => Serialization::Shards { size },
-        },
+        serialization,
         allow_symlinks,
         ignore_paths,
     };
