@@ -25,8 +25,7 @@ fn manifest() -> Manifest {
     let description = Description {
         subject_name: "model".into(),
         shape: ModelShape::Directory,
-        hash: Algorithm::Blake3,
-        serialization: Serialization::Files,
+        serialization: Serialization::files(Algorithm::Blake3),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
     };

@@ -74,8 +74,7 @@ fn manifest(name: &str) -> Manifest {
     let description = Description {
         subject_name: name.into(),
         shape: ModelShape::Directory,
-        hash: Algorithm::Blake3,
-        serialization: Serialization::Files,
+        serialization: Serialization::files(Algorithm::Blake3),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
     };
@@ -630,8 +629,7 @@ fn a_pin_by_payload_covers_names() {
         let description = Description {
             subject_name: "llama".into(),
             shape: ModelShape::Directory,
-            hash: Algorithm::Blake3,
-            serialization: Serialization::Files,
+            serialization: Serialization::files(Algorithm::Blake3),
             allow_symlinks: false,
             ignore_paths: Vec::new(),
         };

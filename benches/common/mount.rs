@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use model_fs::manifest::{Description, Manifest, ManifestFile, ModelShape, Serialization};
+use model_fs::manifest::{Description, Manifest, ManifestFile, ModelShape};
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
@@ -53,18 +53,12 @@ impl Host {
     }
 
     /// Signs files and puts the signature into the model.
-    pub(crate) fn sign(
-        &self,
-        model: &Path,
-        serialization: Serialization,
-        files: Vec<ManifestFile>,
-    ) -> io::Result<()> {
-        let hash = files[0].content.algorithm();
+    pub(crate) fn sign(&self, model: &Path, files: Vec<ManifestFile>) -> io::Result<()> {
+        let serialization = files[0].content.serialization();
         let ignore = [SIGNATURE, shipped::DIRECTORY].map(FileName::new);
         let description = Description {
             subject_name: "bench".to_owned(),
             shape: ModelShape::Directory,
-            hash,
             serialization,
             allow_symlinks: false,
             ignore_paths: ignore

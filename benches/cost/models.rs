@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use model_fs::chunk::SubtreeSize;
 use model_fs::digest::{Algorithm, Digest};
-use model_fs::manifest::{ManifestFile, Serialization, ShardDigests, SignedContent};
+use model_fs::manifest::{ManifestFile, ShardDigests, SignedContent};
 use model_fs::name::FileName;
 use model_fs::reading::{shipped, subtree};
 
@@ -86,7 +86,7 @@ impl Workshop {
                     content,
                 });
             }
-            this.host.sign(path, Serialization::Files, files)
+            this.host.sign(path, files)
         })?;
         Ok(Model {
             path,
@@ -132,7 +132,7 @@ impl Workshop {
                     content: content.clone(),
                 });
             }
-            this.host.sign(path, Serialization::Files, files)
+            this.host.sign(path, files)
         })?;
         Ok(Model {
             path,
@@ -158,7 +158,7 @@ impl Workshop {
                 name: FileName::new(name).map_err(io::Error::other)?,
                 content: SignedContent::Shards(shards),
             }];
-            this.host.sign(path, Serialization::Shards { size }, files)
+            this.host.sign(path, files)
         })?;
         Ok(Model {
             path,
@@ -184,7 +184,7 @@ impl Workshop {
                 name: FileName::new(name).map_err(io::Error::other)?,
                 content,
             }];
-            this.host.sign(path, Serialization::Files, files)
+            this.host.sign(path, files)
         })?;
         Ok(Model {
             path,

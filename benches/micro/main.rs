@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der};
@@ -22,7 +21,7 @@ use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
 use model_fs::oms::trust::Trust;
-use model_fs::reading::whole::hash::{HashPlan, hash_model};
+use model_fs::reading::whole::hash::hash_model;
 use model_fs::reading::{
     Caching, OpenFile, Reader, ReaderOptions, Retain, Source, SourceError, SourceFile, subtree,
 };
@@ -74,7 +73,7 @@ fn manifest_1_000_000_resources(bencher: Bencher<'_, '_>) {
             content: SignedContent::Whole(digest),
         })
         .collect();
-    let (bundle, trust) = sign(Algorithm::Sha256, None, files);
+    let (bundle, trust) = sign(files);
     bencher
         .with_inputs(|| bundle.clone())
         .bench_values(|bundle| {
@@ -152,19 +151,11 @@ impl SourceFile for MemoryFile {
 }
 
 /// A signature over `files`, and who to trust for it.
-fn sign(
-    hash: Algorithm,
-    shard_size: Option<NonZeroU64>,
-    files: Vec<ManifestFile>,
-) -> (Vec<u8>, Trust) {
+fn sign(files: Vec<ManifestFile>) -> (Vec<u8>, Trust) {
     let description = Description {
         subject_name: "bench".to_owned(),
         shape: ModelShape::Directory,
-        hash,
-        serialization: match shard_size {
-            None => Serialization::Files,
-            Some(size) => Serialization::Shards { size },
-        },
+        serialization: files[0].content.serialization(),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
     };
@@ -189,12 +180,9 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
         .lock()
         .expect("no panic")
         .insert(name.to_string(), file);
-    let plan = HashPlan {
-        algorithm: Algorithm::Blake3,
-        shard_size: None,
-    };
+    let plan = Serialization::files(Algorithm::Blake3);
     let hashed = hash_model(&*source, &[name], plan, &|_| Ok(()), &()).expect("hashed");
-    let (bundle, trust) = sign(Algorithm::Blake3, None, hashed.files);
+    let (bundle, trust) = sign(hashed.files);
     let manifest = Arc::new(
         VerifiedManifest::verify(bundle, &trust, ModelShape::Directory).expect("what was signed"),
     );

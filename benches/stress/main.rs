@@ -24,7 +24,7 @@ use std::time::Duration;
 use model_fs::digest::Algorithm;
 use model_fs::manifest::Serialization;
 use model_fs::name::FileName;
-use model_fs::reading::whole::hash::{HashPlan, hash_model};
+use model_fs::reading::whole::hash::hash_model;
 use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
 
@@ -170,16 +170,12 @@ fn make(host: &Host, model: &Path, form: &Form, files: &[Golden]) -> io::Result<
         names.push(FileName::new(&file.name).map_err(io::Error::other)?);
     }
     let source = LocalDirectory::open(model, Links::Refuse)?;
-    let plan = HashPlan {
-        algorithm: form.algorithm,
+    let plan = Serialization {
+        hash: form.algorithm,
         shard_size: form.shard_size,
     };
     let hashed = hash_model(&source, &names, plan, &|_| Ok(()), &()).map_err(io::Error::other)?;
-    let serialization = match form.shard_size {
-        None => Serialization::Files,
-        Some(size) => Serialization::Shards { size },
-    };
-    host.sign(model, serialization, hashed.files)
+    host.sign(model, hashed.files)
 }
 
 fn to_json(outcome: &Outcome) -> Value {

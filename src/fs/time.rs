@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::manifest::{FileIndex, Manifest, Serialization, SignedContent};
+use crate::manifest::{FileIndex, Manifest, SignedContent};
 
 /// The earliest time, in seconds since 1970: 1980-01-02, which is 1980 in every time zone.
 const FIRST: u64 = 315_619_200;
@@ -101,9 +101,9 @@ impl Times {
                 }
             }
         }
-        let sharded = match manifest.serialization() {
-            Serialization::Files => 0,
-            Serialization::Shards { .. } => manifest.files().len(),
+        let sharded = match manifest.serialization().shard_size {
+            None => 0,
+            Some(_) => manifest.files().len(),
         };
         Self {
             directories: Stamp::of(pieces.hash()),

@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::digest::{Algorithm, Digest};
+use crate::oms::statement::Serialization;
 
 /// The context of [`SignedContent::identity`]. Another encoding needs another context.
 const IDENTITY_CONTEXT: &str = "model-fs 2026-11-22 signed content identity v1";
@@ -26,6 +27,14 @@ impl SignedContent {
         match self {
             Self::Whole(digest) => digest.algorithm(),
             Self::Shards(shards) => shards.algorithm(),
+        }
+    }
+
+    /// How the content became digests.
+    pub fn serialization(&self) -> Serialization {
+        match self {
+            Self::Whole(digest) => Serialization::files(digest.algorithm()),
+            Self::Shards(shards) => Serialization::shards(shards.algorithm, shards.shard_size),
         }
     }
 

@@ -57,7 +57,6 @@ pub struct ManifestFile {
 pub struct Manifest {
     subject_name: String,
     root_digest: Digest,
-    hash: Algorithm,
     serialization: Serialization,
     /// Decides what a single file is called when this is signed.
     shape: ModelShape,
@@ -76,9 +75,7 @@ pub struct Description {
     pub subject_name: String,
     /// What the model is. What a single file is called in a bundle depends on [`Compat`].
     pub shape: ModelShape,
-    /// The hash of every file or shard.
-    pub hash: Algorithm,
-    /// How files were cut into resources.
+    /// How files became digests.
     pub serialization: Serialization,
     /// Whether the targets of symbolic links were hashed under the links' names.
     pub allow_symlinks: bool,
@@ -99,7 +96,6 @@ impl Manifest {
         let Description {
             subject_name,
             shape,
-            hash,
             serialization,
             allow_symlinks,
             mut ignore_paths,
@@ -110,16 +106,7 @@ impl Manifest {
         if files.is_empty() {
             return Err(ManifestError::Empty);
         }
-        let fits = |file: &ManifestFile| {
-            file.content.algorithm() == hash
-                && match (&file.content, serialization) {
-                    (SignedContent::Whole(_), Serialization::Files) => true,
-                    (SignedContent::Shards(shards), Serialization::Shards { size }) => {
-                        shards.shard_size() == size
-                    }
-                    _ => false,
-                }
-        };
+        let fits = |file: &ManifestFile| file.content.serialization() == serialization;
         if let Some(file) = files.iter().find(|file| !fits(file)) {
             return Err(ManifestError::Misfit {
                 name: Escaped::bounded(file.name.as_str()),
@@ -135,7 +122,6 @@ impl Manifest {
             subject_name,
             // Known when the resources are listed.
             root_digest: Algorithm::Sha256.hash(b""),
-            hash,
             serialization,
             shape,
             allow_symlinks,
@@ -171,20 +157,18 @@ impl Manifest {
         ignore_paths.sort_unstable();
         ignore_paths.dedup();
 
-        let hash = statement.hash();
         let serialization = statement.serialization();
         let subject_name = statement.subject_name().to_owned();
         let root_digest = statement.root_digest();
         let allow_symlinks = statement.allow_symlinks();
         let resources = statement.into_resources();
-        let files = match serialization {
-            Serialization::Files => whole_files(resources, &shape)?,
-            Serialization::Shards { size } => sharded_files(&resources, hash, size, &shape)?,
+        let files = match serialization.shard_size {
+            None => whole_files(resources, &shape)?,
+            Some(size) => sharded_files(&resources, serialization.hash, size, &shape)?,
         };
         let manifest = Self {
             subject_name,
             root_digest,
-            hash,
             serialization,
             shape,
             allow_symlinks,
@@ -208,10 +192,10 @@ impl Manifest {
 
     /// The hash of every file or shard.
     pub fn hash(&self) -> Algorithm {
-        self.hash
+        self.serialization.hash
     }
 
-    /// How files were cut into resources.
+    /// How files became digests.
     pub fn serialization(&self) -> Serialization {
         self.serialization
     }
@@ -257,7 +241,6 @@ impl Manifest {
         let draft = Draft {
             subject_name: &self.subject_name,
             serialization: self.serialization,
-            hash: self.hash,
             allow_symlinks: self.allow_symlinks,
             ignore_paths: self.ignore_paths.iter().map(FileName::as_str).collect(),
             resources: self.resources(compat),

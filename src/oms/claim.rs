@@ -11,7 +11,8 @@ use super::method::certificate::Certificate;
 use super::method::sigstore::ClaimedIdentity;
 use crate::name::Escaped;
 
-/// Who a bundle says has signed it.
+/// Who a bundle says has signed it: its [`Material`], decoded and safe to show. Not a
+/// [`Signer`](super::trust::Signer), which only a signature that holds gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Claim {

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use super::bundle::Method;
 use crate::name::Escaped;
 
-/// Who signed, as far as verification proved it.
+/// Who signed, as far as verification proved it. It says less than a
+/// [`Claim`](super::claim::Claim), and never anything that was only claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signer {

@@ -9,7 +9,7 @@ use super::method::key::PublicKey;
 use super::method::sigstore::trusted_root::TrustedRoot;
 pub use super::signer::Signer;
 
-/// Who may have signed.
+/// Who may have signed. The one form of it, wherever it comes from: a trust store, or a caller.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Trust {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::chunk::buffer::BufferPool;
 use super::chunk::verify_length;
 use super::table::{Candidate, shipped};
-use super::whole::hash::{HashPlan, hash_model};
+use super::whole::hash::hash_model;
 use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes};
 use crate::digest::Algorithm;
 use crate::manifest::{
@@ -143,11 +143,11 @@ pub(crate) fn sign(
         tables.lock().unwrap().push(table.clone());
         Ok(())
     };
-    let plan = HashPlan {
-        algorithm,
+    let serialization = Serialization {
+        hash: algorithm,
         shard_size,
     };
-    let hashed = hash_model(source, &names, plan, &keep, &()).unwrap();
+    let hashed = hash_model(source, &names, serialization, &keep, &()).unwrap();
     if ship {
         let dir = tempfile::tempdir().unwrap();
         for table in tables.into_inner().unwrap() {
@@ -166,11 +166,7 @@ pub(crate) fn sign(
     let description = Description {
         subject_name: "test".to_owned(),
         shape: ModelShape::Directory,
-        hash: algorithm,
-        serialization: match shard_size {
-            None => Serialization::Files,
-            Some(size) => Serialization::Shards { size },
-        },
+        serialization,
         allow_symlinks: false,
         ignore_paths: vec![FileName::new(shipped::DIRECTORY).unwrap()],
     };

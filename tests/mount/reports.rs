@@ -187,8 +187,7 @@ fn signed_sizes_dont_wrap_when_they_are_summed() {
     let description = Description {
         subject_name: "large".to_owned(),
         shape: ModelShape::Directory,
-        hash: Algorithm::Sha256,
-        serialization: Serialization::Shards { size },
+        serialization: Serialization::shards(Algorithm::Sha256, size),
         allow_symlinks: false,
         ignore_paths: Vec::new(),
     };

@@ -8,7 +8,7 @@ use super::*;
 #[test]
 fn every_flipped_bit_of_the_bundle_fails_or_changes_nothing() {
     let manifest = Manifest::new(
-        description(Serialization::Files, Algorithm::Sha256),
+        description(Serialization::files(Algorithm::Sha256)),
         vec![whole("a", Algorithm::Sha256)],
     )
     .unwrap();

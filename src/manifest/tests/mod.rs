@@ -107,11 +107,10 @@ fn without(mut statement: Value, pointer: &str, member: &str) -> Value {
     statement
 }
 
-fn description(serialization: Serialization, hash: Algorithm) -> Description {
+fn description(serialization: Serialization) -> Description {
     Description {
         subject_name: "model".into(),
         shape: ModelShape::Directory,
-        hash,
         serialization,
         allow_symlinks: false,
         ignore_paths: vec![FileName::new("model.sig").unwrap()],

@@ -10,7 +10,7 @@ use crate::oms::verify::VerifyError;
 
 #[test]
 fn a_new_manifest_keeps_the_rules() {
-    let new = |files| Manifest::new(description(Serialization::Files, Algorithm::Sha256), files);
+    let new = |files| Manifest::new(description(Serialization::files(Algorithm::Sha256)), files);
     let file = |name| whole(name, Algorithm::Sha256);
     assert_eq!(new(vec![]), Err(ManifestError::Empty));
     assert!(matches!(
@@ -40,7 +40,7 @@ fn a_new_manifest_keeps_the_rules() {
     let nameless = Description {
         subject_name: String::new(),
         shape: ModelShape::Directory,
-        ..description(Serialization::Files, Algorithm::Sha256)
+        ..description(Serialization::files(Algorithm::Sha256))
     };
     assert_eq!(
         Manifest::new(nameless, vec![file("a")]),
@@ -54,15 +54,15 @@ fn what_is_signed_is_what_is_verified() {
     for hash in Algorithm::ALL {
         for (serialization, files) in [
             (
-                Serialization::Files,
+                Serialization::files(hash),
                 vec![whole("b/ü", hash), whole("a:0:1", hash), whole("a", hash)],
             ),
             (
-                Serialization::Shards { size },
+                Serialization::shards(hash, size),
                 vec![sharded("b", hash, 10, 1), sharded("a:b", hash, 10, 120)],
             ),
         ] {
-            let manifest = Manifest::new(description(serialization, hash), files).unwrap();
+            let manifest = Manifest::new(description(serialization), files).unwrap();
             for compat in [Compat::Specification, Compat::Reference] {
                 let bundle = manifest.sign(&key(), compat).unwrap();
                 let verified =
@@ -88,7 +88,7 @@ fn what_is_written() {
         serde_json::from_slice::<Value>(bundle.envelope().unverified_payload()).unwrap()
     };
     let files = Manifest::new(
-        description(Serialization::Files, Algorithm::Blake3),
+        description(Serialization::files(Algorithm::Blake3)),
         vec![whole("b", Algorithm::Blake3), whole("a", Algorithm::Blake3)],
     )
     .unwrap();
@@ -109,12 +109,10 @@ fn what_is_written() {
     assert_eq!(written["predicate"]["resources"][0]["algorithm"], "blake3");
 
     let shards = Manifest::new(
-        description(
-            Serialization::Shards {
-                size: NonZeroU64::new(10).unwrap(),
-            },
+        description(Serialization::shards(
             Algorithm::Sha256,
-        ),
+            NonZeroU64::new(10).unwrap(),
+        )),
         vec![sharded("a", Algorithm::Sha256, 10, 101)],
     )
     .unwrap();
@@ -149,16 +147,19 @@ fn the_only_file_of_a_single_file_model_may_be_a_dot() {
     };
     let size = NonZeroU64::new(10).unwrap();
     for (serialization, file) in [
-        (Serialization::Files, whole("own.gguf", Algorithm::Sha256)),
         (
-            Serialization::Shards { size },
+            Serialization::files(Algorithm::Sha256),
+            whole("own.gguf", Algorithm::Sha256),
+        ),
+        (
+            Serialization::shards(Algorithm::Sha256, size),
             sharded("own.gguf", Algorithm::Sha256, 10, 101),
         ),
     ] {
         let manifest_of = |shape| {
             let description = Description {
                 shape,
-                ..description(serialization, Algorithm::Sha256)
+                ..description(serialization)
             };
             Manifest::new(description, vec![file.clone()]).unwrap()
         };
@@ -207,7 +208,7 @@ fn another_key_is_named() {
     let other = include_bytes!("../../../tests/data/keys/p384-pub.pem");
     let other = crate::oms::key::PublicKey::from_pem(other).unwrap();
     let manifest = Manifest::new(
-        description(Serialization::Files, Algorithm::Sha256),
+        description(Serialization::files(Algorithm::Sha256)),
         vec![whole("a", Algorithm::Sha256)],
     )
     .unwrap();
@@ -253,9 +254,9 @@ proptest! {
             None => whole(name, hash),
             Some(size) => sharded(name, hash, size, len),
         }).collect();
-        let serialization = size.and_then(NonZeroU64::new)
-            .map_or(Serialization::Files, |size| Serialization::Shards { size });
-        let manifest = Manifest::new(description(serialization, hash), files).unwrap();
+        let shard_size = size.and_then(NonZeroU64::new);
+        let serialization = Serialization { hash, shard_size };
+        let manifest = Manifest::new(description(serialization), files).unwrap();
         let compat = if reference { Compat::Reference } else { Compat::Specification };
         let bundle = manifest.sign(&key(), compat).unwrap();
         let verified = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory).unwrap();

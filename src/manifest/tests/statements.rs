@@ -11,7 +11,10 @@ fn files_in_any_order_come_out_sorted() {
     assert_eq!(names(&manifest), ["Z", "a b/x", "a-b/x", "a.txt", "a/x"]);
     assert_eq!(manifest.subject_name(), "model");
     assert_eq!(manifest.hash(), Algorithm::Sha256);
-    assert_eq!(manifest.serialization(), Serialization::Files);
+    assert_eq!(
+        manifest.serialization(),
+        Serialization::files(Algorithm::Sha256)
+    );
     assert!(!manifest.allow_symlinks());
     for name in listed {
         let content = SignedContent::Whole(Algorithm::Sha256.hash(name.as_bytes()));

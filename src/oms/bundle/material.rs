@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::evidence::Evidence;
 
-/// How a bundle was signed (OMS v1.0, 4.1).
+/// How a bundle was signed (OMS v1.0, 4.1): the name of a method, and nothing that is claimed or
+/// proved under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// With a bare EC key.
@@ -32,7 +33,9 @@ impl fmt::Display for Method {
     }
 }
 
-/// What the bundle says about its signer. Claims, every one.
+/// What the bundle says about its signer, in its own bytes. Claims, every one:
+/// [`Claim`](crate::oms::claim::Claim) shows them to people, and what was proved of them is a
+/// [`Signer`](crate::oms::trust::Signer).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Material {
     /// A bare key.

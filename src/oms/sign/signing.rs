@@ -6,7 +6,7 @@ use super::sigstore::{SigstoreSigner, SigstoreSigningError};
 use crate::oms::bundle::{Bundle, MAX_BUNDLE, Material};
 use crate::oms::dsse::{Envelope, Pae};
 use crate::oms::method::key::{SigningFailed, SigningKey};
-use crate::oms::statement::{Draft, Serialization, sharded_name};
+use crate::oms::statement::Draft;
 
 /// Whose reading of OMS a bundle is written for. They differ only in the algorithm name of shards,
 /// and in what the file of a single-file model is called.
@@ -22,7 +22,8 @@ pub enum Compat {
     Reference,
 }
 
-/// How a payload gets signed, and what the bundle says about it.
+/// How a payload gets signed, and what the bundle says about it: with a secret, or services, that no
+/// verifier has. Whom to trust for it is another question, a [`Trust`](crate::oms::trust::Trust).
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Signing<'a> {
@@ -69,9 +70,9 @@ pub(crate) fn sign(
     signing: Signing<'_>,
     compat: Compat,
 ) -> Result<Vec<u8>, SignError> {
-    let algorithm = match (compat, draft.serialization) {
-        (Compat::Reference, Serialization::Shards { size }) => sharded_name(draft.hash, size),
-        _ => draft.hash.name().to_owned(),
+    let algorithm = match (compat, draft.serialization.sharded_name()) {
+        (Compat::Reference, Some(sharded)) => sharded,
+        _ => draft.serialization.hash.name().to_owned(),
     };
     let bundle = signing.sign(draft.to_json(&algorithm))?;
     if bundle.len() > MAX_BUNDLE {

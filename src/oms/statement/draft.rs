@@ -6,14 +6,12 @@ use super::wire::{
     PREDICATE_TYPE, STATEMENT_TYPE, WireDigests, WirePredicate, WireResource, WireSerialization,
     WireStatement, WireSubject,
 };
-use crate::digest::Algorithm;
 
 /// A statement to be signed. Its maker keeps the rules; see [`Statement`](super::Statement).
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     pub(crate) subject_name: &'a str,
     pub(crate) serialization: Serialization,
-    pub(crate) hash: Algorithm,
     pub(crate) allow_symlinks: bool,
     pub(crate) ignore_paths: Vec<&'a str>,
     /// In the order in which they will be listed.
@@ -37,11 +35,8 @@ impl Draft<'_> {
             predicate: WirePredicate {
                 serialization: WireSerialization {
                     method: self.serialization.method(),
-                    hash_type: self.hash.name(),
-                    shard_size: match self.serialization {
-                        Serialization::Files => None,
-                        Serialization::Shards { size } => Some(size),
-                    },
+                    hash_type: self.serialization.hash.name(),
+                    shard_size: self.serialization.shard_size,
                     allow_symlinks: self.allow_symlinks,
                     ignore_paths: &self.ignore_paths,
                 },

@@ -28,7 +28,6 @@ pub use self::resource::{Resource, Text, root_digest_of};
 pub(crate) use self::rules::is_decimal;
 pub use self::rules::{LEGACY_SUBJECT_NAME, Statement};
 pub use self::serialization::Serialization;
-pub(super) use self::serialization::sharded_name;
 pub use self::wire::{
     MAX_IGNORE_PATHS, MAX_RESOURCES, PREDICATE_TYPE, PREDICATE_TYPE_V0, STATEMENT_TYPE,
 };

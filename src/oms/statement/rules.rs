@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use super::error::{ResourceRule, StatementError};
 use super::resource::{Resource, root_digest_of};
-use super::serialization::{Serialization, sharded_name};
+use super::serialization::Serialization;
 use super::wire::{
     MAX_IGNORE_PATHS, MAX_RESOURCES, PREDICATE_TYPE_V0, PREDICATE_TYPE_V1, RawLegacyStatement,
     RawLegacySubject, RawResource, RawStatement, RawSubject, STATEMENT_TYPE,
@@ -26,7 +26,6 @@ pub struct Statement<'a> {
     subject_name: Cow<'a, str>,
     root_digest: Digest,
     serialization: Serialization,
-    hash: Algorithm,
     allow_symlinks: bool,
     ignore_paths: Vec<String>,
     resources: Vec<Resource<'a>>,
@@ -72,11 +71,12 @@ impl<'a> Statement<'a> {
 
         let hash =
             Algorithm::from_name(&serialization.hash_type).map_err(StatementError::HashType)?;
-        let method = match &*serialization.method {
-            "files" => Serialization::Files,
-            "shards" => Serialization::Shards {
-                size: shard_size(serialization.shard_size.as_ref())?,
-            },
+        let cut = match &*serialization.method {
+            "files" => Serialization::files(hash),
+            "shards" => {
+                let size = shard_size(serialization.shard_size.as_ref())?;
+                Serialization::shards(hash, size)
+            }
             other => return Err(StatementError::Method(Escaped::bounded(other))),
         };
 
@@ -91,7 +91,7 @@ impl<'a> Statement<'a> {
                 found: ignore_paths.count,
             });
         }
-        let resources = check_resources(resources.items, method, hash)?;
+        let resources = check_resources(resources.items, cut)?;
         let computed = root_digest_of(resources.iter().map(|resource| &resource.digest));
         if computed != root_digest {
             return Err(StatementError::RootDigest {
@@ -103,8 +103,7 @@ impl<'a> Statement<'a> {
         Ok(Self {
             subject_name: subject.name,
             root_digest,
-            serialization: method,
-            hash,
+            serialization: cut,
             allow_symlinks: serialization.allow_symlinks.unwrap_or(false),
             ignore_paths: ignore_paths.items,
             resources,
@@ -143,8 +142,7 @@ impl<'a> Statement<'a> {
         Ok(Self {
             subject_name: Cow::Borrowed(LEGACY_SUBJECT_NAME),
             root_digest: root_digest_of(resources.iter().map(|resource| &resource.digest)),
-            serialization: Serialization::Files,
-            hash: Algorithm::Sha256,
+            serialization: Serialization::files(Algorithm::Sha256),
             allow_symlinks: false,
             ignore_paths: Vec::new(),
             resources,
@@ -172,14 +170,9 @@ impl<'a> Statement<'a> {
         self.root_digest
     }
 
-    /// How the model was cut into resources.
+    /// How the model's files became digests.
     pub fn serialization(&self) -> Serialization {
         self.serialization
-    }
-
-    /// The hash of every resource.
-    pub fn hash(&self) -> Algorithm {
-        self.hash
     }
 
     /// Whether the signer hashed the targets of symbolic links under the links' names.
@@ -239,16 +232,13 @@ fn shard_size(stated: Option<&serde_json::Number>) -> Result<NonZeroU64, Stateme
 
 fn check_resources(
     raw: Vec<RawResource<'_>>,
-    method: Serialization,
-    hash: Algorithm,
+    serialization: Serialization,
 ) -> Result<Vec<Resource<'_>>, StatementError> {
     if raw.is_empty() {
         return Err(StatementError::NoResources);
     }
-    let sharded = match method {
-        Serialization::Files => None,
-        Serialization::Shards { size } => Some(sharded_name(hash, size)),
-    };
+    let hash = serialization.hash;
+    let sharded = serialization.sharded_name();
     let mut resources = Vec::with_capacity(raw.len());
     for resource in raw {
         let known = *resource.algorithm == *hash.name()

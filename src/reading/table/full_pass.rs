@@ -17,7 +17,7 @@ use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, Paral
 use super::subtree::{self, ChainingValues, MAX_VALUES, MergedValues, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
-use crate::manifest::SignedContent;
+use crate::manifest::{Serialization, SignedContent};
 use crate::reading::source::{Caching, SourceFile};
 
 /// Bytes read and hashed in one step. Small enough for the second-level cache.
@@ -32,10 +32,8 @@ const REGIONS_AT_ONCE: usize = 1024;
 /// What to compute of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Algorithm of the signed digests.
-    pub algorithm: Algorithm,
-    /// Bytes in a shard; `None` for one digest over the whole file.
-    pub shard_size: Option<u64>,
+    /// How the file becomes the digests that are signed, or are to be.
+    pub serialization: Serialization,
     /// Chunk size of the table to build beside them; `None` for no table. Larger where the table would
     /// have more than [`MAX_VALUES`].
     pub table: Option<SubtreeSize>,
@@ -50,7 +48,7 @@ pub struct Hashed {
     // Private, and filled in by `hash_file` alone.
     claimed: u64,
     len: u64,
-    shard_size: Option<u64>,
+    serialization: Serialization,
     digests: Vec<Digest>,
     values: Option<MergedValues>,
 }
@@ -71,9 +69,9 @@ impl Hashed {
         self.claimed
     }
 
-    /// Bytes in each shard but the last; `None` if there is one digest over everything.
-    pub fn shard_size(&self) -> Option<u64> {
-        self.shard_size
+    /// How the digests were made.
+    pub fn serialization(&self) -> Serialization {
+        self.serialization
     }
 
     /// The digest, or those of the shards in order.
@@ -90,15 +88,15 @@ impl Hashed {
     /// Whether these are exactly the digests that were signed, over exactly the signed length where
     /// there is one.
     pub(super) fn is_of(&self, content: &SignedContent) -> bool {
-        match content {
-            SignedContent::Whole(digest) => self.shard_size.is_none() && self.digests == [*digest],
-            SignedContent::Shards(shards) => {
-                self.shard_size == Some(shards.shard_size().get())
-                    && self.len == shards.len()
-                    && self.digests.len() as u64 == shards.count()
-                    && shards.iter().zip(&self.digests).all(|(a, b)| a == *b)
+        self.serialization == content.serialization()
+            && match content {
+                SignedContent::Whole(digest) => self.digests == [*digest],
+                SignedContent::Shards(shards) => {
+                    self.len == shards.len()
+                        && self.digests.len() as u64 == shards.count()
+                        && shards.iter().zip(&self.digests).all(|(a, b)| a == *b)
+                }
             }
-        }
     }
 }
 
@@ -134,10 +132,11 @@ pub fn hash_file(
 ) -> io::Result<Hashed> {
     let claimed = file.len()?;
     let len = plan.len.map_or(claimed, |signed| signed.min(claimed));
+    let Serialization { hash, shard_size } = plan.serialization;
     let pass = Pass {
         file,
         len,
-        algorithm: plan.algorithm,
+        algorithm: hash,
         table: plan.table.map(|size| size.with_at_most(MAX_VALUES, len)),
         observer,
     };
@@ -146,8 +145,8 @@ pub fn hash_file(
     if pass.table.is_some_and(|size| count(size) > MAX_VALUES) {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let (digests, values) = match (plan.shard_size, plan.algorithm) {
-        (Some(shard_size), _) => pass.shards(shard_size)?,
+    let (digests, values) = match (shard_size, hash) {
+        (Some(shard_size), _) => pass.shards(shard_size.get())?,
         (None, Algorithm::Blake3) => pass.blake3_tree()?,
         (None, Algorithm::Sha256 | Algorithm::Blake2b) => {
             let part = pass.chain(0..pass.len)?;
@@ -160,7 +159,7 @@ pub fn hash_file(
     Ok(Hashed {
         claimed,
         len,
-        shard_size: plan.shard_size,
+        serialization: plan.serialization,
         digests,
         values,
     })
@@ -380,6 +379,8 @@ impl Iterator for Parts {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -409,13 +410,19 @@ mod tests {
         out
     }
 
+    fn cut(hash: Algorithm, shard_size: Option<u64>) -> Serialization {
+        let shard_size = shard_size.and_then(NonZeroU64::new);
+        Serialization { hash, shard_size }
+    }
+
     /// What a naive verifier computes: everything at once, from the whole file in memory.
     fn naive(data: &[u8], plan: &Plan) -> (Vec<Digest>, subtree::RootHash) {
-        let digests = match plan.shard_size {
-            None => vec![plan.algorithm.hash(data)],
+        let Serialization { hash, shard_size } = plan.serialization;
+        let digests = match shard_size {
+            None => vec![hash.hash(data)],
             Some(size) => data
-                .chunks(usize::try_from(size).unwrap())
-                .map(|shard| plan.algorithm.hash(shard))
+                .chunks(usize::try_from(size.get()).unwrap())
+                .map(|shard| hash.hash(shard))
                 .collect(),
         };
         (digests, *blake3::hash(data).as_bytes())
@@ -447,8 +454,7 @@ mod tests {
                         continue;
                     };
                     let plan = |shard_size| Plan {
-                        algorithm,
-                        shard_size,
+                        serialization: cut(algorithm, shard_size),
                         table,
                         len: None,
                     };
@@ -470,7 +476,8 @@ mod tests {
             log2 in prop::option::of(14_u8..18),
         ) {
             let table = log2.and_then(SubtreeSize::from_log2);
-            check(len, Plan { algorithm, shard_size, table, len: None });
+            let serialization = cut(algorithm, shard_size);
+            check(len, Plan { serialization, table, len: None });
         }
     }
 
@@ -498,8 +505,7 @@ mod tests {
             (Algorithm::Blake3, None),
         ] {
             let plan = Plan {
-                algorithm,
-                shard_size,
+                serialization: cut(algorithm, shard_size),
                 table: Some(SubtreeSize::MIN),
                 len: Some(data.len() as u64),
             };
@@ -528,8 +534,7 @@ mod tests {
         }
         for algorithm in Algorithm::ALL {
             let plan = Plan {
-                algorithm,
-                shard_size: None,
+                serialization: Serialization::files(algorithm),
                 table: Some(SubtreeSize::MIN),
                 len: None,
             };
@@ -556,8 +561,7 @@ mod tests {
         let data = Memory(bytes(5 << 20));
         for algorithm in Algorithm::ALL {
             let plan = Plan {
-                algorithm,
-                shard_size: None,
+                serialization: Serialization::files(algorithm),
                 table: Some(SubtreeSize::DEFAULT),
                 len: None,
             };

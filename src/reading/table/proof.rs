@@ -5,23 +5,23 @@
 //! found.
 
 use std::cmp::Ordering;
-use std::num::NonZeroU64;
 use std::ops::Range;
 
 use super::full_pass::{Hashed, Plan};
 use super::geometry::MAX_DIRECT_SHARD;
 use super::proved::ChunkTable;
 use crate::chunk::{ChunkIndex, Chunks, SubtreeSize};
-use crate::digest::{Algorithm, Digest};
-use crate::manifest::{ManifestFile, SignedContent};
+use crate::digest::Digest;
+use crate::manifest::{ManifestFile, Serialization, SignedContent};
 use crate::reading::violation::{Violation, ViolationKind};
 
 /// What a full pass over a file has to compute that is to be signed so.
-pub(in crate::reading) fn plan(algorithm: Algorithm, shard_size: Option<NonZeroU64>) -> Plan {
-    let is_table = shard_size.is_some_and(|size| size.get() <= MAX_DIRECT_SHARD);
+pub(in crate::reading) fn plan(serialization: Serialization) -> Plan {
+    let is_table = serialization
+        .shard_size
+        .is_some_and(|size| size.get() <= MAX_DIRECT_SHARD);
     Plan {
-        algorithm,
-        shard_size: shard_size.map(NonZeroU64::get),
+        serialization,
         table: (!is_table).then_some(SubtreeSize::DEFAULT),
         len: None,
     }
@@ -29,12 +29,9 @@ pub(in crate::reading) fn plan(algorithm: Algorithm, shard_size: Option<NonZeroU
 
 /// [`plan`] for signed content: no byte beyond a signed length is read.
 pub(in crate::reading) fn plan_of(content: &SignedContent) -> Plan {
-    match content {
-        SignedContent::Whole(digest) => plan(digest.algorithm(), None),
-        SignedContent::Shards(shards) => Plan {
-            len: Some(shards.len()),
-            ..plan(shards.algorithm(), Some(shards.shard_size()))
-        },
+    Plan {
+        len: content.len(),
+        ..plan(content.serialization())
     }
 }
 

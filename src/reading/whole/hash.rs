@@ -4,26 +4,16 @@
 //! [`Manifest::sign`](crate::manifest::Manifest::sign).
 
 use std::io;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
-use crate::digest::{Algorithm, Digest};
-use crate::manifest::{ManifestFile, ShardDigests, SignedContent};
+use crate::digest::Digest;
+use crate::manifest::{ManifestFile, Serialization, ShardDigests, SignedContent};
 use crate::name::FileName;
 use crate::reading::source::{Source, SourceError};
 use crate::reading::table::full_pass::{self, Hashed, Observer};
 use crate::reading::table::{ChunkTable, proof};
-
-/// How files are hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HashPlan {
-    /// The algorithm.
-    pub algorithm: Algorithm,
-    /// Bytes in a shard; `None` for one digest a file.
-    pub shard_size: Option<NonZeroU64>,
-}
 
 /// A model, hashed.
 #[derive(Debug)]
@@ -63,14 +53,14 @@ pub enum HashError {
 pub fn hash_model(
     source: &dyn Source,
     names: &[FileName],
-    plan: HashPlan,
+    serialization: Serialization,
     keep: &(dyn Fn(&ChunkTable) -> io::Result<()> + Sync),
     observer: &dyn Observer,
 ) -> Result<HashedModel, HashError> {
     let hashed = names
         .into_par_iter()
         .with_max_len(1)
-        .map(|name| hash_file(source, name, plan, keep, observer))
+        .map(|name| hash_file(source, name, serialization, keep, observer))
         .collect::<Result<Vec<_>, _>>()?;
     let mut model = HashedModel {
         files: Vec::with_capacity(names.len()),
@@ -91,7 +81,7 @@ pub fn hash_model(
 fn hash_file(
     source: &dyn Source,
     name: &FileName,
-    plan: HashPlan,
+    serialization: Serialization,
     keep: &(dyn Fn(&ChunkTable) -> io::Result<()> + Sync),
     observer: &dyn Observer,
 ) -> Result<Option<SignedContent>, HashError> {
@@ -100,10 +90,10 @@ fn hash_file(
         error,
     };
     let file = source.open(name).map_err(failed)?;
-    let pass = proof::plan(plan.algorithm, plan.shard_size);
+    let pass = proof::plan(serialization);
     let hashed = full_pass::hash_file(&*file, &pass, observer)
         .map_err(|error| failed(SourceError::Io(Arc::new(error))))?;
-    let Some(content) = signed_content(plan, &hashed) else {
+    let Some(content) = signed_content(&hashed) else {
         return Ok(None);
     };
     if let Ok(table) = ChunkTable::of_pass(&content, hashed) {
@@ -116,8 +106,9 @@ fn hash_file(
 }
 
 /// `None` for what shards can't express.
-fn signed_content(plan: HashPlan, hashed: &Hashed) -> Option<SignedContent> {
-    match plan.shard_size {
+fn signed_content(hashed: &Hashed) -> Option<SignedContent> {
+    let Serialization { hash, shard_size } = hashed.serialization();
+    match shard_size {
         None => hashed
             .digests()
             .first()
@@ -129,7 +120,7 @@ fn signed_content(plan: HashPlan, hashed: &Hashed) -> Option<SignedContent> {
                 .flat_map(Digest::as_bytes)
                 .copied()
                 .collect();
-            ShardDigests::new(plan.algorithm, size, hashed.len(), raw).map(SignedContent::Shards)
+            ShardDigests::new(hash, size, hashed.len(), raw).map(SignedContent::Shards)
         }
     }
 }

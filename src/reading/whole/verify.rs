@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
-use crate::manifest::{Manifest, ManifestFile, Serialization};
+use crate::manifest::{Manifest, ManifestFile};
 use crate::name::{Escaped, FileName};
 use crate::reading::chunk::buffer::BufferPool;
 use crate::reading::opening::last_chunk;
@@ -74,8 +74,8 @@ pub fn verify_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec
         .peekable();
     let mut found = scan.entries.iter().peekable();
     let is_extra = |name: &FileName, what: &Found| {
-        let unsignable = *what == Found::File { len: 0 }
-            && matches!(manifest.serialization(), Serialization::Shards { .. });
+        let unsignable =
+            *what == Found::File { len: 0 } && manifest.serialization().shard_size.is_some();
         (unsigned == Unsigned::Refuse && !unsignable)
             .then(|| Difference::Unsigned(Escaped::new(name.as_str())))
     };

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use model_fs::manifest::{
-    Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
-};
+use model_fs::manifest::{Manifest, ManifestFile, SignedContent, UnverifiedManifest};
 use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::Material;
 use model_fs::oms::claim::Claim;
@@ -79,9 +77,9 @@ fn log_entries(claims: &UnverifiedManifest) -> impl Iterator<Item = String> {
 }
 
 fn serialization(manifest: &Manifest) -> String {
-    match manifest.serialization() {
-        Serialization::Files => "files".to_owned(),
-        Serialization::Shards { size } => format!("shards of {size} bytes"),
+    match manifest.serialization().shard_size {
+        None => "files".to_owned(),
+        Some(size) => format!("shards of {size} bytes"),
     }
 }
 

@@ -12,7 +12,7 @@ use model_fs::oms::claim::Claim;
 use model_fs::oms::sign::Compat;
 use model_fs::reading::location::ModelLocation;
 use model_fs::reading::table::shipped;
-use model_fs::reading::whole::hash::{HashPlan, hash_model};
+use model_fs::reading::whole::hash::hash_model;
 use model_fs::reading::whole::verify;
 use model_fs::reading::{Found, Links, Scan};
 
@@ -48,8 +48,8 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         output.require_author(signer.author().as_ref())?;
     }
 
-    let plan = HashPlan {
-        algorithm: hash.into(),
+    let serialization = Serialization {
+        hash: hash.into(),
         shard_size: args
             .shard_size
             .and_then(|size| NonZeroU64::new(size.bytes())),
@@ -58,17 +58,29 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         open_store(args.index_dir.as_deref(), &location)?,
         &location,
         // Only BLAKE3 tables prove themselves to another host.
-        args.ships_tables() && plan.shard_size.is_none(),
+        args.ships_tables() && serialization.shard_size.is_none(),
     )?;
     let bar = Bar::new(total_bytes(&scan, &names), "hashing");
-    let hashed = hash_model(&directory, &names, plan, &|table| tables.keep(table), &bar)
-        .map_err(anyhow::Error::new)?;
+    let hashed = hash_model(
+        &directory,
+        &names,
+        serialization,
+        &|table| tables.keep(table),
+        &bar,
+    )
+    .map_err(anyhow::Error::new)?;
     bar.finish();
     for name in &hashed.unsignable {
         tracing::warn!(file = %name, "empty file not signed: shards can't express one");
     }
 
-    let manifest = manifest(&location, plan, args.allow_symlinks, ignored, hashed.files)?;
+    let manifest = manifest(
+        &location,
+        serialization,
+        args.allow_symlinks,
+        ignored,
+        hashed.files,
+    )?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest
         .sign(signer.signing(), compat)
@@ -124,7 +136,7 @@ fn check_ignored(location: &ModelLocation, ignored: &[FileName]) -> Result<(), F
 /// What is to be signed.
 fn manifest(
     location: &ModelLocation,
-    plan: HashPlan,
+    serialization: Serialization,
     allow_symlinks: bool,
     mut ignore_paths: Vec<FileName>,
     files: Vec<ManifestFile>,
@@ -137,11 +149,7 @@ fn manifest(
     let description = Description {
         subject_name: location.model_name(),
         shape: location.shape(),
-        hash: plan.algorithm,
-        serialization: match plan.shard_size {
-            None => Serialization::Files,
-            Some(size) => Serialization::Shards { size },
-        },
+        serialization,
         allow_symlinks,
         ignore_paths,
     };
