@@ -75,17 +75,17 @@ impl SubtreeSize {
     /// The largest: 16 MiB, the most that one read may have to hash.
     pub const MAX: Self = Self(24);
     /// What new tables of files of up to 128 GiB use: 64 KiB. Its tables are 0.05 % of the model.
-    /// Measured against 128 and 256 KiB (docs/performance.md): reading in order costs the same, and a
-    /// random 4 KiB fault the less the smaller the chunk.
+    /// Measured against 128 and 256 KiB (docs/performance.md): reading in order costs the same, and
+    /// a random 4 KiB fault the less the smaller the chunk.
     pub const DEFAULT: Self = Self(16);
 
-    /// The smallest size from this one on that cuts `len` bytes into at most `most` chunks; the largest
-    /// size if none does.
+    /// The smallest size from this one on that cuts `len` bytes into at most `max_count` chunks;
+    /// the largest size if none does.
     #[must_use]
-    pub fn with_at_most(self, most: u64, len: u64) -> Self {
+    pub fn with_at_most(self, max_count: u64, len: u64) -> Self {
         (self.0..Self::MAX.0)
             .map(Self)
-            .find(|size| Chunks::new(size.bytes(), len).count() <= most)
+            .find(|size| Chunks::new(size.bytes(), len).count() <= max_count)
             .unwrap_or(Self::MAX)
     }
 

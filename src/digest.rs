@@ -1,7 +1,7 @@
 //! Digests: an algorithm of the OMS registry and the bytes it gave.
 //!
 //! Guarantees: a [`Digest`] has exactly the length that its [`Algorithm`] gives. Doesn't: say what
-//! was hashed, or that anybody signed it.
+//! was hashed, or that it was signed.
 
 use std::fmt;
 

@@ -8,7 +8,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`digest`], [`name`], [`chunk`], [`files`], [`atomic`] |
+//! | words | [`digest`], [`name`], [`chunk`], [`files`] |
 //! | OMS: bundle, envelope, statement, signatures | [`oms`] |
 //! | the validated list of resources | [`manifest`] |
 //! | verified reading: chunk tables, index store, sources, reader | [`reading`] |
@@ -22,7 +22,6 @@
 //!
 //! [oms]: https://github.com/ossf/model-signing-spec
 
-pub mod atomic;
 pub mod chunk;
 pub mod digest;
 pub mod files;

@@ -217,8 +217,8 @@ impl Escaped {
     }
 
     /// Escapes a path, or whatever else the system gives as bytes. The one way to show a path:
-    /// [`Path::display`] leaves everything in it that acts on a terminal, and what isn't UTF-8 looks
-    /// all the same.
+    /// [`Path::display`] leaves everything in it that acts on a terminal, and what isn't UTF-8
+    /// looks all the same.
     pub fn path(path: impl AsRef<Path>) -> Self {
         let mut out = String::new();
         for chunk in path.as_ref().as_os_str().as_bytes().utf8_chunks() {
@@ -242,8 +242,8 @@ impl Escaped {
         escaped
     }
 
-    /// Escapes what is our own text around text that was escaped before: a second lock, behind which
-    /// nothing acts on a terminal. Backslashes stay as they are.
+    /// Escapes what is our own text around text that was escaped before: a second lock, behind
+    /// which nothing acts on a terminal. Backslashes stay as they are.
     pub fn again(text: &str) -> Self {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
@@ -291,8 +291,8 @@ pub fn is_hostile(c: char) -> bool {
 }
 
 /// `Default_Ignorable_Code_Point`, as `DerivedCoreProperties.txt` of Unicode 16.0 has it. Every
-/// character with `Bidi_Control` is one of them. What later versions may add lies in blocks that are
-/// reserved for it, and these are in the list already.
+/// character with `Bidi_Control` is one of them. What later versions may add lies in blocks that
+/// are reserved for it, and these are in the list already.
 fn is_default_ignorable(c: char) -> bool {
     matches!(
         c,
@@ -316,9 +316,9 @@ fn is_default_ignorable(c: char) -> bool {
     )
 }
 
-/// A path as a word of a command line that a user may copy into a shell: as it is where nothing in it
-/// means something to a shell, else quoted. What isn't to be shown is written as bash, zsh, ksh and
-/// POSIX.1-2024 write it, `$'\033'`.
+/// A path as a word of a command line that a user may copy into a shell: as it is where nothing in
+/// it means something to a shell, else quoted. What isn't to be shown is written as bash, zsh, ksh
+/// and POSIX.1-2024 write it, `$'\033'`.
 pub fn shell_word(path: impl AsRef<Path>) -> String {
     let bytes = path.as_ref().as_os_str().as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:,@%=".contains(byte);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
+use crate::files;
 
 /// What the kernel appends to the path of a directory that is removed (`proc_pid_fd(5)`).
 const REMOVED: &[u8] = b" (deleted)";
@@ -40,7 +41,7 @@ impl Place {
 
     /// A path that leads exactly here for as long as this is open, in this process.
     pub(super) fn descriptor_path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+        files::descriptor_path(self.as_fd())
     }
 
     /// Where it is now: absolute, without links. An error if it is removed.

@@ -22,19 +22,18 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::source::LocalFile;
 use super::table::{Bound, ChunkTable, HostKey, ProvedLength};
 use super::table_file::{self, OpenTable, TableFileError};
-use crate::files::Directory;
+use crate::files::{Directory, OpenError, is_user, is_writable_by_others, open_entry};
 use crate::manifest::SignedContent;
 use crate::name::Escaped;
 
@@ -114,7 +113,8 @@ impl IndexStore {
             path: directory.path().to_owned(),
             error,
         };
-        if !is_owner_only(directory.as_fd()).map_err(failed)? {
+        let stat = rustix::fs::fstat(&directory).map_err(|errno| failed(errno.into()))?;
+        if !is_owner_only(&stat) {
             return Err(IndexStoreError::NotOwnerOnly(directory.path().to_owned()));
         }
         let secret = host_key(&directory).map_err(failed)?;
@@ -288,20 +288,18 @@ fn mention(version: &str) -> String {
 
 /// Opens a file that only we can have written.
 fn open_owned(directory: &Directory, name: &str) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
-    if file.metadata()?.is_file() && is_owner_only(file.as_fd())? {
+    let (file, stat) = open_entry(directory, name.as_ref())?;
+    if is_owner_only(&stat) {
         Ok(file)
     } else {
         Err(io::Error::other(
-            "it is owned by another user, writable by others, or no regular file",
+            "it is owned by another user, or writable by others",
         ))
     }
 }
 
-fn is_owner_only(file: BorrowedFd<'_>) -> io::Result<bool> {
-    let stat = rustix::fs::fstat(file)?;
-    Ok(stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o022 == 0)
+fn is_owner_only(stat: &Stat) -> bool {
+    is_user(stat.st_uid) && !is_writable_by_others(stat)
 }
 
 /// The name of the file with the secret.
@@ -333,17 +331,12 @@ fn host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
 
 /// The secret that is there, or why it isn't to be believed.
 fn read_host_key(directory: &Directory) -> io::Result<Result<Zeroizing<[u8; 32]>, &'static str>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(directory, HOST_KEY, flags, Mode::empty()) {
-        Err(Errno::LOOP) => return Ok(Err("it is a symbolic link")),
-        Err(Errno::NXIO) => return Ok(Err("it is no regular file")),
-        opened => File::from(opened?),
+    let (file, stat) = match open_entry(directory, HOST_KEY.as_ref()) {
+        Err(OpenError::NotRegular(FileType::Symlink)) => return Ok(Err("it is a symbolic link")),
+        Err(OpenError::NotRegular(_)) => return Ok(Err("it is no regular file")),
+        opened => opened?,
     };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Err("it is no regular file"));
-    }
-    if !is_owner_only(file.as_fd())? || metadata.mode() & 0o077 != 0 {
+    if !is_owner_only(&stat) || stat.st_mode & 0o077 != 0 {
         return Ok(Err(
             "it is owned by another user, or not for its owner only",
         ));

@@ -1,14 +1,14 @@
 //! Where a model and its signature lie on this machine.
 //!
 //! Guarantees: a model is a directory, or one file in a directory; either way names in its manifest
-//! are relative to one root. It is found once: everything later, limits for signers included, is about
-//! the directory and the file that were opened then, whatever their names lead to by now. A signature
-//! that is found in or beside a model, where nobody named it, is a regular file. Doesn't: look at
-//! content, or trust anything.
+//! are relative to one root. It is found once: everything later, limits for signers included, is
+//! about the directory and the file that were opened then, whatever their names lead to by now. A
+//! signature that is found in or beside a model, where the user didn't name it, is a
+//! regular file. Doesn't:
+//! look at content, or trust anything.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use rustix::io::Errno;
 use super::shipped;
 use super::source::{ABSENT, Links, LocalDirectory, Scan};
 use crate::files::{
-    Directory, Identity, Output, look_at, open_given, open_regular, place_of, read_stream,
+    Directory, Identity, Output, look_at, open_found, open_given, parent_of, place_of, read_stream,
+    read_whole,
 };
 use crate::manifest::{DEFAULT_IGNORE_PATHS, Manifest};
 use crate::name::{Escaped, FileName, NameError};
@@ -207,7 +208,8 @@ impl ModelLocation {
         }
     }
 
-    /// Whether there is a signature: whatever the user named, or a regular file where it usually is.
+    /// Whether there is a signature: whatever the user named, or a regular file where it usually
+    /// is.
     pub fn has_signature(&self) -> bool {
         match &self.signature {
             SignaturePlace::Given(_) => true,
@@ -276,7 +278,7 @@ impl ModelLocation {
     pub fn read_signature(&self) -> Result<Arc<[u8]>, LocationError> {
         match &self.signature {
             SignaturePlace::Given(path) => read_given_signature(path),
-            SignaturePlace::Usual(path) => open_regular(&self.root, path, MAX_BUNDLE)
+            SignaturePlace::Usual(path) => open_found(&self.root, path, MAX_BUNDLE)
                 .and_then(|(file, len)| read_whole(file, len))
                 .map_err(|error| signature_failed(&self.signature(), error)),
         }
@@ -383,8 +385,8 @@ impl ModelLocation {
         self.scan(directory, None, |name| is_left_out(name, ignored))
     }
 
-    /// Whether the signature file has a name in the model that nobody expects a signature under, and
-    /// that would be signed if it weren't for that: what is there is content.
+    /// Whether the signature file has a name in the model that isn't usual for one, and that would
+    /// be signed if it weren't for that: what is there is content.
     pub fn signature_is_content(&self, ignored: &[FileName]) -> bool {
         let (Some(name), SignaturePlace::Given(_)) = (&self.signature_name, &self.signature) else {
             return false;
@@ -447,19 +449,12 @@ impl ModelLocation {
     }
 }
 
-/// What is signed of no model: what every signer leaves out, our own tables, and what the user ignores.
+/// What is signed of no model: what every signer leaves out, our own tables, and what the user
+/// ignores.
 fn is_left_out(name: &FileName, ignored: &[FileName]) -> bool {
     DEFAULT_IGNORE_PATHS.contains(&name.as_str())
         || name.as_str() == shipped::DIRECTORY
         || ignored.iter().any(|ignored| name.is_within(ignored))
-}
-
-/// The directory that a path is in.
-fn parent_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// The same directory, with the path that really leads to it.
@@ -504,8 +499,8 @@ fn lexical_name(path: &Path) -> Option<FileName> {
     FileName::new(&components.join("/")).ok()
 }
 
-/// Reads a signature that the user named, of at most [`MAX_BUNDLE`] bytes: a file, or whatever can be
-/// read, see [`read_given`](crate::files::read_given).
+/// Reads a signature that the user named, of at most [`MAX_BUNDLE`] bytes: a file, or whatever can
+/// be read, see [`read_given`](crate::files::read_given).
 ///
 /// # Errors
 /// [`LocationError::LargeSignature`] for one that is too large, else [`LocationError::Signature`].
@@ -520,20 +515,6 @@ pub fn read_given_signature(path: &Path) -> Result<Arc<[u8]>, LocationError> {
         }
     };
     read().map_err(|error| signature_failed(path, error))
-}
-
-/// Reads a file of this length in the memory that it is then kept in: it may be large, so there is never
-/// a second copy.
-fn read_whole(mut file: File, len: usize) -> io::Result<Arc<[u8]>> {
-    let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, len).collect();
-    match Arc::get_mut(&mut bytes) {
-        Some(buffer) => file.read_exact(buffer)?,
-        None => return Err(io::Error::other("its memory is shared")),
-    }
-    if file.read(&mut [0])? > 0 {
-        return Err(io::Error::other("it grew while it was read"));
-    }
-    Ok(bytes)
 }
 
 fn signature_failed(path: &Path, error: io::Error) -> LocationError {

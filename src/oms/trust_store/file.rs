@@ -13,8 +13,8 @@ use super::resolve::{self, Owner, ReadError};
 use super::{
     MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustStoreError, parse,
 };
-use crate::atomic;
 use crate::digest::Digest;
+use crate::files::{parent_of, write_file};
 use crate::name::Escaped;
 use crate::oms::certificate::Certificate;
 use crate::oms::key::{KeyError, PublicKey};
@@ -104,10 +104,7 @@ impl TrustFile {
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
             Err(error) => return Err(error.into()),
         };
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = parent_of(&path);
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -214,7 +211,7 @@ impl TrustFile {
     fn write(&self) -> io::Result<()> {
         let text = self.document.to_string();
         let mode = self.owner.map_or(0o644, |owner| owner.mode);
-        atomic::write_file(&self.path, mode, |out| {
+        write_file(&self.path, mode, |out| {
             if let Some(owner) = self.owner {
                 keep_owner(out.get_ref(), owner)?;
             }

@@ -22,16 +22,13 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::Errno;
 
 use super::file::FileRule;
+use crate::files::{
+    OpenError, is_root_or_user, is_sticky, is_writable_by_others, look_at_entry, open_entry,
+};
 use crate::name::Escaped;
 
 /// Most symbolic links on the way to one file, as the kernel has it (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
-
-/// Bits of a mode that let others than the owner write.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
-
-/// In a directory with this bit, nobody can remove or rename what belongs to somebody else.
-const STICKY: u32 = 0o1000;
 
 /// Why a file can't be read.
 #[derive(Debug)]
@@ -111,6 +108,15 @@ pub(super) fn open(path: &Path) -> Result<Found, ReadError> {
     }
 }
 
+impl From<OpenError> for ReadError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NotRegular(_) => Self::Rule(FileRule::NotRegular),
+            OpenError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
 impl From<FileRule> for ReadError {
     fn from(rule: FileRule) -> Self {
         Self::Rule(rule)
@@ -168,8 +174,7 @@ impl Walk {
     }
 
     fn lookup(&self, name: &OsStr) -> Result<OwnedFd, ReadError> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(openat(&self.directory, name, flags, Mode::empty())?)
+        Ok(look_at_entry(&self.directory, name)?)
     }
 
     fn enter(&mut self, name: &OsStr) -> Result<Option<Found>, ReadError> {
@@ -198,7 +203,7 @@ impl Walk {
         if self.links > MAX_LINKS {
             return Err(Errno::LOOP.into());
         }
-        if !is_ours(stat.st_uid) {
+        if !is_root_or_user(stat.st_uid) {
             self.broken.get_or_insert(FileRule::Link {
                 link: Escaped::new(&self.path.join(name).to_string_lossy()),
                 owner: stat.st_uid,
@@ -211,29 +216,19 @@ impl Walk {
     }
 
     fn file(&mut self, name: &OsStr) -> Result<Found, ReadError> {
-        // What has the name by now may be a pipe, which must not make us wait.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = openat(
-            &self.directory,
-            name,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        // Of what was opened, so that nothing can change in between.
-        let stat = fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(FileRule::NotRegular.into());
-        }
-        if !is_ours(stat.st_uid) {
+        // What has the name by now may be something else. The rest is asked of what was opened, so that
+        // nothing can change in between.
+        let (file, stat) = open_entry(&self.directory, name)?;
+        if !is_root_or_user(stat.st_uid) {
             let owner = stat.st_uid;
             return Err(FileRule::Owner { owner }.into());
         }
-        if stat.st_mode & WRITABLE_BY_OTHERS != 0 {
+        if is_writable_by_others(&stat) {
             let mode = stat.st_mode & 0o7777;
             return Err(FileRule::Writable { mode }.into());
         }
         Ok(Found {
-            file: file.into(),
+            file,
             stat,
             path: self.path.join(name),
         })
@@ -241,8 +236,8 @@ impl Walk {
 
     fn judge_directory(&mut self) -> Result<(), ReadError> {
         let stat = fstat(&self.directory)?;
-        let open = stat.st_mode & WRITABLE_BY_OTHERS != 0 && stat.st_mode & STICKY == 0;
-        if open || !is_ours(stat.st_uid) {
+        let is_open_to_others = is_writable_by_others(&stat) && !is_sticky(&stat);
+        if is_open_to_others || !is_root_or_user(stat.st_uid) {
             self.broken.get_or_insert(FileRule::Directory {
                 directory: Escaped::new(&self.path.to_string_lossy()),
                 owner: stat.st_uid,
@@ -256,8 +251,4 @@ impl Walk {
 fn root() -> Result<OwnedFd, ReadError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(CWD, "/", flags, Mode::empty())?)
-}
-
-fn is_ours(owner: u32) -> bool {
-    owner == 0 || owner == rustix::process::geteuid().as_raw()
 }

@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::boundary::{Boundary, Place};
 use super::walk::Walk;
 use super::{Found, Links, LocalFile, Scan, Source, SourceError, SourceFile, scan};
-use crate::files::{Directory, describe};
+use crate::files::{Directory, describe, look_at_entry, reopen};
 use crate::manifest::Manifest;
 use crate::name::FileName;
 
@@ -170,12 +170,12 @@ impl LocalDirectory {
 
     /// What has this name, by `O_PATH`.
     fn find(&self, name: &FileName) -> Result<(OwnedFd, Place), SourceError> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
         if let Some((directory, file)) = self.place_of_one(name)? {
-            let fd = rustix::fs::openat(directory, file, flags | OFlags::NOFOLLOW, Mode::empty())?;
+            let fd = look_at_entry(directory, file)?;
             let place = self.boundary.look(&fd)?;
             return Ok((fd, place));
         }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
         let (flags, resolve) = match self.links {
             Links::Refuse => (
                 flags | OFlags::NOFOLLOW,
@@ -229,18 +229,16 @@ impl LocalDirectory {
         place: Place,
     ) -> Result<OwnedFd, SourceError> {
         // A file is opened without waiting for the holder of a lease on it (fcntl(2)).
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        // This very file, whatever has its name by now (proc_pid_fd(5)).
-        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
         let mut attempts = 0;
         let opened = loop {
-            match rustix::fs::open(&path, flags, Mode::empty()) {
+            match reopen(fd, flags) {
                 Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_OPEN_ATTEMPTS => attempts += 1,
                 // A file system may say so of the file, too.
                 Err(Errno::NOENT | Errno::NOTDIR) if rustix::fs::stat("/proc/self/fd").is_err() => {
                     break self.open_without_proc(name, flags, place)?;
                 }
-                opened => break opened?,
+                opened => break opened?.into(),
             }
         };
         if self.boundary.look(&opened)? == place {
@@ -258,7 +256,7 @@ impl LocalDirectory {
         flags: OFlags,
         place: Place,
     ) -> Result<OwnedFd, SourceError> {
-        let flags = flags | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
         if let Some((directory, file)) = self.place_of_one(name)? {
             return Ok(rustix::fs::openat(directory, file, flags, Mode::empty())?);
         }

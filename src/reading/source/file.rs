@@ -2,15 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Caching, FileIdentity, SourceFile};
+use crate::files::reopen;
 
 /// A regular file of this machine.
 #[derive(Debug)]
@@ -63,10 +63,7 @@ impl LocalFile {
         }
         let direct = self.direct.get_or_init(|| {
             // Not by its name, which may be another file's by now.
-            let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECT;
-            let opened = rustix::fs::open(path, flags, Mode::empty());
-            opened.ok().map(File::from)
+            reopen(&self.file, OFlags::RDONLY | OFlags::DIRECT).ok()
         });
         match direct.as_ref()?.read_at(&mut buffer[..len], offset) {
             // A file system that wants larger blocks, or doesn't do it after all.

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::boundary::{Boundary, Place};
 use super::walk::Walk;
 use super::{ABSENT, Found, Links, LocalDirectory, Scan, SourceError};
-use crate::files::describe;
+use crate::files::{describe, look_at_entry};
 use crate::manifest::ManifestFile;
 use crate::name::{Escaped, FileName};
 use crate::oms::bundle::MAX_BUNDLE;
@@ -514,9 +514,7 @@ impl<S: Fn(&FileName) -> bool + Sync> Scanner<'_, S> {
 
     /// Whether an entry on another device is beyond the boundary, and why.
     fn is_beyond(&self, directory: &Directory, raw: &CStr) -> io::Result<Option<&'static str>> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&directory.fd, raw, flags, Mode::empty())
-            .map_err(|errno| directory.failed(errno))?;
+        let fd = look_at_entry(&directory.fd, raw).map_err(|errno| directory.failed(errno))?;
         match self.boundary.look(&fd) {
             Ok(_) => Ok(None),
             Err(SourceError::NotAFile(what)) => Ok(Some(what)),

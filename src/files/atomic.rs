@@ -1,0 +1,140 @@
+//! Files that others see whole or not at all.
+//!
+//! Guarantees: opening a file that is written here gives the old one or all of the new one, after a
+//! crash too; where writing fails the old one stays. Doesn't: see to it that the new one is there
+//! after a crash, for which its directory has to be synchronised; or follow a link that has the
+//! name, which is replaced.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::{Directory, component, parent_of};
+
+/// How often a name is made up for a temporary file.
+const MAX_NAMES: u32 = 64;
+
+/// Writes a file with these permission bits, less those of the umask, in place of what is there.
+///
+/// # Errors
+/// What the file system or `write` says.
+pub fn write_file(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let directory = Directory::open(parent_of(path))?;
+    directory.write_file(path.file_name().unwrap_or_default(), mode, write)
+}
+
+impl Directory {
+    /// Writes a file with these permission bits, less those of the umask, in place of what has the
+    /// name. A link is replaced, not followed.
+    ///
+    /// # Errors
+    /// What the file system or `write` says.
+    pub fn write_file(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.write_temporary(mode, write)?.rename(component(name)?)
+    }
+
+    /// The same where nothing has the name yet.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] where something has; else what the file system or `write`
+    /// says.
+    pub fn create_file(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let temporary = self.write_temporary(mode, write)?;
+        let (from, to) = (&temporary.name, component(name)?);
+        // The name that it had goes with `temporary`.
+        Ok(rustix::fs::linkat(self, from, self, to, AtFlags::empty())?)
+    }
+
+    fn write_temporary(
+        &self,
+        mode: u32,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<Temporary<'_>> {
+        let temporary = Temporary::new(self, mode)?;
+        let mut out = BufWriter::with_capacity(1 << 20, &temporary.file);
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        temporary.file.sync_data()?;
+        Ok(temporary)
+    }
+
+    /// Finds out whether files can be made here, and leaves none.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_writable(&self) -> io::Result<()> {
+        // A file that never has a name (open(2)), where the file system has such files.
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat(self, ".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(_) => Ok(()),
+            Err(_) => Temporary::new(self, 0o600).map(drop),
+        }
+    }
+}
+
+/// A file on its way to its name. Goes when it is dropped before.
+pub(super) struct Temporary<'a> {
+    directory: &'a Directory,
+    name: String,
+    file: File,
+}
+
+impl<'a> Temporary<'a> {
+    pub(super) fn new(directory: &'a Directory, mode: u32) -> io::Result<Self> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut attempts = 0;
+        loop {
+            let mut random = [0; 8];
+            aws_lc_rs::rand::fill(&mut random)
+                .map_err(|_| io::Error::other("no random numbers"))?;
+            let name = format!(".model-fs-{}", hex::encode(random));
+            match rustix::fs::openat(directory, &name, flags, Mode::from_raw_mode(mode)) {
+                Ok(fd) => {
+                    return Ok(Self {
+                        directory,
+                        name,
+                        file: fd.into(),
+                    });
+                }
+                Err(Errno::EXIST) if attempts < MAX_NAMES => attempts += 1,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn rename(mut self, name: &OsStr) -> io::Result<()> {
+        let directory = self.directory;
+        rustix::fs::renameat(directory, &self.name, directory, name)?;
+        self.name.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            // If it can't be removed, its name tells what it was.
+            let _ = self.directory.remove_file(OsStr::new(&self.name));
+        }
+    }
+}
