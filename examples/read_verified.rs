@@ -27,11 +27,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let manifest = Arc::new(VerifiedManifest::verify(
         location.read_signature()?,
         &trust,
+        &location.shape(),
     )?);
     eprintln!("signed by {}", manifest.signer());
 
     let index = manifest
-        .manifest()
         .files()
         .iter()
         .position(|signed| signed.name.as_str() == file)

@@ -5,7 +5,7 @@ mod pki;
 
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    Description, Manifest, ManifestFile, Serialization, SignedContent, VerifiedManifest,
+    Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
 };
 use model_fs::name::FileName;
 use model_fs::oms::bundle::{Bundle, MAX_CERTIFICATES, Material};
@@ -24,6 +24,7 @@ fn manifest() -> Manifest {
     }];
     let description = Description {
         subject_name: "model".into(),
+        shape: ModelShape::Directory,
         hash: Algorithm::Blake3,
         serialization: Serialization::Files,
         allow_symlinks: false,
@@ -84,7 +85,9 @@ fn round_trip_on_every_curve() {
             (&pki.ca, "CN=ca"),
             (&pki.leaf, "CN=signer"),
         ] {
-            let verified = VerifiedManifest::verify(bundle.clone(), &trust(trusted)).unwrap();
+            let verified =
+                VerifiedManifest::verify(bundle.clone(), &trust(trusted), &ModelShape::Directory)
+                    .unwrap();
             assert_eq!(
                 verified.signer(),
                 &Signer::Certificate {
@@ -96,7 +99,8 @@ fn round_trip_on_every_curve() {
         }
         let stranger = Key::new(Scheme::P256(256));
         let stranger = Spec::root("root", &stranger).der();
-        let error = VerifiedManifest::verify(bundle, &trust(&stranger)).unwrap_err();
+        let error = VerifiedManifest::verify(bundle, &trust(&stranger), &ModelShape::Directory)
+            .unwrap_err();
         assert!(
             error
                 .to_string()
@@ -118,7 +122,11 @@ fn another_chain_does_not_vouch() {
     };
     let mut mixed = sign(&mine);
     mixed["verificationMaterial"] = sign(&theirs)["verificationMaterial"].clone();
-    let error = VerifiedManifest::verify(mixed.to_string().into_bytes(), &trust(&theirs.root));
+    let error = VerifiedManifest::verify(
+        mixed.to_string().into_bytes(),
+        &trust(&theirs.root),
+        &ModelShape::Directory,
+    );
     assert_eq!(
         error.unwrap_err().to_string(),
         "the signature does not match the bundle's payload and the trusted key"
@@ -233,9 +241,14 @@ fn keys_that_live_elsewhere() {
     let key = Elsewhere(pki.key, true);
     let sign = |signing: Signing<'_>| manifest().sign(signing, Compat::Specification);
     let bundle = sign(Signing::Certificate(&key, &certificate)).unwrap();
-    VerifiedManifest::verify(bundle, &trust(&pki.root)).unwrap();
+    VerifiedManifest::verify(bundle, &trust(&pki.root), &ModelShape::Directory).unwrap();
     let bundle = sign((&key).into()).unwrap();
-    VerifiedManifest::verify(bundle, &Trust::Key(key.public_key().clone())).unwrap();
+    VerifiedManifest::verify(
+        bundle,
+        &Trust::Key(key.public_key().clone()),
+        &ModelShape::Directory,
+    )
+    .unwrap();
     let gone = Elsewhere(key.0, false);
     assert_eq!(
         sign((&gone).into()).unwrap_err().to_string(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model_fs::manifest::{UnverifiedManifest, VerifiedManifest};
+use model_fs::manifest::{ModelShape, UnverifiedManifest, VerifiedManifest};
 use model_fs::oms::bundle::{Bundle, MEDIA_TYPE};
 use model_fs::oms::dsse::{PAYLOAD_TYPE, Pae};
 use model_fs::oms::key::PrivateKey;
@@ -106,7 +106,7 @@ fn bundle(payload: &[u8]) -> Value {
 
 fn verify(bundle: impl Into<Vec<u8>>) -> Result<(), String> {
     let trust = Trust::Key(key().public_key().clone());
-    VerifiedManifest::verify(bundle.into(), &trust)
+    VerifiedManifest::verify(bundle.into(), &trust, &ModelShape::Directory)
         .map(|_| ())
         .map_err(|error| error.to_string())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    SignedContent, UnverifiedManifest, VerifiedManifest, VerifyManifestError,
+    ModelShape, SignedContent, UnverifiedManifest, VerifiedManifest, VerifyManifestError,
 };
 use model_fs::name::FileName;
 use model_fs::oms::bundle::Method;
@@ -78,14 +78,19 @@ fn key_bundles() {
         }
         let pem = case.config["verify"]["public_key"].as_str().unwrap();
         let pem = Path::new(pem).file_name().unwrap().to_str().unwrap();
-        let result = VerifiedManifest::verify(case.bundle(), &key(&root, pem));
+        let result =
+            VerifiedManifest::verify(case.bundle(), &key(&root, pem), &ModelShape::Directory);
         assert_eq!(
             result.is_ok(),
             case.passes(),
             "{}: {result:?}",
             case.folder.display()
         );
-        let wrong = VerifiedManifest::verify(case.bundle(), &key(&root, "wrong-key-pub.pem"));
+        let wrong = VerifiedManifest::verify(
+            case.bundle(),
+            &key(&root, "wrong-key-pub.pem"),
+            &ModelShape::Directory,
+        );
         assert!(wrong.is_err(), "{}", case.folder.display());
 
         let Ok(manifest) = result else { continue };
@@ -94,7 +99,7 @@ fn key_bundles() {
             Some(_) => case.folder.join("model"),
             None => root.join("model-simple"),
         };
-        let files = manifest.manifest().files();
+        let files = manifest.files();
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["signme-1", "signme-2"]);
         for file in files {
@@ -123,11 +128,19 @@ fn certificate_bundles() {
         let shown = case.folder.display();
         let pem = case.config["verify"]["cert_chain"][0].as_str().unwrap();
         let pem = Path::new(pem).file_name().unwrap().to_str().unwrap();
-        let result = VerifiedManifest::verify(case.bundle(), &anchors(pem));
+        let result = VerifiedManifest::verify(case.bundle(), &anchors(pem), &ModelShape::Directory);
         assert_eq!(result.is_ok(), case.passes(), "{shown}: {result:?}");
-        let wrong = VerifiedManifest::verify(case.bundle(), &anchors("wrong-ca-cert.pem"));
+        let wrong = VerifiedManifest::verify(
+            case.bundle(),
+            &anchors("wrong-ca-cert.pem"),
+            &ModelShape::Directory,
+        );
         assert!(wrong.is_err(), "{shown}");
-        let key = VerifiedManifest::verify(case.bundle(), &key(&root, "signing-key-pub.pem"));
+        let key = VerifiedManifest::verify(
+            case.bundle(),
+            &key(&root, "signing-key-pub.pem"),
+            &ModelShape::Directory,
+        );
         assert!(key.is_err(), "{shown}");
 
         match result {
@@ -137,17 +150,18 @@ fn certificate_bundles() {
                     matches!(manifest.signer(), Signer::Certificate { anchor, .. }
                     if anchor.to_string() == "CN=root-ca")
                 );
-                for file in manifest.manifest().files() {
+                for file in manifest.files() {
                     let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
                     assert_eq!(
                         file.content,
                         SignedContent::Whole(Algorithm::Sha256.hash(&content))
                     );
                 }
-                assert_eq!(manifest.manifest().files().len(), 2);
+                assert_eq!(manifest.files().len(), 2);
                 // The issuer may be trusted without its root, and so may the signer alone.
                 for name in ["int-ca-cert.pem", "signing-key-cert.pem"] {
-                    VerifiedManifest::verify(case.bundle(), &anchors(name)).unwrap();
+                    VerifiedManifest::verify(case.bundle(), &anchors(name), &ModelShape::Directory)
+                        .unwrap();
                 }
             }
             Err(error) => assert!(
@@ -164,12 +178,13 @@ fn certificate_bundles() {
 fn odd_ignore_paths_have_no_effect() {
     let Some(root) = vectors() else { return };
     let bundle = fs::read(root.join("key-simple-go/bundle.sig")).unwrap();
-    let verified = VerifiedManifest::verify(bundle, &key(&root, "signing-key-pub.pem")).unwrap();
-    let ignored = |path| {
-        verified
-            .manifest()
-            .is_ignored(&FileName::new(path).unwrap())
-    };
+    let verified = VerifiedManifest::verify(
+        bundle,
+        &key(&root, "signing-key-pub.pem"),
+        &ModelShape::Directory,
+    )
+    .unwrap();
+    let ignored = |path| verified.is_ignored(&FileName::new(path).unwrap());
     assert!(!ignored("ignore-me"));
     assert!(ignored(".gitmodules"));
     assert!(ignored(".git/HEAD"));
@@ -185,8 +200,12 @@ fn other_methods_are_named() {
             _ => continue,
         };
         assert_eq!(
-            VerifiedManifest::verify(case.bundle(), &key(&root, "signing-key-pub.pem"))
-                .unwrap_err(),
+            VerifiedManifest::verify(
+                case.bundle(),
+                &key(&root, "signing-key-pub.pem"),
+                &ModelShape::Directory
+            )
+            .unwrap_err(),
             VerifyManifestError::Signature(VerifyError::Method {
                 trusted: Method::Key,
                 found: method
@@ -234,7 +253,7 @@ fn sigstore_bundles() {
                 identity_provider,
                 trusted_root: TrustedRoot::public_good(),
             };
-            VerifiedManifest::verify(case.bundle(), &trust)
+            VerifiedManifest::verify(case.bundle(), &trust, &ModelShape::Directory)
         };
         let manifest = verify(|_, _| {});
         assert_eq!(manifest.is_ok(), case.passes(), "{manifest:?}");
@@ -254,7 +273,11 @@ fn sigstore_bundles() {
                 )))
             ));
         }
-        let wrong = VerifiedManifest::verify(case.bundle(), &key(&root, "wrong-key-pub.pem"));
+        let wrong = VerifiedManifest::verify(
+            case.bundle(),
+            &key(&root, "wrong-key-pub.pem"),
+            &ModelShape::Directory,
+        );
         assert!(wrong.is_err(), "{}", case.folder.display());
 
         let Ok(manifest) = manifest else { continue };
@@ -289,7 +312,11 @@ fn sigstore_bundles() {
             };
             text.replace_range(index..=index, other);
             *member = text.into();
-            let forged = VerifiedManifest::verify(forged.to_string().into_bytes(), &trust);
+            let forged = VerifiedManifest::verify(
+                forged.to_string().into_bytes(),
+                &trust,
+                &ModelShape::Directory,
+            );
             assert!(forged.is_err());
         }
         let Signer::Sigstore { log_index, .. } = manifest.signer() else {
@@ -301,7 +328,7 @@ fn sigstore_bundles() {
             log_index.map(|index| index.to_string()).as_deref(),
             entry["logIndex"].as_str()
         );
-        for file in manifest.manifest().files() {
+        for file in manifest.files() {
             let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
             assert_eq!(
                 file.content,

@@ -11,8 +11,8 @@ use std::thread;
 
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    Description, Manifest, ManifestFile, Serialization, SignedContent, UnverifiedManifest,
-    VerifiedManifest, VerifyWithStoreError,
+    Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent,
+    UnverifiedManifest, VerifiedManifest, VerifyWithStoreError,
 };
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
@@ -72,6 +72,7 @@ fn manifest(name: &str) -> Manifest {
     }];
     let description = Description {
         subject_name: name.into(),
+        shape: ModelShape::Directory,
         hash: Algorithm::Blake3,
         serialization: Serialization::Files,
         allow_symlinks: false,
@@ -87,7 +88,7 @@ fn signed(key: &str) -> Vec<u8> {
 }
 
 fn who(store: &TrustStore, bundle: Vec<u8>) -> Result<String, VerifyWithStoreError> {
-    VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL), None)
+    VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL), &ModelShape::Directory)
         .map(|(_, name)| name.to_string())
 }
 
@@ -246,7 +247,12 @@ fn limits() {
         .unwrap();
     for path in ["models/x", "/models/../etc/x", "/models/./x", ""] {
         let bundle = signed("p256-sec1.pem");
-        let found = VerifiedManifest::verify_with_store(bundle, &store, Path::new(path), None);
+        let found = VerifiedManifest::verify_with_store(
+            bundle,
+            &store,
+            Path::new(path),
+            &ModelShape::Directory,
+        );
         assert!(found.is_err(), "{path}");
     }
 }
@@ -605,7 +611,7 @@ fn what_cannot_be_relied_on_is_not_changed() {
 
 fn digest_of_payload(bundle: &[u8]) -> String {
     let trust = Trust::Key(private("p256-sec1.pem").public_key().clone());
-    VerifiedManifest::verify(bundle, &trust)
+    VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory)
         .unwrap()
         .payload_digest()
         .to_hex()
@@ -622,6 +628,7 @@ fn a_pin_by_payload_covers_names() {
         }];
         let description = Description {
             subject_name: "llama".into(),
+            shape: ModelShape::Directory,
             hash: Algorithm::Blake3,
             serialization: Serialization::Files,
             allow_symlinks: false,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use model_fs::manifest::{Description, Manifest, ManifestFile, Serialization};
+use model_fs::manifest::{Description, Manifest, ManifestFile, ModelShape, Serialization};
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
@@ -63,6 +63,7 @@ impl Host {
         let ignore = [SIGNATURE, shipped::DIRECTORY].map(FileName::new);
         let description = Description {
             subject_name: "bench".to_owned(),
+            shape: ModelShape::Directory,
             hash,
             serialization,
             allow_symlinks: false,

@@ -16,7 +16,7 @@ use divan::{Bencher, black_box};
 use model_fs::chunk::SubtreeSize;
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    Description, Manifest, ManifestFile, Serialization, SignedContent, VerifiedManifest,
+    Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
 };
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
@@ -77,7 +77,10 @@ fn manifest_1_000_000_resources(bencher: Bencher<'_, '_>) {
     let (bundle, trust) = sign(Algorithm::Sha256, None, files);
     bencher
         .with_inputs(|| bundle.clone())
-        .bench_values(|bundle| VerifiedManifest::verify(bundle, &trust).expect("what was signed"));
+        .bench_values(|bundle| {
+            VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory)
+                .expect("what was signed")
+        });
 }
 
 /// A random 4 KiB from a chunk that is in the cache.
@@ -156,6 +159,7 @@ fn sign(
 ) -> (Vec<u8>, Trust) {
     let description = Description {
         subject_name: "bench".to_owned(),
+        shape: ModelShape::Directory,
         hash,
         serialization: match shard_size {
             None => Serialization::Files,
@@ -191,7 +195,9 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
     };
     let hashed = hash_model(&*source, &[name], plan, &|_| Ok(()), &()).expect("hashed");
     let (bundle, trust) = sign(Algorithm::Blake3, None, hashed.files);
-    let manifest = Arc::new(VerifiedManifest::verify(bundle, &trust).expect("what was signed"));
+    let manifest = Arc::new(
+        VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory).expect("what was signed"),
+    );
     let options = ReaderOptions {
         cache_bytes,
         retain,

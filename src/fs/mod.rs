@@ -122,7 +122,7 @@ impl FileSystem {
     /// # Errors
     /// When threads can't be started.
     pub fn new(reader: Arc<Reader>, scan: &Scan, options: FsOptions) -> std::io::Result<Self> {
-        let manifest = reader.manifest().manifest();
+        let manifest = reader.manifest();
         let claimed = manifest
             .files()
             .iter()
@@ -242,8 +242,7 @@ impl FileSystem {
         if self.reader.proved_len(index).is_some() {
             return then(self.shown(index));
         }
-        let is_hidden =
-            audience == Audience::Others && self.reader.manifest().manifest().allow_symlinks();
+        let is_hidden = audience == Audience::Others && self.reader.manifest().allow_symlinks();
         let fs = Arc::clone(self);
         self.workers.run(index as u64, move || {
             let reader = Arc::clone(&fs.reader);
@@ -296,7 +295,7 @@ impl FileSystem {
     /// The inode of a file whose length is proved, which is then always the same.
     pub(crate) fn inode(&self, index: usize) -> Option<u64> {
         let len = self.reader.proved_len(index)?;
-        let file = &self.reader.manifest().manifest().files()[index];
+        let file = &self.reader.manifest().files()[index];
         let in_tree = self.tree.find(&file.name)?;
         Some(self.claims.inode(index, len, in_tree))
     }
@@ -377,7 +376,7 @@ impl FileSystem {
             Node::Directory(_) => self.times.of_directory(),
             Node::Signature => self.times.of_signature(self.signature.as_slice()),
             Node::File(index) => {
-                let file = &self.reader.manifest().manifest().files()[index];
+                let file = &self.reader.manifest().files()[index];
                 self.times.of_file(index, &file.content)
             }
         }

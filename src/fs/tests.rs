@@ -26,7 +26,7 @@ fn fixture(lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let bundle = manifest.bundle().to_vec();
     let mut scan = Scan::default();
-    for file in manifest.manifest().files() {
+    for file in manifest.files() {
         let len = source.file(file.name.as_str()).bytes.lock().unwrap().len() as u64;
         scan.entries
             .insert(file.name.clone(), crate::reading::Found::File { len });

@@ -183,8 +183,7 @@ mod tests {
             source.put(name, bytes);
         }
         let manifest = sign(&source, Algorithm::Sha256, shard_size, false);
-        let manifest = manifest.manifest();
-        let times = Times::new(manifest);
+        let times = Times::new(&manifest);
         let files = manifest.files().iter().enumerate();
         let all = || {
             let files = files.clone();
@@ -255,7 +254,7 @@ mod tests {
         let source = Memory::default();
         source.put("a", b"a");
         let manifest = sign(&source, Algorithm::Sha256, None, false);
-        let times = || Times::new(manifest.manifest());
+        let times = || Times::new(&manifest);
         assert_eq!(times().of_signature(b"one"), times().of_signature(b"one"));
         assert_ne!(times().of_signature(b"one"), times().of_signature(b"two"));
     }

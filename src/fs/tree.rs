@@ -247,7 +247,7 @@ mod tests {
             source.put(name, name.as_bytes());
         }
         let manifest = sign(&source, Algorithm::Blake3, None, false);
-        Tree::new(manifest.manifest(), FileName::new(signature).ok().as_ref())
+        Tree::new(&manifest, FileName::new(signature).ok().as_ref())
     }
 
     fn find(tree: &Tree, path: &str) -> Option<u64> {

@@ -42,16 +42,14 @@ impl FileSystem {
         let name = name.to_str().ok_or(FsError::NoAttribute)?;
         let value = match (node, name) {
             (Node::Directory(_), attribute::DIGEST) if ino == ROOT => {
-                manifest.manifest().root_digest().to_string()
+                manifest.root_digest().to_string()
             }
             (Node::Directory(_), attribute::SIGNER) if ino == ROOT => manifest.signer().to_string(),
             (Node::Directory(_), attribute::STATUS) if ino == ROOT => self.status(audience),
-            (Node::File(index), attribute::DIGEST) => {
-                match &manifest.manifest().files()[index].content {
-                    SignedContent::Whole(digest) => digest.to_string(),
-                    SignedContent::Shards(_) => return Err(FsError::NoAttribute),
-                }
-            }
+            (Node::File(index), attribute::DIGEST) => match &manifest.files()[index].content {
+                SignedContent::Whole(digest) => digest.to_string(),
+                SignedContent::Shards(_) => return Err(FsError::NoAttribute),
+            },
             (Node::File(index), attribute::STATE) => match self.reader.proved_len(index) {
                 Some(_) => "proved".to_owned(),
                 None => "unproved".to_owned(),

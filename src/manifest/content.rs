@@ -38,9 +38,9 @@ impl SignedContent {
         }
     }
 
-    /// A name for exactly this signed content, 32 bytes: the same for two files just if the same was
-    /// signed about them, whatever they are called and whoever signed. Content addresses of the
-    /// index store are made of it, so it must not change between releases.
+    /// A name for exactly this signed content, 32 bytes: the same for two files if and only if the
+    /// same was signed about them, under whatever names and by whichever signer. Content addresses
+    /// of the index store are made of it, so it must not change between releases.
     ///
     /// BLAKE3 in its key derivation mode, under a context of its own, over: one byte of form (0
     /// whole, 1 shards); the algorithm's name, its length before it in one byte; for shards, the

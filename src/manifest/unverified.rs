@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Manifest, VerifyManifestError};
+use super::{Manifest, ModelShape, VerifyManifestError};
 use crate::digest::{Algorithm, Digest};
 use crate::name::FileName;
 use crate::oms::bundle::{Bundle, Material};
@@ -35,8 +35,9 @@ impl UnverifiedManifest {
         let payload = bundle.envelope().unverified_payload();
         let payload_digest = Algorithm::Sha256.hash(payload);
         let statement = Statement::parse_any(payload)?;
-        let model_name = FileName::new(statement.subject_name()).ok();
-        let manifest = Manifest::from_statement(statement, model_name.as_ref())?;
+        let shape = FileName::new(statement.subject_name())
+            .map_or(ModelShape::Directory, ModelShape::SingleFile);
+        let manifest = Manifest::from_statement(statement, &shape)?;
         let (material, _) = bundle.into_parts();
         Ok(Self {
             manifest,
@@ -55,7 +56,7 @@ impl UnverifiedManifest {
         &self.material
     }
 
-    /// SHA-256 of the payload, whoever signed it: what a signer can be limited to once what is in
+    /// SHA-256 of the payload, by whichever signer: what a signer can be limited to once what is in
     /// it was looked at ([`crate::oms::trust_store`]).
     pub fn payload_digest(&self) -> Digest {
         self.payload_digest

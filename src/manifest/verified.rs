@@ -13,10 +13,10 @@
 //! ```
 //!
 //! ```compile_fail,E0624
-//! use model_fs::manifest::VerifiedManifest;
+//! use model_fs::manifest::{ModelShape, VerifiedManifest};
 //! use model_fs::oms::verify::VerifiedStatement;
 //! fn by_the_constructor(proof: VerifiedStatement) -> VerifiedManifest {
-//!     VerifiedManifest::new(proof, None).unwrap()
+//!     VerifiedManifest::new(proof, &ModelShape::Directory).unwrap()
 //! }
 //! ```
 //!
@@ -34,13 +34,23 @@
 //! }
 //! ```
 //!
+//! What is signed can't be changed through it, since it dereferences to its [`Manifest`] for
+//! reading only:
+//!
+//! ```compile_fail,E0594
+//! use model_fs::manifest::{Manifest, VerifiedManifest};
+//! fn by_exchange(verified: &mut VerifiedManifest, other: Manifest) {
+//!     **verified = other;
+//! }
+//! ```
+//!
 //! What does compile is to be given one, and to look at it:
 //!
 //! ```
 //! use model_fs::manifest::{Manifest, VerifiedManifest};
 //! use model_fs::oms::verify::VerifiedStatement;
 //! fn signed(verified: &VerifiedManifest, proof: &VerifiedStatement) -> usize {
-//!     let manifest: &Manifest = verified.manifest();
+//!     let manifest: &Manifest = verified;
 //!     manifest.files().len() + proof.payload().len()
 //! }
 //! ```
@@ -48,18 +58,19 @@
 //! Doesn't: look at any file of the model.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::store::{self, VerifyWithStoreError};
-use super::{Manifest, VerifyManifestError};
+use super::trusted_signers::{self, VerifyWithStoreError};
+use super::{Manifest, ModelShape, VerifyManifestError};
 use crate::digest::Digest;
 use crate::name::FileName;
 use crate::oms::trust::{Signer, Trust};
 use crate::oms::trust_store::{ModelContext, SignerName, TrustStore};
 use crate::oms::verify::{VerifiedStatement, verify_any, verify_file};
 
-/// A manifest whose signature was verified against somebody trusted; see the head of this file.
+/// A manifest with the signature of a trusted signer, verified; see the head of this file.
 #[derive(Clone)]
 pub struct VerifiedManifest {
     manifest: Manifest,
@@ -72,12 +83,9 @@ pub struct VerifiedManifest {
 
 impl VerifiedManifest {
     /// Validates what was signed.
-    fn new(
-        proof: VerifiedStatement,
-        single_file: Option<&FileName>,
-    ) -> Result<Self, VerifyManifestError> {
+    fn new(proof: VerifiedStatement, shape: &ModelShape) -> Result<Self, VerifyManifestError> {
         Ok(Self {
-            manifest: Manifest::from_statement(proof.parse()?, single_file)?,
+            manifest: Manifest::from_statement(proof.parse()?, shape)?,
             signer: proof.signer().clone(),
             payload_digest: proof.payload_digest(),
             bundle: proof.into_bundle(),
@@ -85,62 +93,50 @@ impl VerifiedManifest {
         })
     }
 
-    /// Verifies the bytes of a signature file, and then validates what was signed: a directory.
+    /// Verifies the bytes of a signature file, and then validates what was signed: a directory, or
+    /// a single file.
     ///
     /// # Errors
-    /// [`VerifyManifestError`] if the signature is malformed or not by somebody trusted, or if what
+    /// [`VerifyManifestError`] if the signature is malformed or not by a trusted signer, or if what
     /// was signed isn't the manifest of a model.
     pub fn verify(
         bundle: impl Into<Arc<[u8]>>,
         trust: &Trust,
+        shape: &ModelShape,
     ) -> Result<Self, VerifyManifestError> {
-        Self::new(verify_file(bundle.into(), trust)?, None)
+        Self::new(verify_file(bundle.into(), trust)?, shape)
     }
 
-    /// The same for a model that is the file `name` and no directory. Python's `model_signing`
-    /// calls such a file `.`, whatever its name is; then it gets this one.
-    ///
-    /// # Errors
-    /// As [`VerifiedManifest::verify`] has them.
-    pub fn verify_single_file(
-        bundle: impl Into<Arc<[u8]>>,
-        trust: &Trust,
-        name: &FileName,
-    ) -> Result<Self, VerifyManifestError> {
-        Self::new(verify_file(bundle.into(), trust)?, Some(name))
-    }
-
-    /// Verifies the bytes of a signature file against everybody whom a store trusts for the model
+    /// Verifies the bytes of a signature file against all signers whom a store trusts for the model
     /// at `model` (an absolute path, links resolved), and then validates what was signed: a
-    /// directory, or with `single_file` the file of that name, see
-    /// [`VerifiedManifest::verify_single_file`]. Gives the name of the signer that matched too: the
-    /// first in the order of the store.
+    /// directory, or a single file. Gives the name of the signer that matched too: the first in the
+    /// order of the store.
     ///
     /// # Errors
-    /// [`VerifyWithStoreError`] if nobody trusted for this model signed, or if what was signed isn't
-    /// the manifest of a model.
+    /// [`VerifyWithStoreError`] if no signer who is trusted for this model signed, or if what was
+    /// signed isn't the manifest of a model.
     pub fn verify_with_store(
         bundle: impl Into<Arc<[u8]>>,
         store: &TrustStore,
         model: &Path,
-        single_file: Option<&FileName>,
+        shape: &ModelShape,
     ) -> Result<(Self, SignerName), VerifyWithStoreError> {
         let trusted = store.signers().map(|signer| (signer, signer.trust()));
         let (proof, signers) = verify_any(bundle.into(), trusted)?.into_parts();
-        let mut verified = Self::new(proof, single_file)?;
+        let mut verified = Self::new(proof, shape)?;
         let context = ModelContext {
             path: model,
             name: verified.manifest.subject_name(),
             payload_digest: &verified.payload_digest,
             root_digest: &verified.manifest.root_digest(),
         };
-        let (trusted, signer) = store::choose(signers, &context)?;
+        let (trusted, signer) = trusted_signers::choose(signers, &context)?;
         verified.signer = signer;
         Ok((verified, trusted.name().clone()))
     }
 
-    /// What was signed.
-    pub fn manifest(&self) -> &Manifest {
+    /// What was signed: the same as dereferencing.
+    pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
@@ -182,6 +178,15 @@ impl VerifiedManifest {
     /// The exact bytes of the signature file that was verified.
     pub fn bundle(&self) -> &Arc<[u8]> {
         &self.bundle
+    }
+}
+
+/// What was signed, less what was [left out](VerifiedManifest::without).
+impl Deref for VerifiedManifest {
+    type Target = Manifest;
+
+    fn deref(&self) -> &Manifest {
+        &self.manifest
     }
 }
 

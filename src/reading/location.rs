@@ -22,7 +22,7 @@ use crate::files::{
     Directory, Identity, Output, look_at, open_found, open_given, parent_of, place_of, read_stream,
     read_whole,
 };
-use crate::manifest::{DEFAULT_IGNORE_PATHS, Manifest};
+use crate::manifest::{DEFAULT_IGNORE_PATHS, Manifest, ModelShape};
 use crate::name::{Escaped, FileName, NameError};
 use crate::oms::bundle::MAX_BUNDLE;
 
@@ -266,9 +266,12 @@ impl ModelLocation {
         }
     }
 
-    /// The name of the model that is one file.
-    pub fn single_file(&self) -> Option<&FileName> {
-        self.single.as_ref().map(|single| &single.name)
+    /// What the model is: a directory, or one file.
+    pub fn shape(&self) -> ModelShape {
+        match &self.single {
+            Some(single) => ModelShape::SingleFile(single.name.clone()),
+            None => ModelShape::Directory,
+        }
     }
 
     /// Reads the signature file, of at most [`MAX_BUNDLE`] bytes.
@@ -408,11 +411,6 @@ impl ModelLocation {
         self.signature_name
             .as_ref()
             .filter(|_| self.single.is_none())
-    }
-
-    /// Whether the model is a single file.
-    pub fn is_single_file(&self) -> bool {
-        self.single.is_some()
     }
 
     fn scan(

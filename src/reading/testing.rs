@@ -12,7 +12,9 @@ use super::table::Candidate;
 use super::verified::verify_length;
 use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes, shipped};
 use crate::digest::Algorithm;
-use crate::manifest::{Description, Manifest, Serialization, SignedContent, VerifiedManifest};
+use crate::manifest::{
+    Description, Manifest, ModelShape, Serialization, SignedContent, VerifiedManifest,
+};
 use crate::name::FileName;
 use crate::oms::key::PrivateKey;
 use crate::oms::sign::Compat;
@@ -163,6 +165,7 @@ pub(crate) fn sign(
     }
     let description = Description {
         subject_name: "test".to_owned(),
+        shape: ModelShape::Directory,
         hash: algorithm,
         serialization: match shard_size {
             None => Serialization::Files,
@@ -176,5 +179,5 @@ pub(crate) fn sign(
     let key = PrivateKey::from_pem(pem, None).unwrap();
     let bundle = manifest.sign(&key, Compat::Specification).unwrap();
     let trust = Trust::Key(key.public_key().clone());
-    Arc::new(VerifiedManifest::verify(bundle, &trust).unwrap())
+    Arc::new(VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory).unwrap())
 }

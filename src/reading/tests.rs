@@ -137,7 +137,7 @@ fn a_table_shipped_with_a_sha256_model_is_not_believed() {
     let forged = random(3 * MIB, 4);
     let other = model(&forged);
     let other_manifest = sign(&other, Algorithm::Blake3, None, true);
-    let identity = |manifest: &VerifiedManifest| manifest.manifest().files()[0].content.identity();
+    let identity = |manifest: &VerifiedManifest| manifest.files()[0].content.identity();
     let path = |identity| format!("{}/{}.table", shipped::DIRECTORY, hex::encode(identity));
     let mut table = other
         .file(&path(identity(&other_manifest)))
@@ -179,7 +179,7 @@ fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
     let bytes = random(MIB + 70_000, 20);
     let toy = model(&bytes);
     let toy_manifest = sign(&toy, Algorithm::Blake3, None, true);
-    let identity = |manifest: &VerifiedManifest| manifest.manifest().files()[0].content.identity();
+    let identity = |manifest: &VerifiedManifest| manifest.files()[0].content.identity();
     let name = |identity| format!("{}/{}.table", shipped::DIRECTORY, hex::encode(identity));
     let toy_table = name(identity(&toy_manifest));
     let table = toy.file(&toy_table).bytes.lock().unwrap().clone();
@@ -231,7 +231,7 @@ fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
     }
     for (_, manifest) in &production {
         with(24, &identity(manifest));
-        let signed = &manifest.manifest().files()[0].content;
+        let signed = &manifest.files()[0].content;
         if let crate::manifest::SignedContent::Whole(digest) = signed {
             with(56, &digest.as_bytes()[..32]);
         }
@@ -305,7 +305,7 @@ fn what_verifying_a_model_proved_is_not_proved_again() {
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let dir = tempfile::tempdir().unwrap();
     let store = IndexStore::open(dir.path()).unwrap();
-    let failures = check::check_content(manifest.manifest(), &*source, Some(&store), &());
+    let failures = check::check_content(&manifest, &*source, Some(&store), &());
     assert!(failures.is_empty(), "{failures:?}");
     let reader = reader(&manifest, &source, Some(dir.path()));
     reader.open(0).unwrap();
@@ -318,10 +318,10 @@ fn verifying_again_makes_no_table_and_replaces_a_damaged_one() {
     let manifest = sign(&source, Algorithm::Sha256, None, false);
     let dir = tempfile::tempdir().unwrap();
     let store = IndexStore::open(dir.path()).unwrap();
-    let identity = manifest.manifest().files()[0].content.identity();
+    let identity = manifest.files()[0].content.identity();
     let name = hex::encode(identity);
     let path = dir.path().join(format!("v2/{}/{name}.table", &name[..2]));
-    let check = || check::check_content(manifest.manifest(), &*source, Some(&store), &());
+    let check = || check::check_content(&manifest, &*source, Some(&store), &());
     let written = || std::fs::metadata(&path).unwrap().ino();
     assert!(check().is_empty());
     let first = written();

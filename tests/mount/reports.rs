@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    Description, Manifest, ManifestFile, Serialization, ShardDigests, SignedContent,
+    Description, Manifest, ManifestFile, ModelShape, Serialization, ShardDigests, SignedContent,
 };
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
@@ -186,6 +186,7 @@ fn signed_sizes_dont_wrap_when_they_are_summed() {
     });
     let description = Description {
         subject_name: "large".to_owned(),
+        shape: ModelShape::Directory,
         hash: Algorithm::Sha256,
         serialization: Serialization::Shards { size },
         allow_symlinks: false,

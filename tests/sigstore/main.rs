@@ -7,7 +7,7 @@ mod program;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use model_fs::manifest::VerifiedManifest;
+use model_fs::manifest::{ModelShape, VerifiedManifest};
 use model_fs::oms::bundle::{Bundle, BundleError, Material, Method};
 use model_fs::oms::claim::Claim;
 use model_fs::oms::sigstore::evidence::EvidenceError;
@@ -55,8 +55,9 @@ fn every_kind_of_log_entry_verifies() {
     for kind in Kind::ALL {
         let signing = Signing::new(&instance, kind);
         let bundle = signing.bundle().to_json();
-        let manifest = VerifiedManifest::verify(bundle, &instance.trust()).unwrap();
-        assert_eq!(manifest.manifest().files().len(), 2);
+        let manifest =
+            VerifiedManifest::verify(bundle, &instance.trust(), &ModelShape::Directory).unwrap();
+        assert_eq!(manifest.files().len(), 2);
         let Signer::Sigstore {
             identity,
             identity_provider,
@@ -1117,8 +1118,10 @@ fn statements_of_release_0_2() {
         .to_string()
         .into_bytes();
         let bundle = signing.bundle();
-        let manifest = VerifiedManifest::verify(bundle.to_json(), &instance.trust()).unwrap();
-        assert_eq!(manifest.manifest().files().len(), 2);
+        let manifest =
+            VerifiedManifest::verify(bundle.to_json(), &instance.trust(), &ModelShape::Directory)
+                .unwrap();
+        assert_eq!(manifest.files().len(), 2);
         let mut forged = bundle;
         forged.payload.push(b' ');
         let error = rejected(&forged, &instance.trust());

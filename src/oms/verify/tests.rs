@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::manifest::{Manifest, UnverifiedManifest, VerifiedManifest, VerifyManifestError};
+use crate::manifest::{
+    Manifest, ModelShape, UnverifiedManifest, VerifiedManifest, VerifyManifestError,
+};
 use crate::oms::dsse::PAYLOAD_TYPE;
 use crate::oms::key::PrivateKey;
 use crate::oms::statement::PREDICATE_TYPE;
@@ -33,7 +35,8 @@ fn bundle_of(payload: &[u8], signature: Vec<u8>) -> Vec<u8> {
 
 fn verified(bundle: Vec<u8>) -> Result<Manifest, VerifyManifestError> {
     let trust = Trust::Key(key().public_key().clone());
-    VerifiedManifest::verify(bundle, &trust).map(|verified| verified.manifest().clone())
+    VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory)
+        .map(|verified| Manifest::clone(&verified))
 }
 
 fn legacy(payload: &[u8]) -> Result<Manifest, VerifyManifestError> {

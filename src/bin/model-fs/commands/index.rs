@@ -42,7 +42,7 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
             "there are no tables of earlier releases"
         });
     }
-    let files = model.manifest.manifest().files().len();
+    let files = model.manifest.files().len();
     let unsigned = model.unsigned_files();
     let reader = Reader::new(
         Arc::clone(&model.manifest),

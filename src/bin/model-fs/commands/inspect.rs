@@ -38,7 +38,7 @@ fn find(path: &Path) -> Result<(Option<ModelLocation>, PathBuf), Failure> {
         Err(LocationError::Kind(_)) => return Ok((None, path.to_owned())),
         found => found?,
     };
-    let location = if location.is_single_file() && !location.has_signature() {
+    let location = if location.shape().is_single_file() && !location.has_signature() {
         ModelLocation::find(path, Some(path))?
     } else {
         location

@@ -110,7 +110,7 @@ pub(crate) fn run(
         model = %Escaped::path(model.location.path()),
         mountpoint = %Escaped::path(session.mountpoint()),
         signer = %model.signer(),
-        root_digest = %model.manifest.manifest().root_digest(),
+        root_digest = %model.manifest.root_digest(),
         "mounted"
     );
     // The scan is as large as the model has files, and nobody needs it any more.

@@ -139,12 +139,13 @@ fn manifest(
     files: Vec<ManifestFile>,
 ) -> Result<Manifest, Failure> {
     ignore_paths.extend(location.signature_to_ignore().cloned());
-    if !location.is_single_file() {
+    if !location.shape().is_single_file() {
         // Recorded whether or not there are tables now: `index` or another signer may add them.
         ignore_paths.push(FileName::new(shipped::DIRECTORY).map_err(anyhow::Error::new)?);
     }
     let description = Description {
         subject_name: location.model_name(),
+        shape: location.shape(),
         hash: plan.algorithm,
         serialization: match plan.shard_size {
             None => Serialization::Files,
@@ -153,12 +154,7 @@ fn manifest(
         allow_symlinks,
         ignore_paths,
     };
-    let manifest = Manifest::new(description, files).map_err(anyhow::Error::new)?;
-    Ok(if location.is_single_file() {
-        manifest.of_single_file()
-    } else {
-        manifest
-    })
+    Ok(Manifest::new(description, files).map_err(anyhow::Error::new)?)
 }
 
 /// Who made a signature, as far as it says so itself.
@@ -512,7 +508,7 @@ impl Tables<'_> {
     fn remove_others(&self, location: &ModelLocation, manifest: &Manifest) {
         // Beside a single file are the tables of others.
         if let Some(root) = self.ship_to
-            && !location.is_single_file()
+            && !location.shape().is_single_file()
             && let Err(error) = shipped::remove_others(root, manifest)
         {
             tracing::warn!(%error, "old chunk tables in {} stay", shipped::DIRECTORY);

@@ -51,14 +51,10 @@ impl SignedModel {
         // Before the signature is read: it may be large.
         let trust = load_trust(trust.chosen())?;
         let bundle = location.read_signature()?;
-        let single_file = location.single_file();
         let (manifest, trusted_as) = match trust {
             Trusted::Flags(trust) => (
-                match &single_file {
-                    None => VerifiedManifest::verify(bundle, &trust),
-                    Some(name) => VerifiedManifest::verify_single_file(bundle, &trust, name),
-                }
-                .map_err(|error| Failure::new(Exit::Signature, error))?,
+                VerifiedManifest::verify(bundle, &trust, &location.shape())
+                    .map_err(|error| Failure::new(Exit::Signature, error))?,
                 None,
             ),
             Trusted::Store(store) => {
@@ -67,28 +63,28 @@ impl SignedModel {
                     bundle,
                     &store,
                     &location.resolved(),
-                    single_file,
+                    &location.shape(),
                 )
                 .map_err(not_trusted)?;
                 (manifest, Some(name))
             }
         };
-        for entry in manifest.manifest().unusable_ignore_paths() {
+        for entry in manifest.unusable_ignore_paths() {
             tracing::debug!(%entry, "signed ignore path without effect: not a path in the model");
         }
         for name in &ignored {
-            if location.lacks(name) && manifest.manifest().file(name.as_str()).is_none() {
+            if location.lacks(name) && manifest.file(name.as_str()).is_none() {
                 warn_of_absent(name);
             }
         }
         let manifest = manifest.without(&ignored);
-        let links = if manifest.manifest().allow_symlinks() {
+        let links = if manifest.allow_symlinks() {
             Links::Follow
         } else {
             Links::Refuse
         };
         let directory = location.open(links)?;
-        let scan = location.scan_signed(&directory, manifest.manifest(), &ignored)?;
+        let scan = location.scan_signed(&directory, &manifest, &ignored)?;
         Ok(Self {
             location,
             manifest: Arc::new(manifest),
@@ -105,7 +101,7 @@ impl SignedModel {
 
     /// What is missing, of the wrong type, or there without being signed.
     pub(crate) fn name_failures(&self) -> Vec<check::Failure> {
-        check::check_names(self.manifest.manifest(), &self.scan, self.unsigned)
+        check::check_names(&self.manifest, &self.scan, self.unsigned)
     }
 
     /// What is signed and was to be left out. A mount hides it and says so; a model without it isn't
@@ -141,7 +137,7 @@ impl SignedModel {
 
     /// How many files are there that nobody signed.
     pub(crate) fn unsigned_files(&self) -> usize {
-        check::check_names(self.manifest.manifest(), &self.scan, Unsigned::Refuse)
+        check::check_names(&self.manifest, &self.scan, Unsigned::Refuse)
             .iter()
             .filter(|failure| matches!(failure, check::Failure::Unsigned(_)))
             .count()
@@ -158,7 +154,7 @@ impl SignedModel {
 
     /// Bytes of the signed files, as far as the directory tells.
     pub(crate) fn claimed_bytes(&self) -> u64 {
-        let files = self.manifest.manifest().files().iter().enumerate();
+        let files = self.manifest.files().iter().enumerate();
         files
             .filter_map(|(index, file)| self.scan.len_of_signed(index, &file.name))
             .fold(0, u64::saturating_add)

@@ -55,12 +55,7 @@ fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let mut failures = model.left_out_failures();
     failures.extend(model.name_failures());
     let bar = Bar::new(bytes, "verifying");
-    let content = check::check_content(
-        model.manifest.manifest(),
-        &*model.directory,
-        store.as_ref(),
-        &bar,
-    );
+    let content = check::check_content(&model.manifest, &*model.directory, store.as_ref(), &bar);
     bar.finish();
     // What a name already failed for, its content fails for again.
     let known: HashSet<String> = failures.iter().map(Finding::to_string).collect();
@@ -103,11 +98,11 @@ impl Report {
     /// All of them, those that were to be left out too.
     fn signed_files(&self) -> usize {
         let manifest = &self.model.manifest;
-        manifest.manifest().files().len() + manifest.left_out().len()
+        manifest.files().len() + manifest.left_out().len()
     }
 
     fn to_json(&self) -> Value {
-        let manifest = self.model.manifest.manifest();
+        let manifest = &self.model.manifest;
         let signer = self.model.manifest.signer();
         let failures: Vec<_> = self
             .failures

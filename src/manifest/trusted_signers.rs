@@ -1,7 +1,7 @@
 //! Decides between the signers of a trust store.
 //!
-//! Guarantees: whom [`choose`] gives is among those whose signature holds, and their limits allow
-//! the model. Doesn't: verify anything, or make a verified manifest.
+//! Guarantees: the signer that [`choose`] gives is among those whose signature holds, and its
+//! limits allow the model. Doesn't: verify anything, or make a verified manifest.
 
 use crate::oms::claim::Claim;
 use crate::oms::trust::Signer;
@@ -25,8 +25,10 @@ pub(super) fn choose<'a>(
         .ok_or(others)
 }
 
-/// The refusals that say something about the signature: not that it is simply by somebody else.
-fn telling(refused: Vec<(&TrustedSigner, VerifyError)>) -> Vec<(SignerName, VerifyError)> {
+/// The refusals that say something about the signature, other than that it is by another signer.
+fn informative_refusals(
+    refused: Vec<(&TrustedSigner, VerifyError)>,
+) -> Vec<(SignerName, VerifyError)> {
     refused
         .into_iter()
         .filter(|(_, error)| {
@@ -45,7 +47,7 @@ impl From<VerifyAnyError<&TrustedSigner>> for VerifyWithStoreError {
             VerifyAnyError::Bundle(error) => Self::Invalid(error.into()),
             VerifyAnyError::Nobody { claim, refused } => Self::Nobody {
                 claim: Box::new(claim),
-                refused: telling(refused),
+                refused: informative_refusals(refused),
             },
         }
     }
@@ -58,7 +60,7 @@ pub enum VerifyWithStoreError {
     /// model.
     #[error(transparent)]
     Invalid(#[from] VerifyManifestError),
-    /// Nobody trusted has signed.
+    /// No trusted signer has signed.
     #[error("signed by nobody trusted: the bundle names {claim}")]
     Nobody {
         /// Who the bundle says it is by.
@@ -66,15 +68,15 @@ pub enum VerifyWithStoreError {
         /// Why signers whom it might be by did not vouch for it, by their names in the store.
         refused: Vec<(SignerName, VerifyError)>,
     },
-    /// Signed by somebody who is trusted for other models.
-    #[error("signed by {}, who is not trusted for this model", list(signers))]
+    /// Signed by a signer who is trusted for other models.
+    #[error("signed by {}, who is not trusted for this model", quoted(signers))]
     OtherModels {
         /// The names in the store; at least one.
         signers: Vec<SignerName>,
     },
 }
 
-fn list(signers: &[SignerName]) -> String {
+fn quoted(signers: &[SignerName]) -> String {
     let names: Vec<_> = signers.iter().map(|name| format!("\"{name}\"")).collect();
     names.join(", ")
 }
