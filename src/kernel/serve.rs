@@ -3,8 +3,8 @@
 //! Guarantees: what the command line's `mount` has, a program that embeds this library has too:
 //! tuned read-ahead, verified pages pushed into the kernel's cache where there is memory for them,
 //! cached pages dropped upon a lockdown, a status that tells of the mount, and a source that never
-//! asks the mount that it is behind. Doesn't: change anything of the process, as its limit for open
-//! files or its signal handlers.
+//! reads through the mount that it serves. Doesn't: change anything of the process, such as its
+//! limit for open files or its signal handlers.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -98,5 +98,64 @@ impl PageSink for PushedPages {
     fn push(&self, file: FileIndex, offset: u64, bytes: &VerifiedBytes) -> bool {
         let pages = self.fs.upgrade().and_then(|fs| fs.pages_to_fill(file));
         pages.is_some_and(|(ino, _owed)| self.cache.push(ino, offset, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::fs::FsOptions;
+    use crate::name::FileName;
+    use crate::reading::testing::{Memory, sign};
+    use crate::reading::{Reader, ReaderOptions, Scan, Source, SourceError, SourceFile};
+
+    /// A source that notes what it is told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<&'static str>>);
+
+    impl Source for Told {
+        fn open(&self, _: &FileName) -> Result<Arc<dyn SourceFile>, SourceError> {
+            Err(SourceError::Missing)
+        }
+
+        fn expect_mount(&self) {
+            self.0.lock().unwrap().push("expected");
+        }
+
+        fn never_enter(&self, _: (u32, u32)) {
+            self.0.lock().unwrap().push("mounted");
+        }
+
+        fn mount_failed(&self) {
+            self.0.lock().unwrap().push("failed");
+        }
+    }
+
+    #[test]
+    fn a_mount_that_fails_is_taken_back_from_the_source() {
+        let model = Memory::default();
+        model.put("a", b"a");
+        let manifest = sign(&model, Algorithm::Blake3, None, false);
+        let told = Arc::<Told>::default();
+        let source = Arc::clone(&told) as Arc<dyn Source>;
+        let reader = Reader::new(manifest, source, None, ReaderOptions::default());
+        let options = FsOptions {
+            workers: 1,
+            lockdown: false,
+            on_violation: None,
+            signature: None,
+        };
+        let fs = Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let options = MountOptions::new(folder.path().join("model"));
+        let served = serve(&fs, &missing, &options, Shutdown::new());
+        assert!(matches!(served, Err(MountError::Missing { .. })));
+        assert_eq!(*told.0.lock().unwrap(), ["expected", "failed"]);
+        let status = fs.status(crate::fs::Audience::Owner);
+        assert!(status.owner.unwrap().mount.is_none());
     }
 }
