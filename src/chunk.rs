@@ -165,8 +165,8 @@ impl SubtreeSize {
     /// a random 4 KiB fault the less the smaller the chunk.
     pub const DEFAULT: Self = Self(16);
 
-    /// The smallest size from this one on that cuts `len` bytes into at most `max_count` chunks; the
-    /// largest size if none does.
+    /// The smallest size from this one on that cuts `len` bytes into at most `max_count` chunks;
+    /// the largest size if none does.
     #[must_use]
     pub fn with_at_most(self, max_count: u64, len: u64) -> Self {
         (self.0..Self::MAX.0)

@@ -68,12 +68,12 @@ fn keeps(file: &str, expected: &[u8]) {
     let digest = Algorithm::Sha256.hash(expected);
     let file: Arc<[u8]> = file.as_bytes().into();
     // Somebody else holds the same memory, and it stays as it was.
-    let verified = VerifiedManifest::verify(file.clone(), &trust, ModelShape::Directory).unwrap();
+    let verified = VerifiedManifest::verify(file.clone(), &trust, &ModelShape::Directory).unwrap();
     assert!(*verified.bundle() == file);
     assert_eq!(verified.payload_digest(), digest);
     let bytes = file.to_vec();
     // Nobody does.
-    let verified = VerifiedManifest::verify(file, &trust, ModelShape::Directory).unwrap();
+    let verified = VerifiedManifest::verify(file, &trust, &ModelShape::Directory).unwrap();
     assert!(verified.bundle()[..] == bytes[..]);
     assert_eq!(verified.payload_digest(), digest);
     let ignored = FileName::new("00000").unwrap();
@@ -190,8 +190,8 @@ fn no_other_spelling() {
         mixed,
     ] {
         let file = bundle(&spelt, &signature, key.public_key().hint());
-        let error =
-            VerifiedManifest::verify(file.into_bytes(), &trust, ModelShape::Directory).unwrap_err();
+        let error = VerifiedManifest::verify(file.into_bytes(), &trust, &ModelShape::Directory)
+            .unwrap_err();
         assert!(
             error.to_string().contains("payload is not valid base64"),
             "{error}"

@@ -85,7 +85,7 @@ fn round_trip_on_every_curve() {
             (&pki.leaf, "CN=signer"),
         ] {
             let verified =
-                VerifiedManifest::verify(bundle.clone(), &trust(trusted), ModelShape::Directory)
+                VerifiedManifest::verify(bundle.clone(), &trust(trusted), &ModelShape::Directory)
                     .unwrap();
             assert_eq!(
                 verified.signer(),
@@ -98,8 +98,8 @@ fn round_trip_on_every_curve() {
         }
         let stranger = Key::new(Scheme::P256(256));
         let stranger = Spec::root("root", &stranger).der();
-        let error =
-            VerifiedManifest::verify(bundle, &trust(&stranger), ModelShape::Directory).unwrap_err();
+        let error = VerifiedManifest::verify(bundle, &trust(&stranger), &ModelShape::Directory)
+            .unwrap_err();
         assert!(
             error
                 .to_string()
@@ -124,7 +124,7 @@ fn another_chain_does_not_vouch() {
     let error = VerifiedManifest::verify(
         mixed.to_string().into_bytes(),
         &trust(&theirs.root),
-        ModelShape::Directory,
+        &ModelShape::Directory,
     );
     assert_eq!(
         error.unwrap_err().to_string(),
@@ -240,12 +240,12 @@ fn keys_that_live_elsewhere() {
     let key = Elsewhere(pki.key, true);
     let sign = |signing: Signing<'_>| manifest().sign(signing, Compat::Specification);
     let bundle = sign(Signing::Certificate(&key, &certificate)).unwrap();
-    VerifiedManifest::verify(bundle, &trust(&pki.root), ModelShape::Directory).unwrap();
+    VerifiedManifest::verify(bundle, &trust(&pki.root), &ModelShape::Directory).unwrap();
     let bundle = sign((&key).into()).unwrap();
     VerifiedManifest::verify(
         bundle,
         &Trust::Key(key.public_key().clone()),
-        ModelShape::Directory,
+        &ModelShape::Directory,
     )
     .unwrap();
     let gone = Elsewhere(key.0, false);

@@ -106,7 +106,7 @@ fn bundle(payload: &[u8]) -> Value {
 
 fn verify(bundle: impl Into<Vec<u8>>) -> Result<(), String> {
     let trust = Trust::Key(key().public_key().clone());
-    VerifiedManifest::verify(bundle.into(), &trust, ModelShape::Directory)
+    VerifiedManifest::verify(bundle.into(), &trust, &ModelShape::Directory)
         .map(|_| ())
         .map_err(|error| error.to_string())
 }

@@ -79,7 +79,7 @@ fn key_bundles() {
         let pem = case.config["verify"]["public_key"].as_str().unwrap();
         let pem = Path::new(pem).file_name().unwrap().to_str().unwrap();
         let result =
-            VerifiedManifest::verify(case.bundle(), &key(&root, pem), ModelShape::Directory);
+            VerifiedManifest::verify(case.bundle(), &key(&root, pem), &ModelShape::Directory);
         assert_eq!(
             result.is_ok(),
             case.passes(),
@@ -89,7 +89,7 @@ fn key_bundles() {
         let wrong = VerifiedManifest::verify(
             case.bundle(),
             &key(&root, "wrong-key-pub.pem"),
-            ModelShape::Directory,
+            &ModelShape::Directory,
         );
         assert!(wrong.is_err(), "{}", case.folder.display());
 
@@ -128,18 +128,18 @@ fn certificate_bundles() {
         let shown = case.folder.display();
         let pem = case.config["verify"]["cert_chain"][0].as_str().unwrap();
         let pem = Path::new(pem).file_name().unwrap().to_str().unwrap();
-        let result = VerifiedManifest::verify(case.bundle(), &anchors(pem), ModelShape::Directory);
+        let result = VerifiedManifest::verify(case.bundle(), &anchors(pem), &ModelShape::Directory);
         assert_eq!(result.is_ok(), case.passes(), "{shown}: {result:?}");
         let wrong = VerifiedManifest::verify(
             case.bundle(),
             &anchors("wrong-ca-cert.pem"),
-            ModelShape::Directory,
+            &ModelShape::Directory,
         );
         assert!(wrong.is_err(), "{shown}");
         let key = VerifiedManifest::verify(
             case.bundle(),
             &key(&root, "signing-key-pub.pem"),
-            ModelShape::Directory,
+            &ModelShape::Directory,
         );
         assert!(key.is_err(), "{shown}");
 
@@ -160,7 +160,7 @@ fn certificate_bundles() {
                 assert_eq!(manifest.files().len(), 2);
                 // The issuer may be trusted without its root, and so may the signer alone.
                 for name in ["int-ca-cert.pem", "signing-key-cert.pem"] {
-                    VerifiedManifest::verify(case.bundle(), &anchors(name), ModelShape::Directory)
+                    VerifiedManifest::verify(case.bundle(), &anchors(name), &ModelShape::Directory)
                         .unwrap();
                 }
             }
@@ -181,7 +181,7 @@ fn odd_ignore_paths_have_no_effect() {
     let verified = VerifiedManifest::verify(
         bundle,
         &key(&root, "signing-key-pub.pem"),
-        ModelShape::Directory,
+        &ModelShape::Directory,
     )
     .unwrap();
     let ignored = |path| verified.is_ignored(&FileName::new(path).unwrap());
@@ -203,7 +203,7 @@ fn other_methods_are_named() {
             VerifiedManifest::verify(
                 case.bundle(),
                 &key(&root, "signing-key-pub.pem"),
-                ModelShape::Directory
+                &ModelShape::Directory
             )
             .unwrap_err(),
             VerifyManifestError::Signature(VerifyError::Method {
@@ -253,7 +253,7 @@ fn sigstore_bundles() {
                 identity_provider,
                 trusted_root: TrustedRoot::public_good(),
             };
-            VerifiedManifest::verify(case.bundle(), &trust, ModelShape::Directory)
+            VerifiedManifest::verify(case.bundle(), &trust, &ModelShape::Directory)
         };
         let manifest = verify(|_, _| {});
         assert_eq!(manifest.is_ok(), case.passes(), "{manifest:?}");
@@ -276,7 +276,7 @@ fn sigstore_bundles() {
         let wrong = VerifiedManifest::verify(
             case.bundle(),
             &key(&root, "wrong-key-pub.pem"),
-            ModelShape::Directory,
+            &ModelShape::Directory,
         );
         assert!(wrong.is_err(), "{}", case.folder.display());
 
@@ -315,7 +315,7 @@ fn sigstore_bundles() {
             let forged = VerifiedManifest::verify(
                 forged.to_string().into_bytes(),
                 &trust,
-                ModelShape::Directory,
+                &ModelShape::Directory,
             );
             assert!(forged.is_err());
         }

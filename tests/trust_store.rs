@@ -88,7 +88,7 @@ fn signed(key: &str) -> Vec<u8> {
 }
 
 fn who(store: &TrustStore, bundle: Vec<u8>) -> Result<String, VerifyWithStoreError> {
-    VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL), ModelShape::Directory)
+    VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL), &ModelShape::Directory)
         .map(|(_, name)| name.to_string())
 }
 
@@ -251,7 +251,7 @@ fn limits() {
             bundle,
             &store,
             Path::new(path),
-            ModelShape::Directory,
+            &ModelShape::Directory,
         );
         assert!(found.is_err(), "{path}");
     }
@@ -611,7 +611,7 @@ fn what_cannot_be_relied_on_is_not_changed() {
 
 fn digest_of_payload(bundle: &[u8]) -> String {
     let trust = Trust::Key(private("p256-sec1.pem").public_key().clone());
-    VerifiedManifest::verify(bundle, &trust, ModelShape::Directory)
+    VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory)
         .unwrap()
         .payload_digest()
         .to_hex()

@@ -77,7 +77,7 @@ fn manifest_1_000_000_resources(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(|| bundle.clone())
         .bench_values(|bundle| {
-            VerifiedManifest::verify(bundle, &trust, ModelShape::Directory)
+            VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory)
                 .expect("what was signed")
         });
 }
@@ -184,7 +184,7 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
     let hashed = hash_model(&*source, &[name], plan, &|_| Ok(()), &()).expect("hashed");
     let (bundle, trust) = sign(hashed.files);
     let manifest = Arc::new(
-        VerifiedManifest::verify(bundle, &trust, ModelShape::Directory).expect("what was signed"),
+        VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory).expect("what was signed"),
     );
     let options = ReaderOptions {
         cache_bytes,

@@ -155,7 +155,8 @@ impl Output {
         ) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                "it belongs to another user, and only its owner may replace a file in that directory",
+                "it belongs to another user, and only its owner may replace a file in that \
+                 directory",
             ));
         }
         Ok(())

@@ -58,8 +58,8 @@ pub struct Manifest {
     subject_name: String,
     root_digest: Digest,
     serialization: Serialization,
-    /// Decides what a single file is called when this is signed.
-    shape: ModelShape,
+    /// Whether it is to be signed as a model that is a file and no directory.
+    is_single_file: bool,
     allow_symlinks: bool,
     /// Sorted, each once.
     ignore_paths: Vec<FileName>,
@@ -123,7 +123,7 @@ impl Manifest {
             // Known when the resources are listed.
             root_digest: Algorithm::Sha256.hash(b""),
             serialization,
-            shape,
+            is_single_file: shape.is_single_file() && files.len() == 1,
             allow_symlinks,
             ignore_paths,
             unusable_ignore_paths: Vec::new(),
@@ -143,7 +143,7 @@ impl Manifest {
     ///
     /// Only where the model is a [single file](ModelShape::SingleFile) may the one that is listed
     /// be called `.` instead of its name.
-    fn from_statement(statement: Statement<'_>, shape: ModelShape) -> Result<Self, ManifestError> {
+    fn from_statement(statement: Statement<'_>, shape: &ModelShape) -> Result<Self, ManifestError> {
         // Published bundles have entries that name nothing in the model: absolute paths, paths from
         // another directory, `../x`. They have no effect, so nothing more is left out for them.
         let mut ignore_paths = Vec::new();
@@ -163,14 +163,14 @@ impl Manifest {
         let allow_symlinks = statement.allow_symlinks();
         let resources = statement.into_resources();
         let files = match serialization.shard_size {
-            None => whole_files(resources, &shape)?,
-            Some(size) => sharded_files(&resources, serialization.hash, size, &shape)?,
+            None => whole_files(resources, shape)?,
+            Some(size) => sharded_files(&resources, serialization.hash, size, shape)?,
         };
         let manifest = Self {
             subject_name,
             root_digest,
             serialization,
-            shape,
+            is_single_file: false,
             allow_symlinks,
             ignore_paths,
             unusable_ignore_paths,

@@ -40,11 +40,10 @@ impl Manifest {
     /// The resources as they are listed in a bundle: sorted by name, in code point order (OMS v1.0,
     /// 5.2.1). With shards that is not the order of their ranges.
     pub(super) fn resources(&self, compat: Compat) -> Vec<Resource<'_>> {
-        let is_only_file = self.shape.is_single_file() && self.files.len() == 1;
         let mut resources = Vec::with_capacity(self.files.len());
         for file in &self.files {
             let name = match compat {
-                Compat::Reference if is_only_file => ONLY_FILE,
+                Compat::Reference if self.is_single_file => ONLY_FILE,
                 Compat::Reference | Compat::Specification => file.name.as_str(),
             };
             match &file.content {

@@ -37,7 +37,7 @@ impl UnverifiedManifest {
         let statement = Statement::parse_any(payload)?;
         let shape = FileName::new(statement.subject_name())
             .map_or(ModelShape::Directory, ModelShape::SingleFile);
-        let manifest = Manifest::from_statement(statement, shape)?;
+        let manifest = Manifest::from_statement(statement, &shape)?;
         let (material, _) = bundle.into_parts();
         Ok(Self {
             manifest,

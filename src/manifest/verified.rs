@@ -16,7 +16,7 @@
 //! use model_fs::manifest::{ModelShape, VerifiedManifest};
 //! use model_fs::oms::verify::VerifiedStatement;
 //! fn by_the_constructor(proof: VerifiedStatement) -> VerifiedManifest {
-//!     VerifiedManifest::new(proof, ModelShape::Directory).unwrap()
+//!     VerifiedManifest::new(proof, &ModelShape::Directory).unwrap()
 //! }
 //! ```
 //!
@@ -83,7 +83,7 @@ pub struct VerifiedManifest {
 
 impl VerifiedManifest {
     /// Validates what was signed.
-    fn new(proof: VerifiedStatement, shape: ModelShape) -> Result<Self, VerifyManifestError> {
+    fn new(proof: VerifiedStatement, shape: &ModelShape) -> Result<Self, VerifyManifestError> {
         Ok(Self {
             manifest: Manifest::from_statement(proof.parse()?, shape)?,
             signer: proof.signer().clone(),
@@ -102,7 +102,7 @@ impl VerifiedManifest {
     pub fn verify(
         bundle: impl Into<Arc<[u8]>>,
         trust: &Trust,
-        shape: ModelShape,
+        shape: &ModelShape,
     ) -> Result<Self, VerifyManifestError> {
         Self::new(verify_file(bundle.into(), trust)?, shape)
     }
@@ -119,7 +119,7 @@ impl VerifiedManifest {
         bundle: impl Into<Arc<[u8]>>,
         store: &TrustStore,
         model: &Path,
-        shape: ModelShape,
+        shape: &ModelShape,
     ) -> Result<(Self, SignerName), VerifyWithStoreError> {
         let trusted = store.signers().map(|signer| (signer, signer.trust()));
         let (proof, signers) = verify_any(bundle.into(), trusted)?.into_parts();

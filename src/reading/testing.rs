@@ -175,5 +175,5 @@ pub(crate) fn sign(
     let key = PrivateKey::from_pem(pem, None).unwrap();
     let bundle = manifest.sign(&key, Compat::Specification).unwrap();
     let trust = Trust::Key(key.public_key().clone());
-    Arc::new(VerifiedManifest::verify(bundle, &trust, ModelShape::Directory).unwrap())
+    Arc::new(VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory).unwrap())
 }

@@ -55,7 +55,7 @@ fn every_kind_of_log_entry_verifies() {
         let signing = Signing::new(&instance, kind);
         let bundle = signing.bundle().to_json();
         let manifest =
-            VerifiedManifest::verify(bundle, &instance.trust(), ModelShape::Directory).unwrap();
+            VerifiedManifest::verify(bundle, &instance.trust(), &ModelShape::Directory).unwrap();
         assert_eq!(manifest.files().len(), 2);
         let Signer::Sigstore {
             identity,
@@ -1118,7 +1118,7 @@ fn statements_of_release_0_2() {
         .into_bytes();
         let bundle = signing.bundle();
         let manifest =
-            VerifiedManifest::verify(bundle.to_json(), &instance.trust(), ModelShape::Directory)
+            VerifiedManifest::verify(bundle.to_json(), &instance.trust(), &ModelShape::Directory)
                 .unwrap();
         assert_eq!(manifest.files().len(), 2);
         let mut forged = bundle;

@@ -23,7 +23,7 @@ fn every_flipped_bit_of_the_bundle_fails_or_changes_nothing() {
         for bit in 0..8 {
             let mut flipped = bundle.clone();
             flipped[index] ^= 1 << bit;
-            match VerifiedManifest::verify(flipped, &trust(), ModelShape::Directory) {
+            match VerifiedManifest::verify(flipped, &trust(), &ModelShape::Directory) {
                 Err(_) => {}
                 Ok(verified) => {
                     // Members outside of the signature may change where nothing depends on them.
@@ -60,7 +60,7 @@ proptest! {
             payload.truncate(cut.index(payload.len()));
         }
         let bundle = sign_payload(payload, &key()).unwrap();
-        if let Ok(verified) = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory) {
+        if let Ok(verified) = VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory) {
             let manifest = &*verified;
             prop_assert!(manifest.files().is_sorted_by(|a, b| a.name < b.name));
             prop_assert!(!manifest.files().is_empty());
@@ -87,7 +87,7 @@ proptest! {
             bundle.truncate(cut.index(bundle.len()));
         }
         let _ = UnverifiedManifest::parse_without_verifying(bundle.as_slice());
-        if let Ok(verified) = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory) {
+        if let Ok(verified) = VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory) {
             prop_assert_eq!(&*verified, &signed(&files(&["a"])).unwrap());
         }
     }

@@ -34,10 +34,10 @@ fn signed_text(statement: &str) -> Result<Manifest, VerifyManifestError> {
     let unverified = UnverifiedManifest::parse_without_verifying(bundle.as_slice())
         .map(|unverified| unverified.claimed_manifest().clone());
     let shape = ModelShape::SingleFile(FileName::new("model").unwrap());
-    let single = VerifiedManifest::verify(bundle.clone(), &trust(), shape);
+    let single = VerifiedManifest::verify(bundle.clone(), &trust(), &shape);
     // The unverified look differs in nothing but the signature.
     assert_eq!(single.as_deref(), unverified.as_ref());
-    let verified = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory);
+    let verified = VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory);
     verified.map(|verified| Manifest::clone(&verified))
 }
 

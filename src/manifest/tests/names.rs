@@ -82,7 +82,7 @@ fn hostile_names_are_escaped_in_messages() {
 fn what_is_left_out_is_remembered() {
     let statement = files(&["a", "b/c", "b/d", "b-c"]).to_string();
     let bundle = sign_payload(statement.into_bytes(), &key()).unwrap();
-    let verified = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory).unwrap();
+    let verified = VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory).unwrap();
     assert!(verified.left_out().is_empty());
     let name = |name| FileName::new(name).unwrap();
     let rest = verified.without(&[name("b"), name("nothing")]);
@@ -178,7 +178,7 @@ proptest! {
         names in prop::collection::vec("[ab.!/]{1,6}", 1..12)
     ) {
         let listed: Vec<&str> = names.iter().map(String::as_str).collect();
-        let parsed: Result<Vec<FileName>, _> = listed.iter().map(|name| FileName::new(name)).collect();
+        let parsed: Result<Vec<_>, _> = listed.iter().map(|name| FileName::new(name)).collect();
         let fine = parsed.is_ok_and(|names| {
             names.iter().enumerate().all(|(i, a)| {
                 names.iter().enumerate().all(|(j, b)| i == j || !b.is_within(a))

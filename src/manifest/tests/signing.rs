@@ -66,7 +66,7 @@ fn what_is_signed_is_what_is_verified() {
             for compat in [Compat::Specification, Compat::Reference] {
                 let bundle = manifest.sign(&key(), compat).unwrap();
                 let verified =
-                    VerifiedManifest::verify(bundle.clone(), &trust(), ModelShape::Directory)
+                    VerifiedManifest::verify(bundle.clone(), &trust(), &ModelShape::Directory)
                         .unwrap();
                 assert_eq!(*verified, manifest);
                 assert_eq!(&**verified.bundle(), bundle);
@@ -142,7 +142,7 @@ fn what_is_written() {
 fn the_only_file_of_a_single_file_model_may_be_a_dot() {
     let shape = || ModelShape::SingleFile(FileName::new("own.gguf").unwrap());
     let verify = |bundle: &[u8]| {
-        VerifiedManifest::verify(bundle, &trust(), shape())
+        VerifiedManifest::verify(bundle, &trust(), &shape())
             .map(|verified| verified.files().to_vec())
     };
     let size = NonZeroU64::new(10).unwrap();
@@ -168,14 +168,14 @@ fn the_only_file_of_a_single_file_model_may_be_a_dot() {
         for manifest in [&directory, &single] {
             let bundle = manifest.sign(&key(), Compat::Specification).unwrap();
             assert_eq!(verify(&bundle).unwrap(), std::slice::from_ref(&file));
-            assert!(VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory).is_ok());
+            assert!(VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory).is_ok());
         }
         let bundle = directory.sign(&key(), Compat::Reference).unwrap();
-        assert!(VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory).is_ok());
+        assert!(VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory).is_ok());
 
         let bundle = single.sign(&key(), Compat::Reference).unwrap();
         assert_eq!(verify(&bundle).unwrap(), [file]);
-        let error = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory).unwrap_err();
+        let error = VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory).unwrap_err();
         assert!(error.to_string().contains("\".\" component"), "{error}");
     }
 
@@ -216,7 +216,7 @@ fn another_key_is_named() {
     let error = VerifiedManifest::verify(
         bundle.clone(),
         &Trust::Key(other.clone()),
-        ModelShape::Directory,
+        &ModelShape::Directory,
     )
     .unwrap_err();
     assert!(matches!(
@@ -228,7 +228,7 @@ fn another_key_is_named() {
     for hint in ["", other.hint()] {
         let forged = text.replace(key().public_key().hint(), hint).into_bytes();
         assert_eq!(
-            VerifiedManifest::verify(forged, &Trust::Key(other.clone()), ModelShape::Directory)
+            VerifiedManifest::verify(forged, &Trust::Key(other.clone()), &ModelShape::Directory)
                 .unwrap_err(),
             VerifyManifestError::Signature(VerifyError::Signature)
         );
@@ -259,7 +259,7 @@ proptest! {
         let manifest = Manifest::new(description(serialization), files).unwrap();
         let compat = if reference { Compat::Reference } else { Compat::Specification };
         let bundle = manifest.sign(&key(), compat).unwrap();
-        let verified = VerifiedManifest::verify(bundle, &trust(), ModelShape::Directory).unwrap();
+        let verified = VerifiedManifest::verify(bundle, &trust(), &ModelShape::Directory).unwrap();
         prop_assert_eq!(&*verified, &manifest);
     }
 }

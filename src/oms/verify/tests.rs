@@ -35,7 +35,7 @@ fn bundle_of(payload: &[u8], signature: Vec<u8>) -> Vec<u8> {
 
 fn verified(bundle: Vec<u8>) -> Result<Manifest, VerifyManifestError> {
     let trust = Trust::Key(key().public_key().clone());
-    VerifiedManifest::verify(bundle, &trust, ModelShape::Directory)
+    VerifiedManifest::verify(bundle, &trust, &ModelShape::Directory)
         .map(|verified| Manifest::clone(&verified))
 }
 
