@@ -65,12 +65,12 @@ impl SignedModel {
         let bundle = location.read_signature()?;
         let shape = location.shape();
         let (manifest, trusted_as) = match trust.into() {
-            Trusted::Signer(trust) => (VerifiedManifest::verify(bundle, trust, shape)?, None),
+            Trusted::Signer(trust) => (VerifiedManifest::verify(bundle, trust, &shape)?, None),
             Trusted::Store(store) => {
                 // Of what was opened: what the path leads to by now is another question.
                 let model = location.resolved();
                 let (manifest, signer) =
-                    VerifiedManifest::verify_with_store(bundle, store, &model, shape)?;
+                    VerifiedManifest::verify_with_store(bundle, store, &model, &shape)?;
                 (manifest, Some(signer))
             }
         };
