@@ -20,7 +20,7 @@ use rustix::fs::{Advice, FileType, Mode, OFlags};
 const PAGE: u64 = 4096;
 
 /// A page fault or a read that takes longer is a stall.
-pub(crate) const STALL: Duration = Duration::from_secs(1);
+pub const STALL: Duration = Duration::from_secs(1);
 
 /// One access in so many drops the file's pages from the kernel's cache.
 const EVICT: u64 = 8;
@@ -29,34 +29,34 @@ const EVICT: u64 = 8;
 const TOLD: usize = 20;
 
 /// A file of the model and its signed bytes.
-pub(crate) struct Golden {
-    pub(crate) name: String,
-    pub(crate) bytes: Vec<u8>,
+pub struct Golden {
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
-pub(crate) struct Storm<'a> {
-    pub(crate) source: &'a Path,
-    pub(crate) mount: &'a Path,
-    pub(crate) files: &'a [Golden],
-    pub(crate) threads: u64,
-    pub(crate) time: Duration,
+pub struct Storm<'a> {
+    pub source: &'a Path,
+    pub mount: &'a Path,
+    pub files: &'a [Golden],
+    pub threads: u64,
+    pub time: Duration,
 }
 
 /// What happened.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Reads that gave the signed bytes, by `pread` and by page fault.
-    pub(crate) reads: u64,
-    pub(crate) faults: u64,
+    pub reads: u64,
+    pub faults: u64,
     /// EIO, for either.
-    pub(crate) refused: u64,
+    pub refused: u64,
     /// Changes made to the source.
-    pub(crate) changes: u64,
-    pub(crate) slowest: Duration,
+    pub changes: u64,
+    pub slowest: Duration,
     /// Accesses that took longer than [`STALL`].
-    pub(crate) stalls: u64,
+    pub stalls: u64,
     /// What should not have been, the first few.
-    pub(crate) wrong: Vec<String>,
+    pub wrong: Vec<String>,
 }
 
 impl Outcome {
@@ -74,7 +74,7 @@ impl Outcome {
 
 impl Storm<'_> {
     /// Runs to the end, and leaves the source as it was.
-    pub(crate) fn run(&self) -> io::Result<Outcome> {
+    pub fn run(&self) -> io::Result<Outcome> {
         let over = AtomicBool::new(false);
         let total = Mutex::new(Outcome::default());
         std::thread::scope(|scope| {
