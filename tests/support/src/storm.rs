@@ -1,10 +1,10 @@
 //! Readers at random while somebody changes the source.
 //!
-//! Guarantees: every byte that a read or a page fault gave is compared with the signed one; an error
-//! other than EIO, and a read that ends early, count as wrong. When the storm is over and the source
-//! is as it was signed, every byte is read once more, which must work. Doesn't: fault as a program
-//! does, which a page that can't be proved would end with SIGBUS: pages of a mapping are read through
-//! `/proc/self/mem`, where the same fault is an error.
+//! Guarantees: every byte that a read or a page fault gave is compared with the signed one; an
+//! error other than EIO, and a read that ends early, count as wrong. When the storm is over and the
+//! source is as it was signed, every byte is read once more, which must work. Doesn't: fault as a
+//! program does, which a page that can't be proved would end with SIGBUS: pages of a mapping are
+//! read through `/proc/self/mem`, where the same fault is an error.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         let wanted = wanted.min(len - offset);
         let mut found = vec![0; usize::try_from(wanted).expect("small")];
         let given = if mapped {
-            // Never looked at in place: this is the same page fault, but with an error for a SIGBUS.
+            // Never looked at in place: this is the same page fault, with an error for a SIGBUS.
             let address = map.as_ptr().addr() as u64 + offset;
             let given = read_all(&self.memory, &mut found, address);
             unmap(map, offset, found.len())?;
@@ -193,8 +193,8 @@ impl<'a> Reader<'a> {
         } else {
             read_all(opened, &mut found, offset)?
         };
-        // Or all pages would be in the kernel's cache soon, and nobody would be asked again. Not each
-        // time: the kernel takes a while to do it.
+        // Or all pages would be in the kernel's cache soon, and no request would come again. Not
+        // each time: the kernel takes a while to do it.
         if self.dice.below(EVICT) == 0 {
             rustix::fs::fadvise(opened, 0, None, Advice::DontNeed)?;
         }
