@@ -1,7 +1,6 @@
 //! Mounting, serving and unmounting, with a file system of one file, on a real kernel.
 //!
-//! Needs `/dev/fuse` and root (or `fusermount3`). Where there is no FUSE the tests that need it say so
-//! and pass, unless `MODEL_FS_REQUIRE_FUSE` is set.
+//! Needs `/dev/fuse` and root (or `fusermount3`); see `test_support::missing` for where these aren't there.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,6 +25,7 @@ use model_fs::kernel::{
     FS_TYPE, MountError, MountOptions, MountSession, SessionEnd, SessionError, Shutdown,
     StopHandle, UnmountError, unmount,
 };
+use test_support::missing::{Need, have, not_tested};
 
 const CONTENT: &[u8] = b"every byte of it\n";
 const FILE: INodeNo = INodeNo(2);
@@ -132,23 +132,6 @@ impl Filesystem for OneFile {
     }
 }
 
-/// Whether there is FUSE to test with.
-fn fuse() -> bool {
-    let there = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .is_ok();
-    assert!(
-        there || std::env::var_os("MODEL_FS_REQUIRE_FUSE").is_none(),
-        "no FUSE here"
-    );
-    if !there {
-        eprintln!("skipped: no FUSE here");
-    }
-    there
-}
-
 /// A served mount in a temporary directory.
 struct Mounted {
     dir: tempfile::TempDir,
@@ -220,7 +203,7 @@ fn is_mounted(path: &Path) -> bool {
 
 #[test]
 fn a_mount_is_served_until_it_is_unmounted() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -238,7 +221,7 @@ fn a_mount_is_served_until_it_is_unmounted() {
 
 #[test]
 fn the_mount_table_shows_what_and_how() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::with(Duration::ZERO, |options| {
@@ -269,7 +252,7 @@ fn the_mount_table_shows_what_and_how() {
 
 #[test]
 fn writing_is_impossible() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -284,7 +267,7 @@ fn writing_is_impossible() {
 
 #[test]
 fn a_stop_unmounts() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -296,7 +279,7 @@ fn a_stop_unmounts() {
 
 #[test]
 fn a_busy_mount_is_refused_to_others_and_detached_on_stop() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -322,7 +305,7 @@ fn a_busy_mount_is_refused_to_others_and_detached_on_stop() {
 
 #[test]
 fn grace_has_an_end() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::with(Duration::ZERO, |_| {});
@@ -341,7 +324,7 @@ fn grace_has_an_end() {
 
 #[test]
 fn requests_that_nobody_answers_are_not_waited_for() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let filesystem = OneFile {
@@ -355,7 +338,7 @@ fn requests_that_nobody_answers_are_not_waited_for() {
         .read_dir()
         .is_ok_and(|mut dir| dir.next().is_some())
     {
-        eprintln!("skipped: no fusectl here");
+        not_tested("requests that wait: this kernel shows no FUSE connections (fusectl)");
         return;
     }
     // Asks for attributes, for ever. With the mount it ends.
@@ -377,7 +360,7 @@ fn requests_that_nobody_answers_are_not_waited_for() {
 
 #[test]
 fn a_request_that_panics_ends_nothing_else() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let filesystem = OneFile {
@@ -402,7 +385,7 @@ fn a_request_that_panics_ends_nothing_else() {
 
 #[test]
 fn a_second_stop_cuts_off() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -416,7 +399,7 @@ fn a_second_stop_cuts_off() {
 
 #[test]
 fn a_lazy_unmount_by_others_ends_with_the_last_file() {
-    if !fuse() || !rustix::process::geteuid().is_root() {
+    if !have(Need::Fuse) || !have(Need::Root) {
         return;
     }
     let mounted = Mounted::new();
@@ -432,7 +415,7 @@ fn a_lazy_unmount_by_others_ends_with_the_last_file() {
 
 #[test]
 fn what_is_mounted_there_later_stays() {
-    if !fuse() || !rustix::process::geteuid().is_root() {
+    if !have(Need::Fuse) || !have(Need::Root) {
         return;
     }
     let first = Mounted::new();
@@ -463,7 +446,7 @@ fn what_is_mounted_there_later_stays() {
 
 #[test]
 fn what_is_mounted_over_it_stays() {
-    if !fuse() || !rustix::process::geteuid().is_root() {
+    if !have(Need::Fuse) || !have(Need::Root) {
         return;
     }
     let mounted = Mounted::with(Duration::ZERO, |_| {});
@@ -554,7 +537,7 @@ impl Drop for Unmount {
 
 #[test]
 fn a_foreign_file_system_is_not_unmounted_however_names_change() {
-    if !fuse() || !rustix::process::geteuid().is_root() {
+    if !have(Need::Fuse) || !have(Need::Root) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -596,7 +579,7 @@ fn a_foreign_file_system_is_not_unmounted_however_names_change() {
 
 #[test]
 fn a_mount_comes_to_the_directory_that_was_meant_and_leaves_it_however_names_change() {
-    if !fuse() || !rustix::process::geteuid().is_root() {
+    if !have(Need::Fuse) || !have(Need::Root) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -622,7 +605,7 @@ fn a_mount_comes_to_the_directory_that_was_meant_and_leaves_it_however_names_cha
 
 #[test]
 fn a_mount_that_was_renamed_with_a_directory_above_it_is_taken_away() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     for aborted in [false, true] {
@@ -652,7 +635,7 @@ fn a_mount_that_was_renamed_with_a_directory_above_it_is_taken_away() {
 
 #[test]
 fn what_the_newer_calls_cannot_mount_the_older_one_does() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -671,7 +654,7 @@ fn what_the_newer_calls_cannot_mount_the_older_one_does() {
 
 #[test]
 fn a_mount_is_unmounted_through_a_link_and_by_a_path_with_dots() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -688,7 +671,7 @@ fn a_mount_is_unmounted_through_a_link_and_by_a_path_with_dots() {
 
 #[test]
 fn a_dropped_session_is_unmounted() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -703,7 +686,7 @@ fn a_dropped_session_is_unmounted() {
 
 #[test]
 fn a_file_system_that_fails_to_start_leaves_nothing() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -721,7 +704,7 @@ fn a_file_system_that_fails_to_start_leaves_nothing() {
 
 #[test]
 fn a_stop_before_the_first_answer_leaves_nothing() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -765,7 +748,7 @@ fn mountpoints_that_cannot_be_are_named() {
 
 #[test]
 fn mounting_twice_is_refused_and_the_first_stays() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let mounted = Mounted::new();
@@ -786,7 +769,7 @@ fn mounting_twice_is_refused_and_the_first_stays() {
 
 #[test]
 fn read_ahead_is_raised_or_the_report_says_how() {
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -814,7 +797,7 @@ fn read_ahead_is_raised_or_the_report_says_how() {
 
 #[test]
 fn access_reaches_the_kernel() {
-    if !fuse() || !rustix::process::geteuid().is_root() {
+    if !have(Need::Fuse) || !have(Need::Root) {
         return;
     }
     for (option, access) in [

@@ -2,8 +2,6 @@
 //! spells what it says. It is held in memory once: its payload is decoded in place, and put back.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -17,10 +15,10 @@ use model_fs::oms::key::PrivateKey;
 use model_fs::oms::statement::root_digest_of;
 use model_fs::oms::trust::Trust;
 use serde_json::json;
+use test_support::keys;
 
 fn key() -> PrivateKey {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys/p256-sec1.pem");
-    PrivateKey::from_pem(&fs::read(path).unwrap(), None).unwrap()
+    keys::private("p256-sec1.pem")
 }
 
 /// A payload that takes every character of both alphabets, `padding` bytes longer or shorter.

@@ -1,8 +1,5 @@
 //! Models signed with certificates, from the signature to the verdict.
 
-#[allow(dead_code)] // each test uses a part of it
-mod pki;
-
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
     Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
@@ -13,9 +10,8 @@ use model_fs::oms::certificate::Anchors;
 use model_fs::oms::key::{PrivateKey, PublicKey, SigningFailed, SigningKey};
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::trust::{Signer, Trust};
+use test_support::pki::{DAY, Key, Scheme, Spec, pem_file};
 use x509_cert::ext::pkix::KeyUsages;
-
-use self::pki::{DAY, Key, Scheme, Spec, pem_file};
 
 fn manifest() -> Manifest {
     let files = vec![ManifestFile {

@@ -5,9 +5,6 @@
 //! the certificates of that path alone. Without the `openssl` program the shapes are judged by what
 //! is written here, and the tests say so.
 
-#[allow(dead_code)] // each test uses a part of it
-mod pki;
-
 use std::fs;
 use std::process::Command;
 use std::slice::from_ref;
@@ -16,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use model_fs::oms::certificate::chain::{MAX_PATH, Path, PathError};
 use model_fs::oms::certificate::{Anchors, Certificate, CertificateError};
+use test_support::missing::{Need, have};
+use test_support::pki::{DAY, Key, Scheme, Spec, now, pem_file, seconds};
 use x509_cert::Version;
 use x509_cert::der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
-
-use self::pki::{DAY, Key, Scheme, Spec, now, pem_file, seconds};
 
 /// Keys of P-256 to make shapes of.
 static KEYS: LazyLock<Vec<Key>> =
@@ -89,13 +86,7 @@ struct OpenSsl(tempfile::TempDir);
 
 impl OpenSsl {
     fn new() -> Option<Self> {
-        match Command::new("openssl").arg("version").output() {
-            Ok(output) if output.status.success() => Some(Self(tempfile::tempdir().unwrap())),
-            _ => {
-                eprintln!("no openssl program: its verdict is not compared");
-                None
-            }
-        }
+        have(Need::OpenSsl).then(|| Self(tempfile::tempdir().unwrap()))
     }
 
     fn verify(&self, leaf: &[u8], others: &[&[u8]], anchors: &[&[u8]], partial: bool) -> bool {

@@ -1,14 +1,15 @@
 //! Key files as OpenSSL writes them.
 //!
 //! `tests/data/keys` holds throw-away keys of every kind; the encrypted ones have the password
-//! `correct-horse`. Where the `openssl` program is present, signatures go both ways through it.
+//! `correct-horse`. Signatures go both ways through the `openssl` program.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use model_fs::oms::key::{Curve, KeyError, MAX_PEM, Password, PrivateKey, PublicKey};
 use proptest::prelude::*;
+use test_support::keys::path;
+use test_support::missing::{Need, have};
 
 const PASSWORD: &str = "correct-horse";
 
@@ -30,12 +31,6 @@ const HINTS: [(&str, Curve, &str); 3] = [
         "5da15dcad31c506a471f96c70a1202a48219f1c34e1109cc908d88cb74fb69e3",
     ),
 ];
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/keys")
-        .join(name)
-}
 
 fn read(name: &str) -> Vec<u8> {
     fs::read(path(name)).unwrap()
@@ -263,11 +258,9 @@ fn signatures_are_of_one_key_and_message() {
 
 #[test]
 fn openssl_agrees() {
-    let Ok(version) = Command::new("openssl").arg("version").output() else {
-        eprintln!("skipped: no openssl program");
+    if !have(Need::OpenSsl) {
         return;
-    };
-    assert!(version.status.success());
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     fs::write(file("message"), b"message").unwrap();

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,13 +16,13 @@ use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::TrustStore;
 use serde_json::{Value, json};
 use sigstore_verify::trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT;
+use test_support::keys;
 
 /// What is said of an array in the place of an object.
 const REFUSED: &str = "invalid type: sequence, expected named members";
 
 fn key() -> PrivateKey {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys/p256-sec1.pem");
-    PrivateKey::from_pem(&fs::read(path).unwrap(), None).unwrap()
+    keys::private("p256-sec1.pem")
 }
 
 /// The places of all objects in a document.

@@ -1,7 +1,7 @@
 //! Bundles made by other implementations.
 //!
 //! They lie outside of the project, in `../shared/vectors` or where `MODEL_FS_VECTORS` says. Where
-//! they are absent the tests say so and pass.
+//! they are absent that is said, and the tests pass.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,19 +19,7 @@ use model_fs::oms::sigstore::trusted_root::TrustedRoot;
 use model_fs::oms::trust::{Signer, Trust};
 use model_fs::oms::verify::VerifyError;
 use serde_json::Value;
-
-fn vectors() -> Option<PathBuf> {
-    let root = std::env::var_os("MODEL_FS_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
-        PathBuf::from,
-    );
-    if root.is_dir() {
-        Some(root)
-    } else {
-        eprintln!("skipped: no vectors in {}", root.display());
-        None
-    }
-}
+use test_support::missing::vectors;
 
 struct Case {
     folder: PathBuf,

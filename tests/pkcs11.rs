@@ -4,17 +4,6 @@
 //! has tokens of its own; only child processes learn where those are (`SOFTHSM2_CONF`). The reference
 //! implementation has a say too, see `tests/interop`.
 
-#[path = "common/process.rs"]
-mod process;
-#[path = "common/python_env.rs"]
-mod python_env;
-#[allow(dead_code, reason = "these tests use a part of it")]
-#[path = "common/reference.rs"]
-mod reference;
-
-#[allow(dead_code, reason = "these tests use a part of it")]
-mod pki;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,13 +15,14 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::RawAuthPin;
 use tempfile::TempDir;
+use test_support::built;
+use test_support::keys;
+use test_support::pki::{Key, Scheme, Spec, pem_file};
+use test_support::process::{Finished, finish};
+use test_support::reference::Reference;
 use x509_cert::der::asn1::{Any, BitString, OctetString};
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
-
-use crate::pki::{Key, Scheme, Spec, pem_file};
-use crate::process::{Finished, finish};
-use crate::reference::Reference;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PIN: &str = "58301947";
@@ -77,6 +67,13 @@ impl Bench {
         fs::write(bench.path("pin"), format!("{PIN}\n")).unwrap();
         fs::write(bench.path("wrong-pin"), WRONG_PIN).unwrap();
         bench.token("token");
+        bench
+    }
+
+    /// With a P-256 key on it, called `key`.
+    fn with_key() -> Self {
+        let bench = Self::new();
+        bench.import_key(&Key::new(Scheme::P256(256)), "key", "01");
         bench
     }
 
@@ -139,7 +136,7 @@ impl Bench {
     }
 
     fn model_fs(&self, arguments: &[&str]) -> Finished {
-        let mut command = self.command(env!("CARGO_BIN_EXE_model-fs"));
+        let mut command = self.command(built::program());
         command.args(arguments).current_dir(self.folder.path());
         let done = finish(&mut command, LIMIT);
         for pin in [PIN, WRONG_PIN] {
@@ -153,10 +150,13 @@ impl Bench {
 
     /// `sign` with a URI that gets the module's path, and further flags.
     fn sign(&self, uri: &str, flags: &[&str]) -> Finished {
-        let uri = format!("{uri}?module-path={}", module().display());
-        let mut arguments = vec!["-vv", "sign", "model", "--pkcs11-uri", &uri];
-        arguments.extend_from_slice(flags);
-        self.model_fs(&arguments)
+        self.sign_by(&format!("{uri}?module-path={}", module().display()), flags)
+    }
+
+    /// `sign` with a URI as it stands, and further flags.
+    fn sign_by(&self, uri: &str, flags: &[&str]) -> Finished {
+        let usual = ["-vv", "sign", "model", "--pkcs11-uri", uri];
+        self.model_fs(&[&usual[..], flags].concat())
     }
 
     #[track_caller]
@@ -224,8 +224,7 @@ fn keys_that_never_left_the_token_sign() {
 
 #[test]
 fn the_module_and_the_pin_can_be_named_elsewhere() {
-    let bench = Bench::new();
-    bench.import_key(&Key::new(Scheme::P256(256)), "key", "01");
+    let bench = Bench::with_key();
     let module = module();
     let (folder, module) = (
         module.parent().unwrap().display(),
@@ -235,49 +234,20 @@ fn the_module_and_the_pin_can_be_named_elsewhere() {
     let pin = pin.display();
 
     let uri = format!("pkcs11:object=key?pin-source=file:{pin}");
-    let by_flag = [
-        "sign",
-        "model",
-        "--pkcs11-uri",
-        &uri,
-        "--pkcs11-module",
-        &module,
-    ];
-    bench.model_fs(&by_flag).expect("--pkcs11-module");
+    bench
+        .sign_by(&uri, &["--pkcs11-module", &module])
+        .expect("--pkcs11-module");
     bench.verifies(&["--public-key", "key.pub"]);
 
     let uri = format!("pkcs11:object=key?module-path={folder}&module-name=SoftHSM2");
-    bench
-        .model_fs(&[
-            "sign",
-            "model",
-            "--pkcs11-uri",
-            &uri,
-            "--password-file",
-            "pin",
-        ])
-        .expect("module-name");
+    bench.sign_by(&uri, &GIVE_PIN).expect("module-name");
     bench.verifies(&["--public-key", "key.pub"]);
 
     fs::remove_file(bench.path("model/model.sig")).unwrap();
     let uri = format!("pkcs11:object=key?pin-source=file:{pin}&module-path={module}");
-    let twice = bench.model_fs(&[
-        "sign",
-        "model",
-        "--pkcs11-uri",
-        &uri,
-        "--password-file",
-        "pin",
-    ]);
+    let twice = bench.sign_by(&uri, &GIVE_PIN);
     bench.refuses(2, "the PIN is named twice", twice);
-    let twice = bench.model_fs(&[
-        "sign",
-        "model",
-        "--pkcs11-uri",
-        &uri,
-        "--pkcs11-module",
-        &module,
-    ]);
+    let twice = bench.sign_by(&uri, &["--pkcs11-module", &module]);
     bench.refuses(2, "module is named both", twice);
 }
 
@@ -375,12 +345,10 @@ fn the_reference_accepts_what_a_token_signs() {
 
 #[test]
 fn what_fits_twice_or_not_at_all_is_an_error() {
-    let bench = Bench::new();
-    bench.import_key(&Key::new(Scheme::P256(256)), "key", "01");
+    let bench = Bench::with_key();
     bench.import_key(&Key::new(Scheme::P256(256)), "key", "02");
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
-    bench.import(&keys.join("rsa-pkcs8.pem"), "rsa", "03");
-    bench.import(&keys.join("secp256k1-pkcs8.pem"), "koblitz", "04");
+    bench.import(&keys::path("rsa-pkcs8.pem"), "rsa", "03");
+    bench.import(&keys::path("secp256k1-pkcs8.pem"), "koblitz", "04");
     bench.on_token("generate always");
 
     let two = bench.sign("pkcs11:object=key", &GIVE_PIN);
@@ -435,8 +403,7 @@ fn what_fits_twice_or_not_at_all_is_an_error() {
 
 #[test]
 fn pins_and_modules_that_do_not_work_are_errors() {
-    let bench = Bench::new();
-    bench.import_key(&Key::new(Scheme::P256(256)), "key", "01");
+    let bench = Bench::with_key();
     let uri = "pkcs11:token=token;object=key";
 
     let wrong = bench.sign(uri, &["--password-file", "wrong-pin"]);
@@ -445,18 +412,7 @@ fn pins_and_modules_that_do_not_work_are_errors() {
     let missing = bench.sign(uri, &["--password-file", "nowhere"]);
     bench.refuses(1, "password file nowhere", missing);
 
-    let with = |query: &str| {
-        let uri = format!("{uri}?{query}");
-        bench.model_fs(&[
-            "-vv",
-            "sign",
-            "model",
-            "--pkcs11-uri",
-            &uri,
-            "--password-file",
-            "pin",
-        ])
-    };
+    let with = |query: &str| bench.sign_by(&format!("{uri}?{query}"), &GIVE_PIN);
     bench.refuses(1, "No such file", with("module-path=/nonexistent.so"));
     bench.refuses(1, "can't be loaded", with("module-path=/etc/passwd"));
     bench.refuses(1, "no regular file", with("module-path=/"));
@@ -475,7 +431,7 @@ fn pins_and_modules_that_do_not_work_are_errors() {
         with(&format!("module-path={}", library.display())),
     );
 
-    let unnamed = bench.model_fs(&["sign", "model", "--pkcs11-uri", uri]);
+    let unnamed = bench.sign_by(uri, &[]);
     bench.refuses(2, "--pkcs11-module", unnamed);
     bench.refuses(2, "list of processes", with(&format!("pin-value={PIN}")));
     bench.refuses(2, "unknown", with("pin-valu=1"));

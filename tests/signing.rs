@@ -1,15 +1,8 @@
 //! Where `sign` writes and where it doesn't, what the user may name, and which model is meant: the real
 //! program, run as people run it.
 //!
-//! Needs `bash`, `mkfifo`, and for some tests `/dev/fuse` (`MODEL_FS_SKIP_FUSE=1` leaves these out) and
+//! Needs `bash`, `mkfifo`, and for some tests `/dev/fuse` (`MODEL_FS_SKIP=fuse` leaves these out) and
 //! mount namespaces.
-
-#[allow(dead_code, reason = "each test target uses a part of it")]
-#[path = "common/mounted.rs"]
-mod mounted;
-#[allow(dead_code, reason = "each test target uses a part of it")]
-#[path = "common/process.rs"]
-mod process;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -21,9 +14,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-
-use mounted::{MODEL_FS, clear, scratch};
-use process::{Finished, finish};
+use test_support::built;
+use test_support::keys;
+use test_support::missing::{Need, have};
+use test_support::mounted::{clear, scratch};
+use test_support::process::{Finished, finish};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -36,14 +31,13 @@ struct Folder(TempDir);
 impl Folder {
     fn new() -> Self {
         let folder = scratch();
-        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
         for (from, to) in [
             ("p256-pkcs8.pem", "key.pem"),
             ("p256-pub.pem", "key.pub"),
             ("p384-pkcs8.pem", "other.pem"),
             ("p384-pub.pem", "other.pub"),
         ] {
-            fs::copy(keys.join(from), folder.path().join(to)).expect("copy a key");
+            fs::copy(keys::path(from), folder.path().join(to)).expect("copy a key");
         }
         Self(folder)
     }
@@ -79,7 +73,7 @@ impl Folder {
     }
 
     fn finish(&self, command: &mut Command) -> Finished {
-        let programs = Path::new(MODEL_FS).parent().expect("a folder");
+        let programs = Path::new(built::program()).parent().expect("a folder");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let paths = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
         command
@@ -380,7 +374,7 @@ fn a_model_that_is_a_file_is_that_file_alone() {
         folder.works(&format!("model-fs index m.gguf {TRUST}"));
     }
     assert!(folder.path(".cache/model-fs/index").is_dir());
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     fs::create_dir(folder.path("mnt")).expect("mkdir");
@@ -408,7 +402,7 @@ fn a_file_whose_name_can_not_be_signed_is_an_error() {
         ("verify", "--public-key", "key.pub"),
         ("index", "--public-key", "key.pub"),
     ] {
-        let mut command = Command::new(MODEL_FS);
+        let mut command = Command::new(built::program());
         command.arg(verb).arg(name).args([option, key]);
         let finished = folder.finish(&mut command).expect_code(1, verb);
         assert!(finished.stderr.contains("not valid UTF-8"), "{finished}");
@@ -482,7 +476,7 @@ fn what_the_user_names_may_be_a_stream() {
     }
     let line = "model-fs verify m --public-key key.pub --signature /dev/zero";
     folder.fails(3, line, &["more than"]);
-    if fuse() {
+    if have(Need::Fuse) {
         fs::create_dir(folder.path("mnt")).expect("mkdir");
         let mount = "model-fs mount m mnt --public-key <(cat key.pub)";
         let finished = folder.run(mount);
@@ -598,7 +592,7 @@ fn a_limit_for_paths_is_about_what_was_opened() {
     folder.works("model-fs verify links/m.gguf");
     turn("../elsewhere/copy");
     folder.fails(3, "model-fs verify links/m.gguf", &[]);
-    if !fuse() {
+    if !have(Need::Fuse) {
         return;
     }
     turn("../allowed/real");
@@ -677,14 +671,6 @@ fn a_path_of_another_namespace_is_not_believed() {
         root.display(),
     );
     folder.fails(1, &script, &["no path leads to it"]);
-}
-
-fn fuse() -> bool {
-    if std::env::var_os("MODEL_FS_SKIP_FUSE").is_some_and(|value| value == "1") {
-        eprintln!("left out, because MODEL_FS_SKIP_FUSE=1 is set");
-        return false;
-    }
-    true
 }
 
 fn read_past_the_cache(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -3,39 +3,23 @@
 //! part rightly, wrongly or not at all. The reference implementation verifies what it signs too, see
 //! `tests/interop`.
 
-#[allow(dead_code, unused_imports)] // what only the tests of verification need
-#[path = "sigstore/der.rs"]
-mod der;
-#[allow(dead_code, unused_imports)]
-#[path = "sigstore/instance.rs"]
-mod instance;
-#[allow(dead_code)]
-#[path = "common/process.rs"]
-mod process;
-#[path = "common/python_env.rs"]
-mod python_env;
-#[allow(dead_code)]
-#[path = "common/reference.rs"]
-mod reference;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-
-use crate::der::{Key, sha256};
-use crate::instance::{
+use test_support::built;
+use test_support::process::Finished;
+use test_support::reference::Reference;
+use test_support::sigstore::der::{Key, sha256};
+use test_support::sigstore::instance::{
     Entry, IDENTITY, ISSUER, Instance, Kind, NOW, Signing, b64, body, pae, statement, timestamp_of,
 };
-
-use crate::process::Finished;
-use crate::reference::Reference;
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,13 +395,8 @@ impl Model {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let output = Command::new(env!("CARGO_BIN_EXE_model-fs"))
+        let output = built::program_at_home(self.directory.path())
             .args(arguments)
-            .current_dir(self.directory.path())
-            .env("XDG_CONFIG_HOME", self.directory.path())
-            .env("XDG_CACHE_HOME", self.directory.path().join("cache"))
-            .env("XDG_STATE_HOME", self.directory.path().join("state"))
-            .env("HOME", self.directory.path())
             // Proxies have no part in what stays on this host.
             .env("http_proxy", "http://127.0.0.1:1")
             .env("all_proxy", "http://127.0.0.1:1")

@@ -1,15 +1,13 @@
 //! `model-fs trust`, as people and scripts use it.
 
-#[allow(dead_code)] // each test uses a part of it
-mod pki;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-
-use self::pki::{Key, Scheme, Spec, pem_file};
+use test_support::built;
+use test_support::keys;
+use test_support::pki::{Key, Scheme, Spec, pem_file};
 
 struct Home(tempfile::TempDir);
 
@@ -23,7 +21,7 @@ impl Home {
     }
 
     fn run(&self, verb: &str, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_model-fs"))
+        Command::new(built::program())
             .arg(verb)
             .args(arguments)
             .env("XDG_CONFIG_HOME", self.0.path())
@@ -72,8 +70,7 @@ impl Home {
 }
 
 fn key(name: &str) -> String {
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
-    keys.join(name).to_str().unwrap().to_owned()
+    keys::path(name).to_str().unwrap().to_owned()
 }
 
 #[test]

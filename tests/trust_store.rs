@@ -1,8 +1,5 @@
 //! The trust store: what is read, what is refused, and what it says about a model.
 
-#[allow(dead_code)] // each test uses a part of it
-mod pki;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -23,8 +20,9 @@ use model_fs::oms::trust_store::{
     FileRule, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustFile,
     TrustStore,
 };
-
-use self::pki::{Key, Scheme, Spec, pem_file};
+use test_support::keys;
+use test_support::missing::{Need, have};
+use test_support::pki::{Key, Scheme, Spec, pem_file};
 
 const MODEL: &str = "/models/acme/llama";
 
@@ -54,8 +52,7 @@ impl Folder {
 }
 
 fn data(name: &str) -> Vec<u8> {
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/keys");
-    fs::read(keys.join(name)).unwrap()
+    fs::read(keys::path(name)).unwrap()
 }
 
 fn public(name: &str) -> String {
@@ -394,7 +391,7 @@ fn what_others_can_write_is_refused() {
     assert!(TrustStore::load([&linked]).is_err());
     set(&folder.path("open"), 0o755);
 
-    if rustix::process::geteuid().is_root() {
+    if have(Need::Root) {
         chown(&file, Some(12345), None).unwrap();
         let error = load().unwrap_err();
         assert!(
@@ -408,8 +405,6 @@ fn what_others_can_write_is_refused() {
                 .unwrap_err()
                 .contains("others can write in the directory")
         );
-    } else {
-        eprintln!("skipped: only root can give files away");
     }
 }
 
@@ -775,7 +770,7 @@ fn every_directory_and_link_on_the_way_counts() {
         set(&folder.path(directory), 0o755);
     }
     load().unwrap();
-    if rustix::process::geteuid().is_root() {
+    if have(Need::Root) {
         for link in ["trust.toml", "one/trust.toml", "two/link"] {
             std::os::unix::fs::lchown(folder.path(link), Some(12345), None).unwrap();
             let error = load().unwrap_err();
@@ -789,8 +784,6 @@ fn every_directory_and_link_on_the_way_counts() {
         assert!(load().unwrap_err().contains("(user 12345, mode 755)"));
         chown(folder.path("two"), Some(0), None).unwrap();
         load().unwrap();
-    } else {
-        eprintln!("skipped: only root can give links away");
     }
 }
 
@@ -861,7 +854,7 @@ fn what_a_linked_file_names_is_beside_the_file() {
 fn a_changed_file_keeps_its_mode_and_owner() {
     let folder = Folder::new();
     let path = folder.write("trust.toml", "");
-    let is_root = rustix::process::geteuid().is_root();
+    let is_root = have(Need::Root);
     for (index, mode) in [0o600, 0o400, 0o640, 0o644, 0o755].into_iter().enumerate() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         if is_root {

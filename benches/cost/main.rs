@@ -18,13 +18,6 @@
 //! the next run; the largest needs a million inodes, and 20 GB of holes take no space.
 
 mod models;
-#[path = "../common/mount.rs"]
-mod mount;
-#[allow(dead_code, reason = "not everything that its other user needs")]
-#[path = "../read_path/process.rs"]
-mod process;
-#[path = "../common/report.rs"]
-mod report;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,11 +29,13 @@ use std::time::Instant;
 
 use rustix::fs::Advice;
 use serde_json::{Value, json};
+use test_support::bench::arguments::Arguments;
+use test_support::bench::mount::Mount;
+use test_support::bench::process::peak_memory;
+use test_support::bench::report::{machine, percentile, spread};
+use test_support::built;
 
 use self::models::{Model, Workshop};
-use self::mount::Mount;
-use self::process::peak_memory;
-use self::report::{machine, percentile, spread};
 
 const PAGE: usize = 4096;
 
@@ -59,33 +54,25 @@ struct Options {
 }
 
 impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             quick: false,
             rounds: 5,
             only: Vec::new(),
             out: PathBuf::from("target/cost.json"),
-            folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cost"),
+            folder: built::scratch().join("cost"),
         };
+        let mut arguments = Arguments::new(arguments);
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or(format!("{argument}: a value is missing"))
-            };
             match argument.as_str() {
-                // What cargo adds.
-                "--bench" => {}
                 "--quick" => {
                     options.quick = true;
                     options.rounds = 3;
                 }
-                "--rounds" => {
-                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?;
-                }
-                "--only" => options.only.push(value()?),
-                "--out" => options.out = value()?.into(),
-                "--folder" => options.folder = value()?.into(),
+                "--rounds" => options.rounds = arguments.number()?,
+                "--only" => options.only.push(arguments.value()?),
+                "--out" => options.out = arguments.value()?.into(),
+                "--folder" => options.folder = arguments.value()?.into(),
                 _ => return Err(format!("{argument}: unknown")),
             }
         }

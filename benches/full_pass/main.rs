@@ -8,9 +8,6 @@
 //! processes are timed, their start included; ratios are taken within a round. Doesn't: install the
 //! reference implementation. It takes part where the interoperability tests have installed it.
 
-#[path = "../common/keys.rs"]
-mod keys;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
@@ -22,10 +19,11 @@ use std::time::Instant;
 
 use model_fs::digest::Algorithm;
 use serde_json::{Value, json};
+use test_support::bench::arguments::Arguments;
+use test_support::built;
+use test_support::keys::write_keys;
+use test_support::reference;
 
-use self::keys::write_keys;
-
-const MODEL_FS: &str = env!("CARGO_BIN_EXE_model-fs");
 const FILES: usize = 8;
 const MIB: usize = 1 << 20;
 
@@ -51,19 +49,22 @@ fn options() -> Result<Options, Box<dyn Error>> {
         rounds: 7,
         out: PathBuf::from("target/full_pass.json"),
     };
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = Arguments::new(std::env::args().skip(1));
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or("a value is missing");
         match argument.as_str() {
-            // What cargo adds.
-            "--bench" => {}
             "--quick" => {
                 options.size = 32 * MIB;
                 options.rounds = 3;
             }
-            "--size" => options.size = value()?.trim_end_matches("MiB").parse::<usize>()? * MIB,
-            "--rounds" => options.rounds = value()?.parse()?,
-            "--out" => options.out = value()?.into(),
+            "--size" => {
+                options.size = arguments
+                    .value()?
+                    .trim_end_matches("MiB")
+                    .parse::<usize>()?
+                    * MIB;
+            }
+            "--rounds" => options.rounds = arguments.number()?,
+            "--out" => options.out = arguments.value()?.into(),
             _ => return Err(format!("{argument}: unknown").into()),
         }
     }
@@ -73,10 +74,10 @@ fn options() -> Result<Options, Box<dyn Error>> {
 #[expect(clippy::cast_precision_loss, reason = "bytes for people")]
 fn main() -> Result<(), Box<dyn Error>> {
     let options = options()?;
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let folder = tempfile::tempdir_in(built::scratch())?;
     let folder = folder.path();
     write_models(folder, options.size)?;
-    let reference = reference();
+    let packages = packages();
     let total = options.size * FILES;
     let cores = std::thread::available_parallelism()?.get();
 
@@ -93,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 name.to_owned(),
                 format!("{name} again"),
             ];
-            if reference.is_some() {
+            if packages.is_some() {
                 contestants.push(format!("reference {name}"));
             }
             // What comes again comes after what came before; who begins changes.
@@ -105,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let model = folder.join(name);
                 let seconds = if contestant.starts_with("all") {
                     hash_on_one_core(algorithm, options.size) * FILES as f64 / cores as f64
-                } else if let Some(python) = reference
+                } else if let Some(python) = packages
                     .as_deref()
                     .filter(|_| contestant.starts_with("ref"))
                 {
@@ -113,10 +114,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                         Command::new("python3")
                             .env("PYTHONPATH", python)
                             .env("PYTHONDONTWRITEBYTECODE", "1")
-                            .arg(
-                                Path::new(env!("CARGO_MANIFEST_DIR"))
-                                    .join("tests/common/reference.py"),
-                            )
+                            .arg(reference::script())
                             .arg("verify")
                             .arg(&model)
                             .args(["--method", "files", "--hash", name, "--signature"])
@@ -126,7 +124,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     )?
                 } else {
                     timed(
-                        Command::new(MODEL_FS)
+                        Command::new(built::program())
                             .arg("verify")
                             .arg(&model)
                             .arg("--public-key")
@@ -205,9 +203,8 @@ fn timed(command: &mut Command) -> io::Result<f64> {
 }
 
 /// The Python packages of the reference implementation, if tests have installed them.
-fn reference() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?;
-    let entries = fs::read_dir(target.join("engines")).ok()?;
+fn packages() -> Option<PathBuf> {
+    let entries = fs::read_dir(built::target().join("engines")).ok()?;
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.join("model_signing").is_dir())
@@ -234,7 +231,7 @@ fn write_models(folder: &Path, size: usize) -> Result<(), Box<dyn Error>> {
     }
     for name in ["sha256", "blake3"] {
         timed(
-            Command::new(MODEL_FS)
+            Command::new(built::program())
                 .arg("sign")
                 .arg(folder.join(name))
                 .arg("--private-key")

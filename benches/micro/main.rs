@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use model_fs::chunk::SubtreeSize;
@@ -18,13 +16,13 @@ use model_fs::manifest::{
     Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
 };
 use model_fs::name::FileName;
-use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
 use model_fs::oms::trust::Trust;
 use model_fs::reading::whole::hash::hash_model;
 use model_fs::reading::{
     Caching, OpenFile, Reader, ReaderOptions, Retain, Source, SourceError, SourceFile, subtree,
 };
+use test_support::keys;
 
 fn main() {
     divan::main();
@@ -160,10 +158,7 @@ fn sign(files: Vec<ManifestFile>) -> (Vec<u8>, Trust) {
         ignore_paths: Vec::new(),
     };
     let manifest = Manifest::new(description, files).expect("a manifest");
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key");
-    let secret: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().expect("a key");
-    let pem = pem::encode(&pem::Pem::new("EC PRIVATE KEY", secret.as_ref()));
-    let key = PrivateKey::from_pem(pem.as_bytes(), None).expect("a key");
+    let key = keys::private("p256-sec1.pem");
     let bundle = manifest
         .sign(&key, Compat::Specification)
         .expect("a signature");

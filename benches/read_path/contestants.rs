@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use memmap2::MmapMut;
 use model_fs::fs::Status;
 use rustix::fs::Advice;
+use test_support::bench::process::{Daemon, cpu_seconds, output, peak_memory};
+use test_support::built;
+use test_support::keys::write_keys;
 
-use crate::keys::write_keys;
 use crate::methods::{Measured, Method};
-use crate::process::{Daemon, cpu_seconds, output, peak_memory};
 
-const MODEL_FS: &str = env!("CARGO_BIN_EXE_model-fs");
 const DATA: &str = "weights.bin";
 const NOBODY: u32 = 65534;
 
@@ -139,7 +139,7 @@ impl Arena {
     /// Puts the programs where an ordinary user can run them.
     fn copy_programs(&self, other_build: Option<&Path>) -> io::Result<()> {
         fs::copy(std::env::current_exe()?, self.folder.join("read_path"))?;
-        fs::copy(MODEL_FS, self.folder.join("model-fs"))?;
+        fs::copy(built::program(), self.folder.join("model-fs"))?;
         if let Some(other) = other_build {
             fs::copy(other, self.folder.join("other-build"))?;
         }

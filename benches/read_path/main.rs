@@ -11,14 +11,8 @@
 //! Doesn't: assert anything. Numbers belong to a machine.
 
 mod contestants;
-#[path = "../common/keys.rs"]
-mod keys;
 mod methods;
 mod passthrough;
-mod process;
-#[allow(dead_code, reason = "not everything that its other users need")]
-#[path = "../common/report.rs"]
-mod report;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,10 +20,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use test_support::bench::arguments::Arguments;
+use test_support::bench::report::{machine, spread};
+use test_support::built;
 
 use self::contestants::{Arena, Contestant, Place, Sample, System, installed};
 use self::methods::Method;
-use self::report::{machine, spread};
 
 /// One side of a comparison: who reads, and how.
 #[derive(Clone, Copy)]
@@ -233,31 +229,22 @@ impl Options {
             labels: Vec::new(),
             against: None,
             out: PathBuf::from("target/read_path.json"),
-            folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("read_path"),
+            folder: built::scratch().join("read_path"),
         };
-        let mut arguments = arguments;
+        let mut arguments = Arguments::new(arguments);
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or(format!("{argument}: a value is missing"))
-            };
             match argument.as_str() {
-                // What cargo adds.
-                "--bench" => {}
                 "--quick" => {
                     options.size = 256 << 20;
                     options.rounds = 3;
                 }
-                "--size" => options.size = parse_size(&value()?)?,
-                "--rounds" => {
-                    options.rounds = value()?.parse().map_err(|_| "--rounds: a number")?;
-                }
-                "--only" => options.only.push(value()?),
-                "--label" => options.labels.push(value()?),
-                "--against" => options.against = Some(value()?.into()),
-                "--out" => options.out = value()?.into(),
-                "--folder" => options.folder = value()?.into(),
+                "--size" => options.size = parse_size(&arguments.value()?)?,
+                "--rounds" => options.rounds = arguments.number()?,
+                "--only" => options.only.push(arguments.value()?),
+                "--label" => options.labels.push(arguments.value()?),
+                "--against" => options.against = Some(arguments.value()?.into()),
+                "--out" => options.out = arguments.value()?.into(),
+                "--folder" => options.folder = arguments.value()?.into(),
                 _ => return Err(format!("{argument}: unknown")),
             }
         }

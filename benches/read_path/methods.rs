@@ -13,8 +13,7 @@ use std::time::Instant;
 use memmap2::{Advice, Mmap};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-
-use crate::process::own_cpu_seconds;
+use test_support::bench::process::own_cpu_seconds;
 
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;

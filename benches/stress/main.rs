@@ -7,14 +7,6 @@
 //! A third of the time each goes to a model signed with BLAKE3, with SHA-256, and in shards. Ends with
 //! an error if anything was read that wasn't signed, or if anything took longer than a second.
 
-#[allow(dead_code, reason = "not everything that its other users need")]
-#[path = "../common/mount.rs"]
-mod mount;
-#[allow(dead_code, reason = "not everything that its other users need")]
-#[path = "../common/report.rs"]
-mod report;
-mod storm;
-
 use std::fs;
 use std::io;
 use std::num::NonZeroU64;
@@ -27,10 +19,11 @@ use model_fs::name::FileName;
 use model_fs::reading::whole::hash::hash_model;
 use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
-
-use self::mount::Host;
-use self::report::machine;
-use self::storm::{Golden, Outcome, Storm};
+use test_support::bench::arguments::Arguments;
+use test_support::bench::mount::Host;
+use test_support::bench::report::machine;
+use test_support::built;
+use test_support::storm::{Golden, Outcome, Storm};
 
 const MIB: usize = 1 << 20;
 
@@ -58,28 +51,21 @@ struct Options {
 }
 
 impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             time: Duration::from_secs(60),
             threads: 16,
             out: PathBuf::from("target/stress.json"),
-            folder: Path::new(env!("CARGO_TARGET_TMPDIR")).join("stress"),
+            folder: built::scratch().join("stress"),
         };
+        let mut arguments = Arguments::new(arguments);
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or(format!("{argument}: a value is missing"))
-            };
-            let number = |text: String| text.parse().map_err(|_| format!("{text}: no number"));
             match argument.as_str() {
-                // What cargo adds.
-                "--bench" => {}
                 "--quick" => options.time = Duration::from_secs(6),
-                "--seconds" => options.time = Duration::from_secs(number(value()?)?),
-                "--threads" => options.threads = number(value()?)?,
-                "--out" => options.out = value()?.into(),
-                "--folder" => options.folder = value()?.into(),
+                "--seconds" => options.time = Duration::from_secs(arguments.number()?),
+                "--threads" => options.threads = arguments.number()?,
+                "--out" => options.out = arguments.value()?.into(),
+                "--folder" => options.folder = arguments.value()?.into(),
                 _ => return Err(format!("{argument}: unknown")),
             }
         }

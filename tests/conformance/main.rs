@@ -4,13 +4,6 @@
 //! Every command runs with a home of its own, so nothing depends on whom the user of the tests
 //! trusts.
 
-#[allow(dead_code, reason = "each test target uses a part of it")]
-#[path = "../common/mounted.rs"]
-mod mounted;
-#[allow(dead_code, reason = "each test target uses a part of it")]
-#[path = "../common/process.rs"]
-mod process;
-
 mod manners;
 mod program;
 mod reports;

@@ -7,25 +7,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use test_support::built;
+use test_support::keys;
+use test_support::mounted::{flip, scratch};
+use test_support::process::Finished;
 
-use crate::mounted::{flip, scratch};
-use crate::process::Finished;
 use crate::program::Home;
 use crate::signed::{Signer, files};
 
 /// A name that clears the screen, forges a verdict, and turns text around.
 const HOSTILE: &str = "\u{1b}[2J\nverified: 9 files, signed by acme\n\u{9b}1m\u{202e}\u{2060}x";
 
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 fn private_key() -> PathBuf {
-    repository("tests/data/keys/p256-pkcs8.pem")
+    keys::path("p256-pkcs8.pem")
 }
 
 fn public_key() -> PathBuf {
-    repository("tests/data/keys/p256-pub.pem")
+    keys::path("p256-pub.pem")
 }
 
 /// Words of a command line, of texts and paths.
@@ -459,7 +457,7 @@ fn nothing_is_printed_past_the_one_place_for_it() {
     }
 
     let mut all = Vec::new();
-    sources(&repository("src"), &mut all);
+    sources(&built::repository("src"), &mut all);
     assert!(all.len() > 50, "{all:?}");
     for path in all {
         let text = fs::read_to_string(&path).expect("read");

@@ -6,9 +6,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-
-use crate::mounted::{MODEL_FS, clear, is_mounted, scratch};
-use crate::process::{Finished, finish};
+use test_support::built;
+use test_support::missing::{Need, have};
+use test_support::mounted::{clear, is_mounted, scratch};
+use test_support::process::{Finished, finish};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -39,7 +40,7 @@ impl Home {
 
     /// Runs one verb.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Finished {
-        finish(self.command(MODEL_FS).args(arguments), LIMIT)
+        finish(self.command(built::program()).args(arguments), LIMIT)
     }
 
     /// Runs one verb whose results go to `stdout`.
@@ -48,7 +49,7 @@ impl Home {
         stdout: impl Into<Stdio>,
         arguments: impl IntoIterator<Item = S>,
     ) -> Output {
-        let mut command = self.command(MODEL_FS);
+        let mut command = self.command(built::program());
         command.args(arguments).stdin(Stdio::null()).stdout(stdout);
         command.stderr(Stdio::piped());
         let child = command.spawn().expect("start the program");
@@ -66,14 +67,14 @@ impl Home {
         command
             .arg(format!("--as={bytes}"))
             .arg(format!("--cpu={seconds}"));
-        command.arg("--").arg(MODEL_FS);
+        command.arg("--").arg(built::program());
         finish(command.args(arguments), LIMIT)
     }
 
     /// Runs a line of shell, in which `model-fs` is the program under test.
     pub(crate) fn shell(&self, line: &str) -> Finished {
         let mut command = self.command("sh");
-        let folder = Path::new(MODEL_FS)
+        let folder = Path::new(built::program())
             .parent()
             .expect("programs lie in a folder");
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -82,7 +83,8 @@ impl Home {
         finish(command.args(["-c", line]), LIMIT)
     }
 
-    /// Mounts, which must work, shows the mountpoint, and unmounts.
+    /// Mounts, which must work, shows the mountpoint, and unmounts. Nothing of it where tests of mounts
+    /// are left out.
     #[track_caller]
     pub(crate) fn mounted(&self, model: &Path, trust: &[String], look: impl FnOnce(&Path)) {
         struct Unmount(PathBuf);
@@ -92,6 +94,9 @@ impl Home {
             }
         }
 
+        if !have(Need::Fuse) {
+            return;
+        }
         let mountpoint = TempDir::new().expect("make a mountpoint");
         let guard = Unmount(mountpoint.path().to_owned());
         let words = [

@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::fs;
 
 use serde_json::{Value, json};
+use test_support::mounted::flip;
+use test_support::process::Finished;
 
-use crate::mounted::flip;
-use crate::process::Finished;
 use crate::signed::{Signer, files, shards};
 
 fn report(finished: &Finished) -> Value {

@@ -13,9 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use test_support::mounted::scratch;
+use test_support::process::Finished;
 
-use crate::mounted::scratch;
-use crate::process::Finished;
 use crate::program::Home;
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";

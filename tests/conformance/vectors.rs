@@ -1,7 +1,7 @@
 //! Bundles of other implementations, each judged as its `config.json` says.
 //!
 //! They lie outside of the project, in `../shared/vectors` or where `MODEL_FS_VECTORS` says. Where
-//! they are absent the tests say so and pass.
+//! they are absent that is said, and the tests pass.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use test_support::missing::vectors;
+use test_support::mounted::{flip, scratch};
+use test_support::process::finish;
 
-use crate::mounted::{flip, scratch};
-use crate::process::finish;
 use crate::program::Home;
 
 /// Judged right here means: this many of each. A folder that goes missing is noticed.
@@ -27,14 +28,7 @@ struct Case {
 impl Case {
     /// `None` where there are no vectors.
     fn all() -> Option<Vec<Self>> {
-        let root = std::env::var_os("MODEL_FS_VECTORS").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
-            PathBuf::from,
-        );
-        if !root.is_dir() {
-            eprintln!("left out: no vectors in {}", root.display());
-            return None;
-        }
+        let root = vectors()?;
         let mut cases = Vec::new();
         for entry in fs::read_dir(&root).expect("list the vectors") {
             let folder = entry.expect("list the vectors").path();

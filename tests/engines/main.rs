@@ -4,17 +4,8 @@
 //! ways of reading. Then one bit of the model is changed at several places and times.
 //!
 //! The first run installs llama.cpp, the model and the OMS reference implementation (some 300 MB)
-//! into `target/engines`; later runs take no network. `MODEL_FS_SKIP_ENGINES=1` leaves these tests
+//! into `target/engines`; later runs take no network. `MODEL_FS_SKIP=engines` leaves these tests
 //! out, and nothing else does: what can't be installed is a failure.
-
-#[path = "../common/mounted.rs"]
-mod mounted;
-#[path = "../common/process.rs"]
-mod process;
-#[path = "../common/python_env.rs"]
-mod python_env;
-#[path = "../common/reference.rs"]
-mod reference;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use mounted::{Mounted, flip, model_fs, scratch};
-use process::{Finished, finish};
-use python_env::{Packages, PythonEnv};
-use reference::{Keys, Reference};
 use tempfile::TempDir;
+use test_support::built;
+use test_support::missing::{Need, have};
+use test_support::mounted::{Mounted, flip, model_fs, scratch};
+use test_support::process::{Finished, finish};
+use test_support::python_env::{Packages, PythonEnv};
+use test_support::reference::{Keys, Reference};
 
 const LLAMA: Packages = Packages {
     name: "llama",
@@ -63,6 +56,9 @@ enum Signer {
 impl Model {
     /// `None` only where the tests were switched off.
     fn new(signer: Signer) -> Option<Self> {
+        if !have(Need::Fuse) {
+            return None;
+        }
         let llama = PythonEnv::get(&LLAMA)?;
         let reference = Reference::get()?;
         let folder = scratch();
@@ -136,7 +132,7 @@ impl Model {
 
     fn run(&self, weights: &Path, mode: &str, limit: Duration) -> Finished {
         let mut python = self.llama.python();
-        python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/run_llama.py"));
+        python.arg(built::repository("tests/engines/run_llama.py"));
         finish(python.arg(weights).arg(mode), limit)
     }
 

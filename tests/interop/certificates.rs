@@ -6,11 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-
-use crate::mounted::{flip, model_fs, scratch};
-use crate::pki::{Key, Scheme, Spec, pem_file};
-use crate::process::Finished;
-use crate::reference::Reference;
+use test_support::mounted::{flip, model_fs, scratch};
+use test_support::pki::{Key, Scheme, Spec, pem_file};
+use test_support::process::Finished;
+use test_support::reference::Reference;
 
 /// A model directory with a signer, and all that the two sides are given.
 struct Certified {

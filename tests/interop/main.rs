@@ -8,25 +8,11 @@
 //! `docs/format.md`.
 //!
 //! The first run installs the reference implementation into `target/engines`. What can't be
-//! installed is a failure; only `MODEL_FS_SKIP_ENGINES=1` leaves these tests out.
-
-#[path = "../common/mounted.rs"]
-mod mounted;
-#[path = "../common/process.rs"]
-mod process;
-#[path = "../common/python_env.rs"]
-mod python_env;
-#[path = "../common/reference.rs"]
-mod reference;
+//! installed is a failure; only `MODEL_FS_SKIP=engines` leaves these tests out.
 
 mod certificates;
 mod options;
-#[allow(dead_code, reason = "each test target uses a part of it")]
-#[path = "../pki/mod.rs"]
-mod pki;
 mod single_file;
-#[path = "../common/unprivileged.rs"]
-mod unprivileged;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -34,11 +20,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use mounted::{MODEL_FS, Mounted, clear, flip, model_fs, scratch};
-use process::finish;
-use reference::{Keys, Reference};
 use tempfile::TempDir;
-use unprivileged::OrdinaryUser;
+use test_support::built;
+use test_support::missing::{Need, have};
+use test_support::mounted::{Mounted, clear, flip, is_mounted, model_fs, scratch};
+use test_support::process::{Finished, finish};
+use test_support::reference::{Keys, Reference};
+use test_support::unprivileged::OrdinaryUser;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -80,6 +68,9 @@ struct Model {
 impl Model {
     /// `None` only where the tests were switched off.
     fn new(curve: &str, key_options: &[&str], form: Form) -> Option<Self> {
+        if !have(Need::Fuse) {
+            return None;
+        }
         let reference = Reference::get()?;
         let folder = scratch();
         let keys = reference.keys(folder.path(), curve, key_options);
@@ -130,7 +121,7 @@ impl Model {
         model_fs(arguments).expect("sign");
     }
 
-    fn verify(&self) -> process::Finished {
+    fn verify(&self) -> Finished {
         let path = self.path();
         model_fs([
             OsStr::new("verify"),
@@ -477,7 +468,9 @@ fn an_ordinary_user_mounts_and_reads_what_the_reference_signed() {
         .reference
         .sign_by_command_line(&model.path(), &model.keys);
 
-    let user = OrdinaryUser::new();
+    let Some(user) = OrdinaryUser::new() else {
+        return;
+    };
     let (source, mountpoint) = (user.folder("models"), user.folder("mnt"));
     let key = user.copy(&model.keys.public, "public.pem");
     finish(
@@ -492,7 +485,7 @@ fn an_ordinary_user_mounts_and_reads_what_the_reference_signed() {
     .expect("chmod");
     let source = source.join("model");
 
-    let mut mount = user.command_as_nobody(Path::new(MODEL_FS));
+    let mut mount = user.command_as_nobody(Path::new(built::program()));
     mount
         .arg("mount")
         .arg(&source)
@@ -506,12 +499,9 @@ fn an_ordinary_user_mounts_and_reads_what_the_reference_signed() {
         compare.arg(source.join(name)).arg(mountpoint.join(name));
         finish(&mut compare, LIMIT).expect(&format!("compare {name:?} as an ordinary user"));
     }
-    let mut umount = user.command_as_nobody(Path::new(MODEL_FS));
+    let mut umount = user.command_as_nobody(Path::new(built::program()));
     finish(umount.arg("umount").arg(&mountpoint), LIMIT).expect("unmount as an ordinary user");
-    assert!(
-        !mounted::is_mounted(&mountpoint),
-        "umount left the mount in place"
-    );
+    assert!(!is_mounted(&mountpoint), "umount left the mount in place");
     drop(guard);
 }
 

@@ -6,10 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-
-use crate::mounted::{model_fs, scratch};
-use crate::process::Finished;
-use crate::reference::{Keys, Reference};
+use test_support::mounted::{model_fs, scratch};
+use test_support::process::Finished;
+use test_support::reference::{Keys, Reference};
 
 /// A model directory to sign, and both command lines with one key.
 struct Signing {

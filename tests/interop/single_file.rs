@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use test_support::missing::{Need, have};
+use test_support::mounted::{Mounted, flip, model_fs, scratch};
+use test_support::process::{Finished, finish};
+use test_support::reference::{Keys, Reference};
 
-use crate::mounted::{Mounted, flip, model_fs, scratch};
-use crate::process::{Finished, finish};
-use crate::reference::{Keys, Reference};
 use crate::{Form, LIMIT};
 
 const NAME: &str = "model.gguf";
@@ -26,6 +27,9 @@ struct SingleFile {
 impl SingleFile {
     /// `None` only where the tests were switched off.
     fn new() -> Option<Self> {
+        if !have(Need::Fuse) {
+            return None;
+        }
         let reference = Reference::get()?;
         let folder = scratch();
         let model = Self {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use test_support::built;
+use test_support::mounted::{Mounted, clear, is_mounted, model_fs};
+use test_support::process::finish;
 
-use crate::mounted::{MODEL_FS, Mounted, clear, is_mounted, model_fs};
-use crate::process::finish;
 use crate::support::{BLAKE3, Host, LIMIT, Model, SHA256, public_key, tool};
 
 /// Takes a mount away, also after a failed test.
@@ -91,7 +92,7 @@ fn the_daemon_keeps_nothing_of_who_started_it_and_has_a_name() {
         .args(["-c", script])
         .env("LOCK", &lock)
         .env("KEY", public_key())
-        .env("PROGRAM", MODEL_FS)
+        .env("PROGRAM", built::program())
         .env("MODEL", model.path())
         .env("MOUNTPOINT", mountpoint.path())
         .env("STORE", host.store());
@@ -123,7 +124,7 @@ fn a_key_may_come_through_standard_input() {
     let script = "exec \"$1\" mount \"$2\" \"$3\" --public-key /dev/stdin < \"$4\"";
     let mut mount = Command::new("sh");
     mount.env("HOME", host.home()).env_remove("XDG_CACHE_HOME");
-    mount.args(["-c", script, "sh", MODEL_FS]);
+    mount.args(["-c", script, "sh", built::program()]);
     mount.args([model.path().as_path(), mountpoint.path(), &public_key()]);
     host.run(&mut mount).expect("mount");
     let weights = mountpoint.path().join("weights");
@@ -185,7 +186,7 @@ fn a_relative_index_directory_is_that_of_who_mounts() {
     let mountpoint = here.path().join("mnt");
     std::fs::create_dir(&mountpoint).expect("make a mountpoint");
     let run = |arguments: &[&OsStr]| {
-        let status = std::process::Command::new(env!("CARGO_BIN_EXE_model-fs"))
+        let status = std::process::Command::new(built::program())
             .args(arguments)
             .current_dir(here.path())
             .status();

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{ShardDigests, SignedContent};
+use test_support::keys;
+use test_support::process::Finished;
 
-use crate::process::Finished;
 use crate::support::{
-    BLAKE2B, BLAKE3, Host, Mode, Model, SHA256, WHOLE, assert_eio, read_range, repository, tool,
+    BLAKE2B, BLAKE3, Host, Mode, Model, SHA256, WHOLE, assert_eio, read_range, tool,
 };
 
 /// A file of a production model, and how it is signed.
@@ -102,7 +103,7 @@ fn toy(production: &Production) -> Model {
     let publisher = Host::anywhere();
     let mut sign = publisher.command("sign");
     sign.arg(toy.path()).args(BLAKE3).arg("--private-key");
-    sign.arg(repository("tests/data/keys/p384-pkcs8.pem"));
+    sign.arg(keys::path("p384-pkcs8.pem"));
     publisher.run(&mut sign).expect("sign");
     toy
 }
@@ -123,7 +124,7 @@ fn read_toy(host: &Host, toy: &Model) {
     mount
         .args([toy.path(), mountpoint.clone()])
         .arg("--public-key");
-    mount.arg(repository("tests/data/keys/p384-pub.pem"));
+    mount.arg(keys::path("p384-pub.pem"));
     host.run(&mut mount).expect("mount the toy");
     let found = tool("cmp", [toy.golden("toy.bin"), mountpoint.join("toy.bin")]);
     let mut umount = host.command("umount");

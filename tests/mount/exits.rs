@@ -3,12 +3,12 @@
 use std::fs;
 use std::process::Command;
 
-use crate::mounted::MODEL_FS;
-use crate::process::{Finished, finish};
-use crate::support::{
-    BLAKE3, Host, LIMIT, Model, SHA256, private_key, public_key, repository, tool,
-};
-use crate::unprivileged::OrdinaryUser;
+use test_support::built;
+use test_support::keys;
+use test_support::process::{Finished, finish};
+use test_support::unprivileged::OrdinaryUser;
+
+use crate::support::{BLAKE3, Host, LIMIT, Model, SHA256, private_key, public_key, tool};
 
 fn model() -> Model {
     let model = Model::new([("weights", 600_000), ("config.json", 100)]);
@@ -61,7 +61,7 @@ fn wrong_usage_is_2() {
         &["sign", path, "--private-key", "k", "--hash", "md5"],
         &["sign", path, "--private-key", "k", "--compat", "somebody"],
     ] {
-        let finished = finish(Command::new(MODEL_FS).args(arguments), LIMIT);
+        let finished = finish(Command::new(built::program()).args(arguments), LIMIT);
         assert_eq!(finished.code(), Some(2), "{finished}");
         assert!(
             !finished.stderr.is_empty() && finished.stdout.is_empty(),
@@ -86,8 +86,8 @@ fn what_cannot_be_done_is_1() {
     for key in [
         model.beside("none.pem"),
         garbage,
-        repository("tests/data/keys/rsa-pub.pem"),
-        repository("tests/data/keys/ed25519-pub.pem"),
+        keys::path("rsa-pub.pem"),
+        keys::path("ed25519-pub.pem"),
     ] {
         let finished = verify(&host, &model, &key, &[]).expect_code(1, "a bad key");
         says(&finished, &["key"]);
@@ -113,7 +113,7 @@ fn what_cannot_be_done_is_1() {
 fn a_signature_that_does_not_hold_is_3() {
     let host = Host::anywhere();
     let model = model();
-    let other = repository("tests/data/keys/p384-pub.pem");
+    let other = keys::path("p384-pub.pem");
     let finished = verify(&host, &model, &other, &[]);
     says(&finished.expect_code(3, "another key"), &["key"]);
 
@@ -155,7 +155,7 @@ fn a_signature_that_does_not_hold_is_3() {
 fn content_that_is_not_the_signed_one_is_4() {
     let host = Host::anywhere();
     let model = model();
-    crate::mounted::flip(&model.file("weights"), 300_000);
+    test_support::mounted::flip(&model.file("weights"), 300_000);
     let finished = verify(&host, &model, &public_key(), &[]);
     says(&finished.expect_code(4, "a changed byte"), &["weights"]);
     let finished = host.run(&mut host.on_model("index", &model.path(), &[]));
@@ -170,7 +170,7 @@ fn content_that_is_not_the_signed_one_is_4() {
     model.sign(SHA256);
     let large = Model::new([("weights", 2 << 20)]);
     large.sign(SHA256);
-    crate::mounted::flip(&large.file("weights"), 300_000);
+    test_support::mounted::flip(&large.file("weights"), 300_000);
     let finished = host.run(&mut host.on_model("index", &large.path(), &[]));
     says(
         &finished.expect_code(4, "index of a changed file"),
@@ -195,7 +195,7 @@ fn a_full_disk_fails_signing_and_leaves_no_half_signature() {
         .arg(&small)
         .arg(&small);
     command
-        .arg(MODEL_FS)
+        .arg(built::program())
         .arg("sign")
         .arg(model.path())
         .arg("--no-tables");
@@ -210,7 +210,9 @@ fn a_full_disk_fails_signing_and_leaves_no_half_signature() {
 
 #[test]
 fn a_source_that_may_not_be_read_is_1() {
-    let user = OrdinaryUser::new();
+    let Some(user) = OrdinaryUser::new() else {
+        return;
+    };
     user.copy(&private_key(), "key.pem");
     user.copy(&public_key(), "public.pem");
     let model = user.folder("model");
@@ -219,7 +221,7 @@ fn a_source_that_may_not_be_read_is_1() {
         OrdinaryUser::give(&model.join(name));
     }
     let run = |arguments: &[&str]| {
-        let mut command = user.command_as_nobody(MODEL_FS.as_ref());
+        let mut command = user.command_as_nobody(built::program().as_ref());
         let finished = finish(command.args(arguments), LIMIT);
         assert!(!finished.stderr.contains("panicked"), "{finished}");
         finished

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
-use crate::mounted::flip;
+use test_support::missing::{Need, have};
+use test_support::mounted::flip;
+
 use crate::support::{
     BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_eio, assert_same, private_key, read_range,
     tool,
@@ -237,7 +239,7 @@ fn a_store_that_others_may_write_is_refused() {
     }
     fs::set_permissions(&open_to_all, fs::Permissions::from_mode(0o700)).expect("chmod");
     host.mount(&model.path(), &chosen).unmount();
-    if rustix::process::geteuid().is_root() {
+    if have(Need::Root) {
         chown(&open_to_all, Some(65534), None).expect("chown");
         let failed = host.mount_fails(&model.path(), &chosen, 1);
         assert!(failed.stderr.contains("owned by another user"), "{failed}");
@@ -275,7 +277,7 @@ fn entries_that_others_own_or_may_write_are_not_believed() {
     fs::set_permissions(&table, fs::Permissions::from_mode(0o602)).expect("chmod");
     assert_eq!(read_all(&host, &model), 1);
     assert_eq!(read_all(&host, &model), 0);
-    if rustix::process::geteuid().is_root() {
+    if have(Need::Root) {
         chown(&table, Some(65534), Some(65534)).expect("chown");
         assert_eq!(read_all(&host, &model), 1);
     }

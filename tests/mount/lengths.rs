@@ -9,12 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::mounted::scratch;
+use test_support::built;
+use test_support::missing::{Need, have};
+use test_support::mounted::scratch;
+use test_support::process::finish;
+
 use crate::passes::Stopped;
-use crate::process::finish;
 use crate::support::{
-    BLAKE2B, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, WHOLE, open, python, read_range,
-    repository, tool,
+    BLAKE2B, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, WHOLE, open, python, read_range, tool,
 };
 
 /// Files that are small enough to be proved by reading them, and files that take a full pass where no
@@ -121,7 +123,7 @@ struct Deliveries {
 
 fn rank(way: &str, mount: &Mount, golden: &Path, start: f64, names: &Path) -> Child {
     python()
-        .arg(repository("tests/mount/ranks.py"))
+        .arg(built::repository("tests/mount/ranks.py"))
         .arg(way)
         .args([mount.path(), golden])
         .arg(start.to_string())
@@ -339,8 +341,8 @@ fn a_length_that_can_be_proved_at_hand_is_never_claimed() {
 #[test]
 fn a_file_that_is_bound_elsewhere_by_itself_works_when_its_source_was_restored() {
     let Some(host) = Host::new() else { return };
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root binds files");
+    // Only root binds files.
+    if !have(Need::Root) {
         return;
     }
     let large = 3 * WHOLE;

@@ -147,7 +147,7 @@ fn fails_without_hanging(mount: &Mount, name: &str, what: &str) {
 }
 
 fn cannot_be_read(path: &Path, what: &str) {
-    let read = crate::process::finish(
+    let read = test_support::process::finish(
         std::process::Command::new("head")
             .args(["-c", "1"])
             .arg(path),
@@ -208,7 +208,7 @@ fn a_link_into_the_mount_itself_is_an_error_and_nobody_hangs() {
 #[test]
 fn a_mountpoint_moved_into_its_model_is_not_entered() {
     let Some(host) = Host::new() else { return };
-    let outer = crate::mounted::scratch();
+    let outer = test_support::mounted::scratch();
     let point = tempfile::TempDir::new_in(outer.path()).expect("make a mountpoint");
     let dir = point.path().file_name().expect("a name").to_owned();
     let name = format!("outer/{}/weights", dir.display());

@@ -4,16 +4,7 @@
 //! way, and an error in place of any byte that isn't the signed one.
 //!
 //! Needs `/dev/fuse`, `fusermount3`, `python3` (for `mmap`), and the usual tools of a Linux system.
-//! What is missing fails the tests; `MODEL_FS_SKIP_FUSE=1` leaves them out on purpose.
-
-#[path = "../common/mounted.rs"]
-mod mounted;
-#[path = "../common/process.rs"]
-mod process;
-#[path = "../../benches/stress/storm.rs"]
-mod storm;
-#[path = "../common/unprivileged.rs"]
-mod unprivileged;
+//! What is missing fails the tests; `MODEL_FS_SKIP=fuse` leaves them out on purpose.
 
 mod support;
 

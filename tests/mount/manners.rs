@@ -13,9 +13,10 @@ use rustix::fs::XattrFlags;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::built;
+use test_support::mounted::scratch;
+use test_support::process::{Finished, finish};
 
-use crate::mounted::{MODEL_FS, scratch};
-use crate::process::{Finished, finish};
 use crate::support::{BLAKE3, Host, LIMIT, Model};
 
 /// A name that clears the screen, forges events and verdicts, and turns text around.
@@ -35,7 +36,7 @@ impl Unmount {
 impl Drop for Unmount {
     fn drop(&mut self) {
         for way in [
-            &[MODEL_FS, "umount"][..],
+            &[built::program(), "umount"][..],
             &["fusermount3", "-uz", "--"],
             &["umount", "-l"],
         ] {

@@ -5,8 +5,8 @@ use std::sync::mpsc::{TryRecvError, channel};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::mounted::flip;
 
-use crate::mounted::flip;
 use crate::support::{Host, Mode, Model, SHA256, assert_eio, assert_same, open, pread, read_range};
 
 const LEN: u64 = 5 << 20;
@@ -279,7 +279,7 @@ fn a_mount_that_ends_during_a_full_pass_is_gone_at_once_and_ends_with_the_pass()
             }
         });
         kill_process(mount.pid(), Signal::TERM).expect("ask for the end");
-        while crate::mounted::is_mounted(mount.path()) {
+        while test_support::mounted::is_mounted(mount.path()) {
             std::thread::sleep(Duration::from_millis(5));
         }
         drop(stopped);

@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::built;
+use test_support::mounted::flip;
+use test_support::process::finish;
 
-use crate::mounted::flip;
-use crate::process::finish;
-use crate::support::{BLAKE3, CHUNK, Host, LIMIT, Mode, Model, Mount, open, repository};
+use crate::support::{BLAKE3, CHUNK, Host, LIMIT, Mode, Model, Mount, open};
 
 /// A page that can't be had.
 const PLACE: u64 = 2_000_000;
@@ -30,7 +31,7 @@ fn populate(verb: &str, mount: &Mount, numbers: &[u64]) -> Command {
     let mut command = Command::new("python3");
     command
         .args(["-I", "-S"])
-        .arg(repository("tests/mount/populate.py"))
+        .arg(built::repository("tests/mount/populate.py"))
         .arg(verb)
         .arg(mount.file("weights"))
         .args(numbers.iter().map(ToString::to_string));

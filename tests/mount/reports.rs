@@ -15,11 +15,12 @@ use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
 use serde_json::Value;
+use test_support::keys;
+use test_support::mounted::flip;
 
-use crate::mounted::flip;
 use crate::support::{
     BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, SIGBUS, assert_eio, map_command, open, pread,
-    private_key, read_range, repository, tool,
+    private_key, read_range, tool,
 };
 
 /// The options that have a mount's log written to a file as JSON.
@@ -511,7 +512,7 @@ fn lockdown_also_takes_away_what_the_kernel_had_cached_and_the_signature() {
 fn secrets_are_in_no_log() {
     let host = Host::anywhere();
     let model = Model::new([("weights", 600_000)]);
-    let key = repository("tests/data/keys/p256-pkcs8-pbkdf2.pem");
+    let key = keys::path("p256-pkcs8-pbkdf2.pem");
     let password = "a password that is wrong, and secret";
     let file = model.beside("password");
     fs::write(&file, password).expect("write");

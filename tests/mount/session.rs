@@ -5,11 +5,12 @@ use std::process::Command;
 
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
+use test_support::built;
+use test_support::mounted::{clear, flip, is_mounted};
+use test_support::process::finish;
 
 use crate::background::daemon_of;
-use crate::mounted::{MODEL_FS, clear, flip, is_mounted};
 use crate::passes::Stopped;
-use crate::process::finish;
 use crate::support::{
     BLAKE3, Host, LIMIT, Mode, Model, Mount, assert_same, open, pread, public_key, read_range,
 };
@@ -98,7 +99,13 @@ fn where_descriptors_run_out_mount_says_so_and_leaves_nothing() {
         let mountpoint = TempDir::new().expect("make a mountpoint");
         let mut command = Command::new("prlimit");
         command
-            .args(["--nofile=40:40", MODEL_FS, "mount", "--threads", "60"])
+            .args([
+                "--nofile=40:40",
+                built::program(),
+                "mount",
+                "--threads",
+                "60",
+            ])
             .args(place)
             .arg("--public-key")
             .arg(public_key())
@@ -124,7 +131,13 @@ fn a_mount_whose_descriptors_are_used_up_goes_on_and_can_be_ended() {
     let mountpoint = TempDir::new().expect("make a mountpoint");
     let mut command = Command::new("prlimit");
     command
-        .args(["--nofile=64:64", MODEL_FS, "mount", "--threads", "2"])
+        .args([
+            "--nofile=64:64",
+            built::program(),
+            "mount",
+            "--threads",
+            "2",
+        ])
         .args(["--foreground", "--public-key"])
         .arg(public_key())
         .arg("--index-dir")
@@ -255,7 +268,9 @@ fn the_dead_mount_of_a_killed_daemon_is_cleared() {
     let failed = host.run(&mut again).expect_code(1, "mount");
     assert!(failed.stderr.contains("model-fs umount"), "{failed}");
     finish(
-        Command::new(MODEL_FS).arg("umount").arg(mount.path()),
+        Command::new(built::program())
+            .arg("umount")
+            .arg(mount.path()),
         LIMIT,
     )
     .expect("umount");

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::storm::{Golden, Storm};
+use test_support::storm::{Golden, Storm};
+
 use crate::support::{BLAKE3, CHUNK, Host, Model, SHA256, WHOLE};
 
 /// For one access on a machine that does other things too; the benchmark wants less.

@@ -6,10 +6,10 @@ use std::sync::mpsc::{RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::built;
+use test_support::process::finish;
 
-use crate::mounted::MODEL_FS;
 use crate::passes::Stopped;
-use crate::process::finish;
 use crate::support::{
     BLAKE3, Host, LIMIT, Mode, Model, Mount, assert_same, open, pread, private_key, read_range,
 };
@@ -169,7 +169,7 @@ fn neither_readers_nor_the_daemon_outlive_a_signal_though_all_files_hang() {
                 reader.wait().expect("wait for a reader");
             }
             eprintln!("killed readers ended in {:?}", begin.elapsed());
-            let mut umount = Command::new(MODEL_FS);
+            let mut umount = Command::new(built::program());
             umount.arg("umount").arg(it.mount.path());
             finish(&mut umount, LIMIT).expect("umount");
         } else {

@@ -21,9 +21,11 @@ use model_fs::reading::ReaderStats;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-
-use crate::mounted::{MODEL_FS, clear, is_mounted, scratch};
-use crate::process::{Finished, finish};
+use test_support::built;
+use test_support::keys;
+use test_support::missing::{Need, have};
+use test_support::mounted::{clear, is_mounted, scratch};
+use test_support::process::{Finished, finish};
 
 /// For a command: many times what it needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -51,17 +53,12 @@ pub(crate) const BLAKE3: &[&str] = &["--hash", "blake3"];
 pub(crate) const SHA256: &[&str] = &["--hash", "sha256"];
 pub(crate) const BLAKE2B: &[&str] = &["--hash", "blake2b"];
 
-/// A file of the repository.
-pub(crate) fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 pub(crate) fn private_key() -> PathBuf {
-    repository("tests/data/keys/p256-pkcs8.pem")
+    keys::path("p256-pkcs8.pem")
 }
 
 pub(crate) fn public_key() -> PathBuf {
-    repository("tests/data/keys/p256-pub.pem")
+    keys::path("p256-pub.pem")
 }
 
 /// Bytes that depend on their name only, and look like nothing.
@@ -180,7 +177,7 @@ pub(crate) struct Host {
 impl Host {
     /// `None` only where the tests were switched off.
     pub(crate) fn new() -> Option<Self> {
-        fuse().then(Self::anywhere)
+        have(Need::Fuse).then(Self::anywhere)
     }
 
     /// For what needs no FUSE.
@@ -199,7 +196,7 @@ impl Host {
 
     /// The program under test, with a verb.
     pub(crate) fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(MODEL_FS);
+        let mut command = Command::new(built::program());
         for variable in ["MODEL_FS_LOG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"] {
             command.env_remove(variable);
         }
@@ -247,21 +244,6 @@ impl Host {
         assert!(finished.stderr.starts_with("error: "), "{finished}");
         finished.expect_code(code, "mount")
     }
-}
-
-/// Whether the tests are to run; fails where they can't.
-fn fuse() -> bool {
-    if std::env::var_os("MODEL_FS_SKIP_FUSE").is_some_and(|value| value == "1") {
-        eprintln!("left out, because MODEL_FS_SKIP_FUSE=1 is set");
-        return false;
-    }
-    if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/fuse") {
-        panic!(
-            "/dev/fuse can't be opened ({error}): mounts can't be tested here (to leave these tests \
-             out on purpose: MODEL_FS_SKIP_FUSE=1)"
-        );
-    }
-    true
 }
 
 /// A mounted model, served by a daemon in the foreground.
@@ -395,7 +377,7 @@ impl Mount {
     pub(crate) fn unmount(mut self) -> String {
         let deadline = Instant::now() + LIMIT;
         loop {
-            let mut command = Command::new(MODEL_FS);
+            let mut command = Command::new(built::program());
             let finished = finish(command.arg("umount").arg(self.path()), LIMIT);
             // A process that another test is just starting has copies of all our descriptors until
             // it becomes another program, those of files in this mount included.
@@ -526,7 +508,7 @@ pub(crate) fn python() -> Command {
 /// The command that runs `map.py`.
 pub(crate) fn map_command() -> Command {
     let mut command = python();
-    command.arg(repository("tests/mount/map.py"));
+    command.arg(built::repository("tests/mount/map.py"));
     command
 }
 

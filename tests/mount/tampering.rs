@@ -3,7 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-use crate::mounted::flip;
+use test_support::mounted::flip;
+
 use crate::support::{
     BLAKE2B, BLAKE3, CHUNK, Dice, EIO, Host, Mode, Model, Mount, SHA256, SIGBUS, WHOLE, assert_eio,
     assert_same, map, open, part, pread, read_range, tool,

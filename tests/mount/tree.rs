@@ -9,14 +9,16 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use sha2::Digest as _;
+use test_support::built;
+use test_support::missing::{Need, have};
+use test_support::mounted::scratch;
+use test_support::process::finish;
+use test_support::unprivileged::OrdinaryUser;
 
-use crate::mounted::{MODEL_FS, scratch};
-use crate::process::finish;
 use crate::support::{
     BLAKE3, CHUNK, EIO, Host, LIMIT, Mode, Model, Mount, SHA256, assert_same, python, read_range,
     tool,
 };
-use crate::unprivileged::OrdinaryUser;
 
 fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> Option<Errno> {
     match result {
@@ -351,16 +353,16 @@ fn python_runs_the_version_that_is_mounted_and_not_the_one_that_it_has_cached() 
 }
 
 /// A mount that an ordinary user may look into, and that user. Where the tests don't run as root, it
-/// is the user who runs them.
-fn mounted_for_all(host: &Host, model: &Model) -> (OrdinaryUser, Mount) {
-    let user = OrdinaryUser::new();
+/// is the user who runs them. `None` only where the tests were switched off.
+fn mounted_for_all(host: &Host, model: &Model) -> Option<(OrdinaryUser, Mount)> {
+    let user = OrdinaryUser::new()?;
     let mountpoint = tempfile::TempDir::new_in(user.home()).expect("make a mountpoint");
     let mut command = host.on_model("mount", &model.path(), &[]);
     if rustix::process::geteuid().is_root() {
         command.arg("--allow-other");
     }
     command.arg("--foreground").arg("--").arg(mountpoint.path());
-    (user, Mount::of(command, mountpoint))
+    Some((user, Mount::of(command, mountpoint)))
 }
 
 #[test]
@@ -368,7 +370,9 @@ fn copies_belong_to_whoever_made_them_and_can_be_changed_and_removed() {
     let Some(host) = Host::new() else { return };
     let model = Model::new([("weights", 100_000), ("sub/dir/module.py", 10)]);
     model.sign(BLAKE3);
-    let (user, mount) = mounted_for_all(&host, &model);
+    let Some((user, mount)) = mounted_for_all(&host, &model) else {
+        return;
+    };
     let mnt = mount.path().to_str().expect("UTF-8");
     let run = |program: &str, arguments: &[&str]| {
         finish(user.command(program).args(arguments), LIMIT).expect(program);
@@ -394,10 +398,9 @@ fn copies_belong_to_whoever_made_them_and_can_be_changed_and_removed() {
 }
 
 #[test]
-fn rsync_copies_with_extended_attributes_where_there_is_rsync() {
+fn rsync_copies_with_extended_attributes() {
     let Some(host) = Host::new() else { return };
-    if tool("which", ["rsync"]).code() != Some(0) {
-        eprintln!("left out, because there is no rsync");
+    if !have(Need::Rsync) {
         return;
     }
     let mut model = Model::new([("weights", 100_000)]);
@@ -420,14 +423,16 @@ fn rsync_copies_with_extended_attributes_where_there_is_rsync() {
 #[test]
 fn only_the_owner_and_root_see_the_full_status() {
     let Some(host) = Host::new() else { return };
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root can be somebody else, too");
+    // Only root can be another user, too.
+    if !have(Need::Root) {
         return;
     }
     let model = Model::new([("secret-name", 3 << 20)]);
     model.sign(BLAKE3);
-    let (user, mount) = mounted_for_all(&host, &model);
-    crate::mounted::flip(&model.file("secret-name"), 5);
+    let Some((user, mount)) = mounted_for_all(&host, &model) else {
+        return;
+    };
+    test_support::mounted::flip(&model.file("secret-name"), 5);
     let read = read_range(&mount.file("secret-name"), Mode::Direct, 0, 1);
     crate::support::assert_eio(read, "a changed byte");
     let full = format!("{:?}", mount.status());
@@ -437,7 +442,7 @@ fn only_the_owner_and_root_see_the_full_status() {
         "{full}"
     );
 
-    let mut status = user.command_as_nobody(Path::new(MODEL_FS));
+    let mut status = user.command_as_nobody(Path::new(built::program()));
     status.args(["status", "--json"]).arg(mount.path());
     let finished = finish(&mut status, LIMIT).expect("status");
     let public: serde_json::Value = serde_json::from_str(&finished.stdout).expect("JSON");
@@ -458,13 +463,15 @@ fn only_the_owner_and_root_see_the_full_status() {
 #[test]
 fn others_are_not_told_lengths_that_are_only_claimed_where_links_are_followed() {
     let Some(host) = Host::new() else { return };
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root mounts for others");
+    // Only root mounts for others.
+    if !have(Need::Root) {
         return;
     }
     let model = Model::new([("big", 3 << 20)]);
     model.sign(&["--hash", "sha256", "--allow-symlinks"]);
-    let (user, mount) = mounted_for_all(&host, &model);
+    let Some((user, mount)) = mounted_for_all(&host, &model) else {
+        return;
+    };
     let secret = host.home().join("secret");
     fs::write(&secret, vec![7; 4_000_123]).expect("write");
     fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("chmod");
@@ -666,7 +673,7 @@ fn a_model_of_one_file_is_a_directory_with_that_file() {
         assert_same(&found, &signature, "the signature");
         mount.unmount();
 
-        crate::mounted::flip(&file, 1_500_000);
+        test_support::mounted::flip(&file, 1_500_000);
         host.run(&mut host.on_model("verify", &file, &[]))
             .expect_code(4, "verify");
         let mount = host.mount(&file, &[]);

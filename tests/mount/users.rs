@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::mounted::{MODEL_FS, clear, flip, is_mounted};
-use crate::process::{Finished, finish};
+use test_support::built;
+use test_support::mounted::{clear, flip, is_mounted};
+use test_support::process::{Finished, finish};
+use test_support::unprivileged::OrdinaryUser;
+
 use crate::support::{BLAKE3, Host, LIMIT, SHA256, noise, private_key, public_key};
-use crate::unprivileged::OrdinaryUser;
 
 /// Takes a mount away that another user made.
 struct Clear(PathBuf);
@@ -27,7 +29,7 @@ fn open_fuse_to_all() {
 }
 
 fn run(user: &OrdinaryUser, program: &str, arguments: &[&str]) -> Finished {
-    let mut command = if program == MODEL_FS {
+    let mut command = if program == built::program() {
         user.command_as_nobody(Path::new(program))
     } else {
         user.command(program)
@@ -41,7 +43,9 @@ fn run(user: &OrdinaryUser, program: &str, arguments: &[&str]) -> Finished {
 fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
     let Some(_) = Host::new() else { return };
     open_fuse_to_all();
-    let user = OrdinaryUser::new();
+    let Some(user) = OrdinaryUser::new() else {
+        return;
+    };
     user.copy(&private_key(), "key.pem");
     user.copy(&public_key(), "public.pem");
     let (model, mountpoint) = (user.folder("model"), user.folder("mnt"));
@@ -51,18 +55,18 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
     let _clear = Clear(mountpoint.clone());
     for options in [BLAKE3, SHA256] {
         let sign = [&["sign", "model", "--private-key", "key.pem"], options].concat();
-        run(&user, MODEL_FS, &sign).expect("sign");
+        run(&user, built::program(), &sign).expect("sign");
         let mount = ["mount", "model", "mnt", "--public-key", "public.pem"];
         // No room for chunks: what is read below comes from the source.
         run(
             &user,
-            MODEL_FS,
+            built::program(),
             &[&mount[..], &["--cache-size", "1"]].concat(),
         )
         .expect("mount");
         assert!(is_mounted(&mountpoint));
         run(&user, "cmp", &["model/weights", "mnt/weights"]).expect("cmp");
-        let status = run(&user, MODEL_FS, &["status", "mnt"]);
+        let status = run(&user, built::program(), &["status", "mnt"]);
         assert!(status.succeeded(), "{status}");
         // What only an administrator may do.
         assert!(status.stdout.contains("sudo tee"), "{status}");
@@ -86,7 +90,7 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
         flip(&weights, 1_500_000);
         dd("366").expect("read the right bytes again");
 
-        run(&user, MODEL_FS, &["umount", "mnt"]).expect("umount");
+        run(&user, built::program(), &["umount", "mnt"]).expect("umount");
         assert!(!is_mounted(&mountpoint));
     }
 }
@@ -95,7 +99,9 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
 fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
     let Some(_) = Host::new() else { return };
     open_fuse_to_all();
-    let user = OrdinaryUser::new();
+    let Some(user) = OrdinaryUser::new() else {
+        return;
+    };
     user.copy(&private_key(), "key.pem");
     user.copy(&public_key(), "public.pem");
     let model = user.folder("model");
@@ -107,12 +113,12 @@ fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
     let _clear = (Clear(mountpoint.clone()), Clear(moved.clone()));
     run(
         &user,
-        MODEL_FS,
+        built::program(),
         &["sign", "model", "--private-key", "key.pem"],
     )
     .expect("sign");
     let mount = ["mount", "model", "before/mnt", "--public-key", "public.pem"];
-    run(&user, MODEL_FS, &mount).expect("mount");
+    run(&user, built::program(), &mount).expect("mount");
     assert!(is_mounted(&mountpoint));
     let daemon = crate::background::daemon_of(Path::new("before/mnt"));
     fs::rename(user.home().join("before"), user.home().join("after")).expect("rename");

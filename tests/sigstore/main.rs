@@ -1,8 +1,6 @@
 //! The Sigstore method against an instance of our own: every part that a forger could bend is bent,
 //! one at a time, and nothing else is.
 
-mod der;
-mod instance;
 mod program;
 
 use base64::Engine as _;
@@ -16,9 +14,10 @@ use model_fs::oms::trust::{Signer, Trust};
 use model_fs::oms::verify::{VerifyError, verify};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-use crate::der::{Certificate, Extension, Key, name, octets, seq, tlv, utf8};
-use crate::instance::{
+use test_support::sigstore::der::{
+    self, Certificate, Extension, Key, name, octets, seq, tlv, utf8,
+};
+use test_support::sigstore::instance::{
     CODE_SIGNING, EXTENDED_KEY_USAGE, Entry, IDENTITY, ISSUER, ISSUER_V1_OID, ISSUER_V2_OID,
     Instance, KEY_USAGE, Kind, LIFETIME, NOW, Parts, SAN, Signing, TIME_STAMPING, b64, body,
     checkpoint, email, root_of, sct, statement, time, timestamp, trust, uri,

@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::{Value, json};
-
-use super::flip;
-use crate::instance::{
+use test_support::built;
+use test_support::sigstore::instance::{
     Entry, IDENTITY, ISSUER, Instance, Kind, LIFETIME, NOW, Parts, Signing, body, statement,
 };
+
+use super::flip;
 
 /// A model that [`statement`] is about, and a home in which nobody is trusted.
 struct Model(tempfile::TempDir);
@@ -30,20 +31,8 @@ impl Model {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_model-fs"));
-        for variable in [
-            "HOME",
-            "XDG_CONFIG_HOME",
-            "XDG_CACHE_HOME",
-            "XDG_STATE_HOME",
-        ] {
-            command.env(variable, self.0.path());
-        }
-        command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .output()
-            .unwrap()
+        let mut command = built::program_at_home(self.0.path());
+        command.args(arguments).output().unwrap()
     }
 
     fn verify(&self, bundle: &Parts, identity: &str) -> Output {

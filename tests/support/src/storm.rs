@@ -1,10 +1,10 @@
 //! Readers at random while somebody changes the source.
 //!
-//! Guarantees: every byte that a read or a page fault gave is compared with the signed one; an error
-//! other than EIO, and a read that ends early, count as wrong. When the storm is over and the source
-//! is as it was signed, every byte is read once more, which must work. Doesn't: fault as a program
-//! does, which a page that can't be proved would end with SIGBUS: pages of a mapping are read through
-//! `/proc/self/mem`, where the same fault is an error.
+//! Guarantees: every byte that a read or a page fault gave is compared with the signed one; an
+//! error other than EIO, and a read that ends early, count as wrong. When the storm is over and the
+//! source is as it was signed, every byte is read once more, which must work. Doesn't: fault as a
+//! program does, which a page that can't be proved would end with SIGBUS: pages of a mapping are
+//! read through `/proc/self/mem`, where the same fault is an error.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,7 +20,7 @@ use rustix::fs::{Advice, FileType, Mode, OFlags};
 const PAGE: u64 = 4096;
 
 /// A page fault or a read that takes longer is a stall.
-pub(crate) const STALL: Duration = Duration::from_secs(1);
+pub const STALL: Duration = Duration::from_secs(1);
 
 /// One access in so many drops the file's pages from the kernel's cache.
 const EVICT: u64 = 8;
@@ -29,34 +29,34 @@ const EVICT: u64 = 8;
 const TOLD: usize = 20;
 
 /// A file of the model and its signed bytes.
-pub(crate) struct Golden {
-    pub(crate) name: String,
-    pub(crate) bytes: Vec<u8>,
+pub struct Golden {
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
-pub(crate) struct Storm<'a> {
-    pub(crate) source: &'a Path,
-    pub(crate) mount: &'a Path,
-    pub(crate) files: &'a [Golden],
-    pub(crate) threads: u64,
-    pub(crate) time: Duration,
+pub struct Storm<'a> {
+    pub source: &'a Path,
+    pub mount: &'a Path,
+    pub files: &'a [Golden],
+    pub threads: u64,
+    pub time: Duration,
 }
 
 /// What happened.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// Reads that gave the signed bytes, by `pread` and by page fault.
-    pub(crate) reads: u64,
-    pub(crate) faults: u64,
+    pub reads: u64,
+    pub faults: u64,
     /// EIO, for either.
-    pub(crate) refused: u64,
+    pub refused: u64,
     /// Changes made to the source.
-    pub(crate) changes: u64,
-    pub(crate) slowest: Duration,
+    pub changes: u64,
+    pub slowest: Duration,
     /// Accesses that took longer than [`STALL`].
-    pub(crate) stalls: u64,
+    pub stalls: u64,
     /// What should not have been, the first few.
-    pub(crate) wrong: Vec<String>,
+    pub wrong: Vec<String>,
 }
 
 impl Outcome {
@@ -74,7 +74,7 @@ impl Outcome {
 
 impl Storm<'_> {
     /// Runs to the end, and leaves the source as it was.
-    pub(crate) fn run(&self) -> io::Result<Outcome> {
+    pub fn run(&self) -> io::Result<Outcome> {
         let over = AtomicBool::new(false);
         let total = Mutex::new(Outcome::default());
         std::thread::scope(|scope| {
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         let wanted = wanted.min(len - offset);
         let mut found = vec![0; usize::try_from(wanted).expect("small")];
         let given = if mapped {
-            // Never looked at in place: this is the same page fault, but with an error for a SIGBUS.
+            // Never looked at in place: this is the same page fault, with an error for a SIGBUS.
             let address = map.as_ptr().addr() as u64 + offset;
             let given = read_all(&self.memory, &mut found, address);
             unmap(map, offset, found.len())?;
@@ -193,8 +193,8 @@ impl<'a> Reader<'a> {
         } else {
             read_all(opened, &mut found, offset)?
         };
-        // Or all pages would be in the kernel's cache soon, and nobody would be asked again. Not each
-        // time: the kernel takes a while to do it.
+        // Or all pages would be in the kernel's cache soon, and no request would come again. Not
+        // each time: the kernel takes a while to do it.
         if self.dice.below(EVICT) == 0 {
             rustix::fs::fadvise(opened, 0, None, Advice::DontNeed)?;
         }

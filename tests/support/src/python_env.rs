@@ -5,8 +5,8 @@
 //! list of packages is another environment (the folder's name carries a digest of the list).
 //!
 //! Needs `python3` (3.10 or newer) with `pip`, and on the first run a package index. Where the
-//! packages can't be installed the tests fail and say so. To leave those tests out on purpose, set
-//! `MODEL_FS_SKIP_ENGINES=1`; continuous integration doesn't.
+//! packages can't be installed the tests fail and say so. `MODEL_FS_SKIP=engines` leaves those
+//! tests out on purpose; continuous integration doesn't.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,38 +15,38 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::built;
+use crate::missing::{Need, have};
 use crate::process::finish;
 
-const SKIP: &str = "MODEL_FS_SKIP_ENGINES";
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 
 /// The OMS reference implementation. It doesn't name pyopenssl itself, yet can't be imported
 /// without it.
-pub(crate) const REFERENCE: Packages = Packages {
+pub const REFERENCE: Packages = Packages {
     name: "reference",
     groups: &[&["model-signing==1.1.1", "pyopenssl==26.4.0"]],
 };
 
 /// What one environment holds: each group is one call of `pip install`.
-pub(crate) struct Packages {
-    pub(crate) name: &'static str,
-    pub(crate) groups: &'static [&'static [&'static str]],
+pub struct Packages {
+    pub name: &'static str,
+    pub groups: &'static [&'static [&'static str]],
 }
 
 /// An installed environment.
 #[derive(Clone)]
-pub(crate) struct PythonEnv {
+pub struct PythonEnv {
     folder: PathBuf,
 }
 
 impl PythonEnv {
     /// The environment with these packages; `None` only where the tests were switched off.
-    pub(crate) fn get(packages: &Packages) -> Option<Self> {
-        if std::env::var_os(SKIP).is_some_and(|value| value == "1") {
-            eprintln!("left out, because {SKIP}=1 is set");
+    pub fn get(packages: &Packages) -> Option<Self> {
+        if !have(Need::Engines) {
             return None;
         }
-        let base = base_folder();
+        let base = built::target().join("engines");
         fs::create_dir_all(&base).unwrap_or_else(|e| panic!("create {}: {e}", base.display()));
         let spec = format!("{:?}", packages.groups);
         let id = &blake3::hash(spec.as_bytes()).to_hex()[..12];
@@ -61,16 +61,12 @@ impl PythonEnv {
     }
 
     /// Where the packages lie, as `import` sees them.
-    #[allow(
-        dead_code,
-        reason = "only the engines' tests take data out of a package"
-    )]
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// A Python that sees these packages and nothing that the user has installed.
-    pub(crate) fn python(&self) -> Command {
+    pub fn python(&self) -> Command {
         let mut command = bare_python();
         command.env("PYTHONPATH", &self.folder);
         command
@@ -86,14 +82,6 @@ fn bare_python() -> Command {
         // Caches of byte code would be written into the source tree, next to the scripts.
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
-}
-
-/// `target/engines`, wherever `target` is.
-fn base_folder() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("cargo's folder for temporary files lies in the target folder")
-        .join("engines")
 }
 
 fn install(packages: &Packages, base: &Path, folder: &Path) {
@@ -115,8 +103,9 @@ fn install(packages: &Packages, base: &Path, folder: &Path) {
         );
         assert!(
             done.succeeded(),
-            "cannot install the Python packages {group:?} that this test needs; is pip there, and a \
-             package index within reach? (to leave such tests out on purpose: {SKIP}=1)\n{done}"
+            "cannot install the Python packages {group:?} that this test needs; is pip there, and \
+             a package index within reach? (to leave such tests out on purpose: \
+             MODEL_FS_SKIP=engines)\n{done}"
         );
     }
     // Readable by all: tests also run these packages as an ordinary user.

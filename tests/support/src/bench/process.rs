@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time that a process has taken so far, in seconds, over all threads that still run. In
 /// nanoseconds from the scheduler: the counters of `stat` tick only every 10 ms.
-pub(crate) fn cpu_seconds(pid: u32) -> io::Result<f64> {
+pub fn cpu_seconds(pid: u32) -> io::Result<f64> {
     let mut nanoseconds = 0_u64;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end in between.
@@ -24,13 +24,13 @@ pub(crate) fn cpu_seconds(pid: u32) -> io::Result<f64> {
 }
 
 /// CPU time that this process has taken so far, in seconds, also of threads that have ended.
-pub(crate) fn own_cpu_seconds() -> f64 {
+pub fn own_cpu_seconds() -> f64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(now).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Most memory that a process has held so far, in bytes.
-pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
+pub fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
@@ -40,7 +40,7 @@ pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
 }
 
 /// Runs a command that must work, and gives what it says.
-pub(crate) fn output(command: &mut Command) -> io::Result<Vec<u8>> {
+pub fn output(command: &mut Command) -> io::Result<Vec<u8>> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(output.stdout);
@@ -50,11 +50,11 @@ pub(crate) fn output(command: &mut Command) -> io::Result<Vec<u8>> {
 }
 
 /// A daemon that ends with the benchmark.
-pub(crate) struct Daemon(pub(crate) Child);
+pub struct Daemon(pub Child);
 
 impl Daemon {
     /// Waits for it to end by itself, and sees to it if it doesn't.
-    pub(crate) fn finish(mut self) {
+    pub fn finish(mut self) {
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline {
             if matches!(self.0.try_wait(), Ok(Some(_))) {

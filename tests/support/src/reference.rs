@@ -24,24 +24,29 @@ fn signature_of(model: &Path) -> PathBuf {
     }
 }
 
+/// `reference.py`, which calls the reference implementation's Python interface.
+pub fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reference.py")
+}
+
 /// A key pair in two PEM files.
-pub(crate) struct Keys {
-    pub(crate) private: PathBuf,
-    pub(crate) public: PathBuf,
+pub struct Keys {
+    pub private: PathBuf,
+    pub public: PathBuf,
 }
 
 /// The reference implementation, ready to be called.
 #[derive(Clone)]
-pub(crate) struct Reference(PythonEnv);
+pub struct Reference(PythonEnv);
 
 impl Reference {
     /// `None` only where the tests were switched off.
-    pub(crate) fn get() -> Option<Self> {
+    pub fn get() -> Option<Self> {
         PythonEnv::get(&REFERENCE).map(Self)
     }
 
     /// A fresh key pair; `extra` holds further options of `reference.py keys`.
-    pub(crate) fn keys(&self, folder: &Path, curve: &str, extra: &[&str]) -> Keys {
+    pub fn keys(&self, folder: &Path, curve: &str, extra: &[&str]) -> Keys {
         let keys = Keys {
             private: folder.join("private.pem"),
             public: folder.join("public.pem"),
@@ -55,7 +60,7 @@ impl Reference {
     }
 
     /// Signs as a publisher does: the reference's own command line, which means files and sha256.
-    pub(crate) fn sign_by_command_line(&self, model: &Path, keys: &Keys) {
+    pub fn sign_by_command_line(&self, model: &Path, keys: &Keys) {
         let mut command = self.command_line("sign", model);
         command.arg("--private_key").arg(&keys.private);
         finish(&mut command, LIMIT).expect("sign with the reference's command line");
@@ -63,13 +68,9 @@ impl Reference {
 }
 
 /// What only the tests of interoperation need.
-#[allow(
-    dead_code,
-    reason = "the engines' tests sign by the command line alone"
-)]
 impl Reference {
     /// Signs through the Python interface; `form` holds options such as `--method` and `--hash`.
-    pub(crate) fn sign(&self, model: &Path, keys: &Keys, form: &[&str]) {
+    pub fn sign(&self, model: &Path, keys: &Keys, form: &[&str]) {
         let mut command = self.script("sign");
         command.arg(model).args(form);
         command.arg("--signature").arg(signature_of(model));
@@ -78,7 +79,7 @@ impl Reference {
     }
 
     /// Whether the Python interface accepts the model. Trouble that isn't a verdict is a failure.
-    pub(crate) fn accepts(&self, model: &Path, keys: &Keys, form: &[&str]) -> Verdict {
+    pub fn accepts(&self, model: &Path, keys: &Keys, form: &[&str]) -> Verdict {
         let mut command = self.script("verify");
         command.arg(model).args(form);
         command.arg("--signature").arg(signature_of(model));
@@ -87,7 +88,7 @@ impl Reference {
     }
 
     /// Runs the reference's command line.
-    pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(
+    pub fn run<S: AsRef<std::ffi::OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
     ) -> Finished {
@@ -97,7 +98,7 @@ impl Reference {
     }
 
     /// Whether the reference's command line accepts the model.
-    pub(crate) fn command_line_accepts(&self, model: &Path, keys: &Keys) -> Verdict {
+    pub fn command_line_accepts(&self, model: &Path, keys: &Keys) -> Verdict {
         let mut command = self.command_line("verify", model);
         command.arg("--public_key").arg(&keys.public);
         Verdict::of(finish(&mut command, LIMIT), 1)
@@ -107,9 +108,7 @@ impl Reference {
 impl Reference {
     fn script(&self, verb: &str) -> Command {
         let mut command = self.0.python();
-        command
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/reference.py"))
-            .arg(verb);
+        command.arg(script()).arg(verb);
         command
     }
 
@@ -124,13 +123,11 @@ impl Reference {
 }
 
 /// What the reference says about a model.
-#[allow(dead_code, reason = "the engines' tests ask for no verdict")]
-pub(crate) struct Verdict {
+pub struct Verdict {
     accepted: bool,
     said: Finished,
 }
 
-#[allow(dead_code, reason = "the engines' tests ask for no verdict")]
 impl Verdict {
     fn of(said: Finished, rejected: i32) -> Self {
         let accepted = said.succeeded();
@@ -143,7 +140,7 @@ impl Verdict {
 
     /// Fails unless the model was accepted.
     #[track_caller]
-    pub(crate) fn must_accept(&self, what: &str) {
+    pub fn must_accept(&self, what: &str) {
         assert!(
             self.accepted,
             "{what}: the reference rejects it: {}",
@@ -153,7 +150,7 @@ impl Verdict {
 
     /// Fails unless the model was rejected, with a reason in which `because` occurs.
     #[track_caller]
-    pub(crate) fn must_reject(&self, because: &str, what: &str) {
+    pub fn must_reject(&self, because: &str, what: &str) {
         assert!(!self.accepted, "{what}: the reference accepts it");
         assert!(
             self.said.stderr.contains(because)

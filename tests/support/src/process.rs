@@ -17,43 +17,41 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How a command ended.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub struct Finished {
     command: String,
     /// `None` when it outstayed its limit and was killed for that.
-    pub(crate) status: Option<ExitStatus>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+    pub status: Option<ExitStatus>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Finished {
     /// Whether it exited with 0.
-    pub(crate) fn succeeded(&self) -> bool {
+    pub fn succeeded(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 
     /// The exit status, where it exited at all.
-    pub(crate) fn code(&self) -> Option<i32> {
+    pub fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
     }
 
     /// Whether this signal ended it.
-    #[allow(dead_code, reason = "not every test target has one")]
-    pub(crate) fn killed_by(&self, signal: i32) -> bool {
+    pub fn killed_by(&self, signal: i32) -> bool {
         self.status
             .is_some_and(|status| status.signal() == Some(signal))
     }
 
     /// What the test needs to go on, or a failure that shows everything the command said.
     #[track_caller]
-    pub(crate) fn expect(self, what: &str) -> Self {
+    pub fn expect(self, what: &str) -> Self {
         assert!(self.succeeded(), "{what}: {self}");
         self
     }
 
     /// For commands whose exit status is the point.
-    #[allow(dead_code, reason = "not every test target has one")]
     #[track_caller]
-    pub(crate) fn expect_code(self, code: i32, what: &str) -> Self {
+    pub fn expect_code(self, code: i32, what: &str) -> Self {
         assert_eq!(self.code(), Some(code), "{what}: {self}");
         self
     }
@@ -77,7 +75,7 @@ impl fmt::Display for Finished {
 }
 
 /// Runs a command to its end, or for `limit`.
-pub(crate) fn finish(command: &mut Command, limit: Duration) -> Finished {
+pub fn finish(command: &mut Command, limit: Duration) -> Finished {
     let description = format!("{command:?}");
     let mut stdout = scratch_file();
     let mut stderr = scratch_file();

@@ -6,10 +6,10 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
 };
 
-pub(crate) const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
-pub(crate) const SHA256_OID: &str = "2.16.840.1.101.3.4.2.1";
+pub const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
+pub const SHA256_OID: &str = "2.16.840.1.101.3.4.2.1";
 
-pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let first = length.iter().position(|&b| b != 0).unwrap_or(7);
     let length = &length[first..];
@@ -20,23 +20,23 @@ pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag], long.as_slice(), length, content].concat()
 }
 
-pub(crate) fn seq(parts: &[&[u8]]) -> Vec<u8> {
+pub fn seq(parts: &[&[u8]]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
 /// A SET OF, in the order of DER.
-pub(crate) fn set(parts: &[&[u8]]) -> Vec<u8> {
+pub fn set(parts: &[&[u8]]) -> Vec<u8> {
     let mut parts = parts.to_vec();
     parts.sort_unstable();
     tlv(0x31, &parts.concat())
 }
 
 /// `[n]`, constructed.
-pub(crate) fn tagged(n: u8, content: &[u8]) -> Vec<u8> {
+pub fn tagged(n: u8, content: &[u8]) -> Vec<u8> {
     tlv(0xa0 | n, content)
 }
 
-pub(crate) fn int(value: u64) -> Vec<u8> {
+pub fn int(value: u64) -> Vec<u8> {
     let bytes = value.to_be_bytes();
     let first = bytes.iter().position(|&b| b != 0).unwrap_or(7);
     let mut content = bytes[first..].to_vec();
@@ -46,23 +46,23 @@ pub(crate) fn int(value: u64) -> Vec<u8> {
     tlv(0x02, &content)
 }
 
-pub(crate) fn boolean(value: bool) -> Vec<u8> {
+pub fn boolean(value: bool) -> Vec<u8> {
     tlv(0x01, &[if value { 0xff } else { 0 }])
 }
 
-pub(crate) fn octets(content: &[u8]) -> Vec<u8> {
+pub fn octets(content: &[u8]) -> Vec<u8> {
     tlv(0x04, content)
 }
 
-pub(crate) fn bits(content: &[u8]) -> Vec<u8> {
+pub fn bits(content: &[u8]) -> Vec<u8> {
     tlv(0x03, &[&[0], content].concat())
 }
 
-pub(crate) fn utf8(text: &str) -> Vec<u8> {
+pub fn utf8(text: &str) -> Vec<u8> {
     tlv(0x0c, text.as_bytes())
 }
 
-pub(crate) fn oid(text: &str) -> Vec<u8> {
+pub fn oid(text: &str) -> Vec<u8> {
     let arcs: Vec<u64> = text.split('.').map(|arc| arc.parse().unwrap()).collect();
     let mut content = vec![];
     for arc in std::iter::once(arcs[0] * 40 + arcs[1]).chain(arcs[2..].iter().copied()) {
@@ -85,35 +85,35 @@ fn time(tag: u8, format: &str, seconds: i64) -> Vec<u8> {
     tlv(tag, time.strftime(format).to_string().as_bytes())
 }
 
-pub(crate) fn utc_time(seconds: i64) -> Vec<u8> {
+pub fn utc_time(seconds: i64) -> Vec<u8> {
     time(0x17, "%y%m%d%H%M%SZ", seconds)
 }
 
-pub(crate) fn generalized_time(seconds: i64) -> Vec<u8> {
+pub fn generalized_time(seconds: i64) -> Vec<u8> {
     time(0x18, "%Y%m%d%H%M%SZ", seconds)
 }
 
-pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
+pub fn sha256(data: &[u8]) -> [u8; 32] {
     digest(&SHA256, data).as_ref().try_into().unwrap()
 }
 
 /// A key to sign with, made up anew.
-pub(crate) enum Key {
+pub enum Key {
     P256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
 impl Key {
-    pub(crate) fn p256() -> Self {
+    pub fn p256() -> Self {
         Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
     }
 
-    pub(crate) fn ed25519() -> Self {
+    pub fn ed25519() -> Self {
         Self::Ed25519(Ed25519KeyPair::generate().unwrap())
     }
 
     /// The public key as a `SubjectPublicKeyInfo`.
-    pub(crate) fn spki(&self) -> Vec<u8> {
+    pub fn spki(&self) -> Vec<u8> {
         match self {
             Self::P256(pair) => seq(&[
                 &seq(&[&oid("1.2.840.10045.2.1"), &oid("1.2.840.10045.3.1.7")]),
@@ -126,11 +126,11 @@ impl Key {
         }
     }
 
-    pub(crate) fn id(&self) -> [u8; 32] {
+    pub fn id(&self) -> [u8; 32] {
         sha256(&self.spki())
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::P256(pair) => {
                 let signature = pair.sign(&SystemRandom::new(), message).unwrap();
@@ -140,7 +140,7 @@ impl Key {
         }
     }
 
-    pub(crate) fn details(&self) -> &'static str {
+    pub fn details(&self) -> &'static str {
         match self {
             Self::P256(_) => "PKIX_ECDSA_P256_SHA_256",
             Self::Ed25519(_) => "PKIX_ED25519",
@@ -150,14 +150,14 @@ impl Key {
 
 /// An X.509 extension.
 #[derive(Clone)]
-pub(crate) struct Extension {
-    pub(crate) id: &'static str,
-    pub(crate) critical: bool,
-    pub(crate) value: Vec<u8>,
+pub struct Extension {
+    pub id: &'static str,
+    pub critical: bool,
+    pub value: Vec<u8>,
 }
 
 impl Extension {
-    pub(crate) fn new(id: &'static str, critical: bool, value: Vec<u8>) -> Self {
+    pub fn new(id: &'static str, critical: bool, value: Vec<u8>) -> Self {
         Self {
             id,
             critical,
@@ -165,19 +165,19 @@ impl Extension {
         }
     }
 
-    pub(crate) fn key_usage(bits: u8) -> Self {
+    pub fn key_usage(bits: u8) -> Self {
         let unused = u8::try_from(bits.trailing_zeros()).unwrap();
         Self::new("2.5.29.15", true, tlv(0x03, &[unused, bits]))
     }
 
     /// Time stamps want it critical (RFC 3161, section 2.3), Sigstore's authorities write it so for
     /// nothing else.
-    pub(crate) fn usage(purpose: &str, critical: bool) -> Self {
+    pub fn usage(purpose: &str, critical: bool) -> Self {
         Self::new("2.5.29.37", critical, seq(&[&oid(purpose)]))
     }
 
     /// The identifiers of a certificate's own key and of its issuer's.
-    pub(crate) fn identifiers(own: &Key, issuer: &Key) -> [Self; 2] {
+    pub fn identifiers(own: &Key, issuer: &Key) -> [Self; 2] {
         let (own, issuer) = (own.id(), issuer.id());
         [
             Self::new("2.5.29.14", false, octets(&own[..20])),
@@ -185,25 +185,25 @@ impl Extension {
         ]
     }
 
-    pub(crate) fn authority() -> Self {
+    pub fn authority() -> Self {
         Self::new("2.5.29.19", true, seq(&[&boolean(true)]))
     }
 }
 
 /// What a certificate says.
 #[derive(Clone)]
-pub(crate) struct Certificate {
-    pub(crate) serial: u64,
-    pub(crate) issuer: Vec<u8>,
-    pub(crate) subject: Vec<u8>,
-    pub(crate) validity: [i64; 2],
-    pub(crate) spki: Vec<u8>,
-    pub(crate) extensions: Vec<Extension>,
+pub struct Certificate {
+    pub serial: u64,
+    pub issuer: Vec<u8>,
+    pub subject: Vec<u8>,
+    pub validity: [i64; 2],
+    pub spki: Vec<u8>,
+    pub extensions: Vec<Extension>,
 }
 
 impl Certificate {
     /// What is signed.
-    pub(crate) fn tbs(&self) -> Vec<u8> {
+    pub fn tbs(&self) -> Vec<u8> {
         let extensions: Vec<Vec<u8>> = self
             .extensions
             .iter()
@@ -229,13 +229,13 @@ impl Certificate {
         ])
     }
 
-    pub(crate) fn signed(&self, by: &Key) -> Vec<u8> {
+    pub fn signed(&self, by: &Key) -> Vec<u8> {
         let tbs = self.tbs();
         seq(&[&tbs, &seq(&[&oid(ECDSA_SHA256)]), &bits(&by.sign(&tbs))])
     }
 }
 
 /// A distinguished name with a common name only.
-pub(crate) fn name(common_name: &str) -> Vec<u8> {
+pub fn name(common_name: &str) -> Vec<u8> {
     seq(&[&set(&[&seq(&[&oid("2.5.4.3"), &utf8(common_name)])])])
 }

@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use model_fs::manifest::{Description, Manifest, ManifestFile, ModelShape};
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
@@ -20,27 +18,28 @@ use model_fs::oms::sign::Compat;
 use model_fs::reading::shipped;
 use rustix::process::{Pid, Signal, kill_process};
 
-const MODEL_FS: &str = env!("CARGO_BIN_EXE_model-fs");
+use crate::built;
+use crate::keys::write_keys;
 
 /// What a signature is called in a model.
 const SIGNATURE: &str = "model.sig";
 
 /// A folder with a key, an index store and a mountpoint.
-pub(crate) struct Host {
+pub struct Host {
     folder: PathBuf,
     key: PrivateKey,
 }
 
 impl Host {
-    pub(crate) fn new(folder: &Path) -> io::Result<Self> {
+    pub fn new(folder: &Path) -> io::Result<Self> {
         for name in ["index", "mount"] {
             fs::create_dir_all(folder.join(name))?;
         }
         let path = folder.join("key.pem");
-        let pem = match fs::read(&path) {
-            Ok(pem) => pem,
-            Err(_) => write_keys(folder)?,
-        };
+        if !path.exists() {
+            write_keys(folder)?;
+        }
+        let pem = fs::read(&path)?;
         Ok(Self {
             folder: folder.to_owned(),
             key: PrivateKey::from_pem(&pem, None).map_err(io::Error::other)?,
@@ -48,12 +47,12 @@ impl Host {
     }
 
     /// The index store.
-    pub(crate) fn index(&self) -> PathBuf {
+    pub fn index(&self) -> PathBuf {
         self.folder.join("index")
     }
 
     /// Signs files and puts the signature into the model.
-    pub(crate) fn sign(&self, model: &Path, files: Vec<ManifestFile>) -> io::Result<()> {
+    pub fn sign(&self, model: &Path, files: Vec<ManifestFile>) -> io::Result<()> {
         let serialization = files[0].content.serialization();
         let ignore = [SIGNATURE, shipped::DIRECTORY].map(FileName::new);
         let description = Description {
@@ -74,19 +73,19 @@ impl Host {
     }
 
     /// Mounts a model: the command returns when the mount answers.
-    pub(crate) fn mount(&self, model: &Path) -> io::Result<Mount> {
+    pub fn mount(&self, model: &Path) -> io::Result<Mount> {
         self.mount_with(model, &self.index(), &[])
     }
 
     /// The same with another index store, and more options.
-    pub(crate) fn mount_with(
+    pub fn mount_with(
         &self,
         model: &Path,
         index: &Path,
         options: &[OsString],
     ) -> io::Result<Mount> {
         let mountpoint = self.folder.join("mount");
-        let mut command = Command::new(MODEL_FS);
+        let mut command = Command::new(built::program());
         command
             .arg("mount")
             .arg(model)
@@ -113,11 +112,11 @@ impl Host {
 }
 
 /// A mounted model.
-pub(crate) struct Mount {
-    pub(crate) mountpoint: PathBuf,
-    pub(crate) pid: u32,
+pub struct Mount {
+    pub mountpoint: PathBuf,
+    pub pid: u32,
     /// How long the command took.
-    pub(crate) taken: Duration,
+    pub taken: Duration,
 }
 
 impl Drop for Mount {
@@ -162,19 +161,4 @@ fn daemon_of(mountpoint: &Path) -> io::Result<u32> {
         }
     }
     Err(io::Error::other("the daemon isn't there"))
-}
-
-fn write_keys(folder: &Path) -> io::Result<Vec<u8>> {
-    let failed = |_| io::Error::other("can't make a key");
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(failed)?;
-    let secret: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().map_err(failed)?;
-    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().map_err(failed)?;
-    let encoded = |label, der| pem::encode(&pem::Pem::new(label, der)).into_bytes();
-    let secret = encoded("EC PRIVATE KEY", secret.as_ref());
-    fs::write(folder.join("key.pem"), &secret)?;
-    fs::write(
-        folder.join("key.pub"),
-        encoded("PUBLIC KEY", public.as_ref()),
-    )?;
-    Ok(secret)
 }

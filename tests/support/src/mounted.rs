@@ -12,32 +12,30 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::built;
 use crate::process::{Finished, finish};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The program under test.
-pub(crate) const MODEL_FS: &str = env!("CARGO_BIN_EXE_model-fs");
-
 /// Runs one verb of the program under test.
-pub(crate) fn model_fs<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Finished {
-    finish(Command::new(MODEL_FS).args(arguments), LIMIT)
+pub fn model_fs<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Finished {
+    finish(Command::new(built::program()).args(arguments), LIMIT)
 }
 
 /// A scratch folder on the disk that holds the target folder; `/tmp` may be small or in memory.
-pub(crate) fn scratch() -> TempDir {
-    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("make a scratch folder")
+pub fn scratch() -> TempDir {
+    TempDir::new_in(built::scratch()).expect("make a scratch folder")
 }
 
 /// A mounted model.
-pub(crate) struct Mounted {
+pub struct Mounted {
     mountpoint: TempDir,
 }
 
 impl Mounted {
     /// Mounts a model that must mount.
     #[track_caller]
-    pub(crate) fn new(model: &Path, public_key: &Path, index: &Path) -> Self {
+    pub fn new(model: &Path, public_key: &Path, index: &Path) -> Self {
         let mountpoint = TempDir::new().expect("make a mountpoint");
         // Made first, so that it cleans up even when the command below fails halfway.
         let mounted = Self { mountpoint };
@@ -60,13 +58,13 @@ impl Mounted {
     }
 
     /// The mountpoint.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.mountpoint.path()
     }
 
     /// Unmounts, which must work.
     #[track_caller]
-    pub(crate) fn unmount(self) {
+    pub fn unmount(self) {
         model_fs([OsStr::new("umount"), self.path().as_os_str()]).expect("unmount");
         assert!(
             !is_mounted(self.path()),
@@ -83,9 +81,9 @@ impl Drop for Mounted {
 }
 
 /// Takes away whatever is mounted there, the polite way first.
-pub(crate) fn clear(mountpoint: &Path) {
+pub fn clear(mountpoint: &Path) {
     let ways: [&[&str]; 3] = [
-        &[MODEL_FS, "umount"],
+        &[built::program(), "umount"],
         &["fusermount3", "-u", "-z", "--"],
         &["umount", "--lazy", "--"],
     ];
@@ -101,7 +99,7 @@ pub(crate) fn clear(mountpoint: &Path) {
 }
 
 /// Whether something is mounted there. Asks the kernel's list, never the file system itself.
-pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
+pub fn is_mounted(mountpoint: &Path) -> bool {
     let list = std::fs::read("/proc/self/mountinfo").expect("read the list of mounts");
     // The fifth field is the mountpoint. Scratch paths hold nothing that the kernel would escape.
     list.split(|byte| *byte == b'\n').any(|line| {
@@ -110,7 +108,7 @@ pub(crate) fn is_mounted(mountpoint: &Path) -> bool {
 }
 
 /// Changes one bit of one byte of a file, in place. Doing it twice undoes it.
-pub(crate) fn flip(file: &Path, offset: u64) {
+pub fn flip(file: &Path, offset: u64) {
     use std::os::unix::fs::FileExt;
     let opened = std::fs::OpenOptions::new()
         .read(true)

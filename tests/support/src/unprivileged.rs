@@ -9,27 +9,31 @@
 //! the same fresh folders.
 //!
 //! Needs `setpriv` (util-linux) and, for mounts, a `fusermount3` with the set-uid bit (Debian's
-//! package `fuse3`). Their absence is a failure with a message, never a test that silently passes.
+//! package `fuse3`).
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::process::Command;
 
 use tempfile::TempDir;
+
+use crate::missing::{Need, have};
 
 const NOBODY: u32 = 65534;
 
 /// A user without privileges, with a home of its own that goes when this goes.
-pub(crate) struct OrdinaryUser {
+pub struct OrdinaryUser {
     home: TempDir,
 }
 
 impl OrdinaryUser {
-    /// A user who can mount through `fusermount3`.
-    pub(crate) fn new() -> Self {
-        require_fusermount3();
+    /// A user who can mount through `fusermount3`; `None` only where the tests were switched off.
+    #[track_caller]
+    pub fn new() -> Option<Self> {
+        if !have(Need::Fusermount3) {
+            return None;
+        }
         // In the system's temporary folder: each folder above a home must let its user pass.
         let home = tempfile::Builder::new()
             .prefix("ordinary-user-")
@@ -40,16 +44,16 @@ impl OrdinaryUser {
         for name in ["run", "tmp"] {
             user.folder(name);
         }
-        user
+        Some(user)
     }
 
     /// The user's home.
-    pub(crate) fn home(&self) -> &Path {
+    pub fn home(&self) -> &Path {
         self.home.path()
     }
 
     /// A new folder in the user's home, the user's own.
-    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+    pub fn folder(&self, name: &str) -> PathBuf {
         let folder = self.home().join(name);
         fs::create_dir(&folder).unwrap_or_else(|e| panic!("create {}: {e}", folder.display()));
         Self::give(&folder);
@@ -57,7 +61,7 @@ impl OrdinaryUser {
     }
 
     /// A copy of a file in the user's home, the user's own.
-    pub(crate) fn copy(&self, from: &Path, name: &str) -> PathBuf {
+    pub fn copy(&self, from: &Path, name: &str) -> PathBuf {
         let copy = self.home().join(name);
         fs::copy(from, &copy).unwrap_or_else(|e| panic!("copy {}: {e}", from.display()));
         Self::give(&copy);
@@ -65,7 +69,7 @@ impl OrdinaryUser {
     }
 
     /// Makes an ordinary user the owner of one file or folder, and the only one to enter it.
-    pub(crate) fn give(path: &Path) {
+    pub fn give(path: &Path) {
         let folder = path.is_dir();
         let mode = if folder { 0o700 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set permissions");
@@ -75,7 +79,7 @@ impl OrdinaryUser {
     }
 
     /// The command that runs a copy of `program` as this user.
-    pub(crate) fn command_as_nobody(&self, program: &Path) -> Command {
+    pub fn command_as_nobody(&self, program: &Path) -> Command {
         let name = program.file_name().expect("a program has a name");
         let copy = self.home().join(name);
         if !copy.exists() {
@@ -86,7 +90,7 @@ impl OrdinaryUser {
     }
 
     /// The command that runs a program of the system, such as `cmp`, as this user.
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command;
         if rustix::process::geteuid().is_root() {
             command = Command::new("setpriv");
@@ -112,36 +116,4 @@ impl OrdinaryUser {
             .current_dir(home);
         command
     }
-}
-
-/// Sees to it that an ordinary user can mount. On a fresh Debian machine that takes a package, which
-/// root may install; anywhere else its absence is a failure, with the remedy.
-fn require_fusermount3() {
-    static INSTALLED: Once = Once::new();
-    if !has_fusermount3() && rustix::process::geteuid().is_root() {
-        INSTALLED.call_once(|| {
-            let script =
-                "apt-get update -qq && apt-get install -y -qq --no-install-recommends fuse3";
-            let mut command = Command::new("sh");
-            command
-                .args(["-c", script])
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .stdin(Stdio::null());
-            if let Ok(output) = command.output() {
-                eprintln!("{script}: {}", output.status);
-            }
-        });
-    }
-    assert!(
-        has_fusermount3(),
-        "no set-uid fusermount3: without it only root can mount (on Debian: apt-get install fuse3)"
-    );
-}
-
-fn has_fusermount3() -> bool {
-    let found = ["/usr/bin", "/bin", "/usr/local/bin"]
-        .iter()
-        .map(|folder| Path::new(folder).join("fusermount3"))
-        .find_map(|path| fs::metadata(&path).ok());
-    found.is_some_and(|file| file.uid() == 0 && file.mode() & 0o4000 != 0)
 }

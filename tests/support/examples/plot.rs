@@ -1,7 +1,7 @@
 //! Plots of what the other benchmarks wrote.
 //!
 //! ```sh
-//! cargo bench --bench plot -- [REPORT.json]...
+//! cargo run --package model-fs-test-support --example plot -- [REPORT.json]...
 //! ```
 //!
 //! Each report (by default those in `docs/performance`) gives SVG files beside it: `REPORT.svg` with
@@ -83,7 +83,7 @@ fn panels(curve: &str) -> Option<(&'static str, Vec<Panel>)> {
 }
 
 fn main() -> Result<()> {
-    let arguments = std::env::args().skip(1).filter(|word| word != "--bench");
+    let arguments = std::env::args().skip(1);
     let mut reports: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
     if reports.is_empty() {
         for entry in fs::read_dir("docs/performance")? {

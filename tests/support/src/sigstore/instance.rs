@@ -8,30 +8,30 @@ use model_fs::oms::sigstore::trusted_root::TrustedRoot;
 use model_fs::oms::trust::Trust;
 use serde_json::{Value, json};
 
-use crate::der::{
+use super::der::{
     Certificate, Extension, Key, SHA256_OID, generalized_time, int, name, octets, oid, seq, set,
     sha256, tagged, tlv,
 };
 
 /// When everything here happens, in seconds since 1970: in June 2025.
-pub(crate) const NOW: i64 = 1_750_000_000;
+pub const NOW: i64 = 1_750_000_000;
 /// How long certificates of signers are valid, in seconds.
-pub(crate) const LIFETIME: i64 = 600;
+pub const LIFETIME: i64 = 600;
 const YEAR: i64 = 365 * 24 * 3600;
 
-pub(crate) const IDENTITY: &str = "signer@example.org";
-pub(crate) const ISSUER: &str = "https://accounts.example.org/oauth2";
+pub const IDENTITY: &str = "signer@example.org";
+pub const ISSUER: &str = "https://accounts.example.org/oauth2";
 
-pub(crate) const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
-pub(crate) const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
+pub const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
+pub const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
 const SCTS: &str = "1.3.6.1.4.1.11129.2.4.2";
-pub(crate) const ISSUER_V1_OID: &str = "1.3.6.1.4.1.57264.1.1";
-pub(crate) const ISSUER_V2_OID: &str = "1.3.6.1.4.1.57264.1.8";
-pub(crate) const SAN: &str = "2.5.29.17";
-pub(crate) const KEY_USAGE: &str = "2.5.29.15";
-pub(crate) const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
+pub const ISSUER_V1_OID: &str = "1.3.6.1.4.1.57264.1.1";
+pub const ISSUER_V2_OID: &str = "1.3.6.1.4.1.57264.1.8";
+pub const SAN: &str = "2.5.29.17";
+pub const KEY_USAGE: &str = "2.5.29.15";
+pub const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
 
-pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
+pub fn b64(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }
 
@@ -44,7 +44,7 @@ fn pem(certificate: &[u8]) -> String {
 
 /// How a signature is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Rekor v1.
     Dsse,
     /// Rekor v1, older.
@@ -54,9 +54,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Dsse, Self::Intoto, Self::HashedRekord];
+    pub const ALL: [Self; 3] = [Self::Dsse, Self::Intoto, Self::HashedRekord];
 
-    pub(crate) fn name(self) -> (&'static str, &'static str) {
+    pub fn name(self) -> (&'static str, &'static str) {
         match self {
             Self::Dsse => ("dsse", "0.0.1"),
             Self::Intoto => ("intoto", "0.0.2"),
@@ -65,17 +65,17 @@ impl Kind {
     }
 }
 
-pub(crate) struct Instance {
-    pub(crate) root: (Key, Vec<u8>),
-    pub(crate) authority: (Key, Vec<u8>),
-    pub(crate) certificate_log: Key,
-    pub(crate) rekor: Key,
-    pub(crate) rekor_v2: Key,
-    pub(crate) timestamps: (Key, Vec<u8>),
+pub struct Instance {
+    pub root: (Key, Vec<u8>),
+    pub authority: (Key, Vec<u8>),
+    pub certificate_log: Key,
+    pub rekor: Key,
+    pub rekor_v2: Key,
+    pub timestamps: (Key, Vec<u8>),
 }
 
 impl Instance {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let validity = [NOW - YEAR, NOW + YEAR];
         let authority_usage = Extension::key_usage(0b0000_0110);
         let root = Key::p256();
@@ -135,7 +135,7 @@ impl Instance {
     }
 
     /// The `trusted_root.json`.
-    pub(crate) fn trusted_root(&self) -> Value {
+    pub fn trusted_root(&self) -> Value {
         let window = json!({ "start": time(NOW - YEAR), "end": time(NOW + YEAR) });
         let log = |url: &str, key: &Key| {
             json!({
@@ -176,16 +176,16 @@ impl Instance {
     }
 
     /// Trust in the identity that [`Signing::new`] uses.
-    pub(crate) fn trust(&self) -> Trust {
+    pub fn trust(&self) -> Trust {
         self.trust_in(IDENTITY, ISSUER)
     }
 
-    pub(crate) fn trust_in(&self, identity: &str, issuer: &str) -> Trust {
+    pub fn trust_in(&self, identity: &str, issuer: &str) -> Trust {
         trust(&self.trusted_root(), identity, issuer)
     }
 }
 
-pub(crate) fn trust(root: &Value, identity: &str, issuer: &str) -> Trust {
+pub fn trust(root: &Value, identity: &str, issuer: &str) -> Trust {
     Trust::Sigstore {
         identity: identity.into(),
         identity_provider: issuer.into(),
@@ -193,7 +193,7 @@ pub(crate) fn trust(root: &Value, identity: &str, issuer: &str) -> Trust {
     }
 }
 
-pub(crate) fn time(seconds: i64) -> String {
+pub fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).unwrap().to_string()
 }
 
@@ -205,18 +205,18 @@ fn with_identifiers(mut extensions: Vec<Extension>, [own, issuer]: [&Key; 2]) ->
 }
 
 /// A signing under way. Fields may be changed up to the call that uses them.
-pub(crate) struct Signing<'a> {
-    pub(crate) instance: &'a Instance,
-    pub(crate) kind: Kind,
-    pub(crate) key: Key,
-    pub(crate) certificate: Certificate,
+pub struct Signing<'a> {
+    pub instance: &'a Instance,
+    pub kind: Kind,
+    pub key: Key,
+    pub certificate: Certificate,
     /// When the signature is logged or stamped.
-    pub(crate) time: i64,
-    pub(crate) payload: Vec<u8>,
+    pub time: i64,
+    pub payload: Vec<u8>,
 }
 
 impl<'a> Signing<'a> {
-    pub(crate) fn new(instance: &'a Instance, kind: Kind) -> Self {
+    pub fn new(instance: &'a Instance, kind: Kind) -> Self {
         let key = Key::p256();
         let certificate = Certificate {
             serial: 0x1234_5678,
@@ -230,7 +230,7 @@ impl<'a> Signing<'a> {
                     Extension::usage(CODE_SIGNING, false),
                     email(IDENTITY),
                     Extension::new(ISSUER_V1_OID, false, ISSUER.into()),
-                    Extension::new(ISSUER_V2_OID, false, crate::der::utf8(ISSUER)),
+                    Extension::new(ISSUER_V2_OID, false, super::der::utf8(ISSUER)),
                 ],
                 [&key, &instance.authority.0],
             ),
@@ -245,17 +245,17 @@ impl<'a> Signing<'a> {
         }
     }
 
-    pub(crate) fn extension(&mut self, id: &str) -> &mut Extension {
+    pub fn extension(&mut self, id: &str) -> &mut Extension {
         let extensions = &mut self.certificate.extensions;
         extensions.iter_mut().find(|e| e.id == id).unwrap()
     }
 
-    pub(crate) fn remove_extension(&mut self, id: &str) {
+    pub fn remove_extension(&mut self, id: &str) {
         self.certificate.extensions.retain(|e| e.id != id);
     }
 
     /// The certificate, logged.
-    pub(crate) fn certified(&self) -> Vec<u8> {
+    pub fn certified(&self) -> Vec<u8> {
         self.certified_by(
             &self.instance.authority.0,
             &self.instance.certificate_log,
@@ -263,7 +263,7 @@ impl<'a> Signing<'a> {
         )
     }
 
-    pub(crate) fn certified_by(&self, authority: &Key, log: &Key, logged: i64) -> Vec<u8> {
+    pub fn certified_by(&self, authority: &Key, log: &Key, logged: i64) -> Vec<u8> {
         let mut certificate = self.certificate.clone();
         let sct = sct(&certificate.tbs(), &authority.id(), log, logged);
         certificate.extensions.push(Extension::new(
@@ -275,11 +275,11 @@ impl<'a> Signing<'a> {
     }
 
     /// The whole bundle.
-    pub(crate) fn bundle(&self) -> Parts {
+    pub fn bundle(&self) -> Parts {
         self.bundle_with(&self.certified())
     }
 
-    pub(crate) fn bundle_with(&self, certificate: &[u8]) -> Parts {
+    pub fn bundle_with(&self, certificate: &[u8]) -> Parts {
         let signature = self.key.sign(&pae(&self.payload));
         let body = body(self.kind, certificate, &signature, &self.payload);
         let entry = Entry::new(self.instance, self.kind, &body, self.time);
@@ -296,31 +296,31 @@ impl<'a> Signing<'a> {
         }
     }
 
-    pub(crate) fn timestamp(&self, signature: &[u8]) -> Vec<u8> {
+    pub fn timestamp(&self, signature: &[u8]) -> Vec<u8> {
         timestamp(&self.instance.timestamps.0, signature, self.time)
     }
 }
 
-pub(crate) fn email(address: &str) -> Extension {
+pub fn email(address: &str) -> Extension {
     Extension::new(SAN, true, seq(&[&tlv(0x81, address.as_bytes())]))
 }
 
-pub(crate) fn uri(address: &str) -> Extension {
+pub fn uri(address: &str) -> Extension {
     Extension::new(SAN, true, seq(&[&tlv(0x86, address.as_bytes())]))
 }
 
 /// The parts of a bundle.
 #[derive(Clone)]
-pub(crate) struct Parts {
-    pub(crate) certificate: Vec<u8>,
-    pub(crate) entries: Vec<Value>,
-    pub(crate) timestamps: Vec<Vec<u8>>,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
+pub struct Parts {
+    pub certificate: Vec<u8>,
+    pub entries: Vec<Value>,
+    pub timestamps: Vec<Vec<u8>>,
+    pub payload: Vec<u8>,
+    pub signature: Vec<u8>,
 }
 
 impl Parts {
-    pub(crate) fn to_value(&self) -> Value {
+    pub fn to_value(&self) -> Value {
         let timestamps: Vec<Value> = self
             .timestamps
             .iter()
@@ -341,13 +341,13 @@ impl Parts {
         })
     }
 
-    pub(crate) fn to_json(&self) -> Vec<u8> {
+    pub fn to_json(&self) -> Vec<u8> {
         self.to_value().to_string().into_bytes()
     }
 }
 
 /// An OMS statement about a model of two files.
-pub(crate) fn statement(model: &str) -> Vec<u8> {
+pub fn statement(model: &str) -> Vec<u8> {
     let digests = [sha256(b"one"), sha256(b"two")];
     let resource = |name: &str, digest: [u8; 32]| json!({ "name": name, "algorithm": "sha256", "digest": hex::encode(digest) });
     json!({
@@ -370,14 +370,14 @@ pub(crate) fn statement(model: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-pub(crate) fn pae(payload: &[u8]) -> Vec<u8> {
+pub fn pae(payload: &[u8]) -> Vec<u8> {
     let header = format!("DSSEv1 28 application/vnd.in-toto+json {} ", payload.len());
     [header.as_bytes(), payload].concat()
 }
 
 /// The canonical body of a log entry. The members of `json!` are sorted, as canonical JSON has
 /// them.
-pub(crate) fn body(kind: Kind, certificate: &[u8], signature: &[u8], payload: &[u8]) -> Value {
+pub fn body(kind: Kind, certificate: &[u8], signature: &[u8], payload: &[u8]) -> Value {
     let hash = |bytes: &[u8]| json!({ "algorithm": "sha256", "value": hex::encode(sha256(bytes)) });
     let (name, version) = kind.name();
     let spec = match kind {
@@ -415,23 +415,23 @@ pub(crate) fn body(kind: Kind, certificate: &[u8], signature: &[u8], payload: &[
 }
 
 /// A log entry, all of it made over `body`.
-pub(crate) struct Entry<'a> {
-    pub(crate) kind: (String, String),
+pub struct Entry<'a> {
+    pub kind: (String, String),
     /// The log that signs, which the entry names.
-    pub(crate) log: &'a Key,
+    pub log: &'a Key,
     /// Rekor v1 signs entries with a time.
-    pub(crate) promised: bool,
-    pub(crate) log_index: u64,
-    pub(crate) time: i64,
-    pub(crate) body: Vec<u8>,
+    pub promised: bool,
+    pub log_index: u64,
+    pub time: i64,
+    pub body: Vec<u8>,
     /// The place among `leaves`.
-    pub(crate) position: usize,
+    pub position: usize,
     /// The hashes of the leaves of the tree; the entry's own is put in.
-    pub(crate) leaves: Vec<[u8; 32]>,
+    pub leaves: Vec<[u8; 32]>,
 }
 
 impl<'a> Entry<'a> {
-    pub(crate) fn new(instance: &'a Instance, kind: Kind, body: &Value, time: i64) -> Self {
+    pub fn new(instance: &'a Instance, kind: Kind, body: &Value, time: i64) -> Self {
         let (name, version) = kind.name();
         let v2 = kind == Kind::HashedRekord;
         Self {
@@ -451,7 +451,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let mut leaves = self.leaves.clone();
         leaves[self.position] = sha256(&[&[0], &self.body[..]].concat());
         let (root, hashes) = (root_of(&leaves), path_to(self.position, &leaves));
@@ -484,7 +484,7 @@ impl<'a> Entry<'a> {
 }
 
 /// A signed note over the head of a tree.
-pub(crate) fn checkpoint(log: &Key, size: usize, root: &[u8; 32]) -> String {
+pub fn checkpoint(log: &Key, size: usize, root: &[u8; 32]) -> String {
     let note = format!("rekor.example.org - 1234\n{size}\n{}\n", b64(root));
     let signature = [&log.id()[..4], &log.sign(note.as_bytes())].concat();
     format!("{note}\n\u{2014} rekor.example.org {}\n", b64(signature))
@@ -499,7 +499,7 @@ fn split(leaves: &[[u8; 32]]) -> usize {
 }
 
 /// The root of a Merkle tree (RFC 6962, section 2.1).
-pub(crate) fn root_of(leaves: &[[u8; 32]]) -> [u8; 32] {
+pub fn root_of(leaves: &[[u8; 32]]) -> [u8; 32] {
     if let [leaf] = leaves {
         return *leaf;
     }
@@ -508,7 +508,7 @@ pub(crate) fn root_of(leaves: &[[u8; 32]]) -> [u8; 32] {
 }
 
 /// The audit path to a leaf (RFC 6962, section 2.1.1).
-pub(crate) fn path_to(position: usize, leaves: &[[u8; 32]]) -> Vec<[u8; 32]> {
+pub fn path_to(position: usize, leaves: &[[u8; 32]]) -> Vec<[u8; 32]> {
     if leaves.len() == 1 {
         return vec![];
     }
@@ -527,7 +527,7 @@ fn with_length(content: &[u8]) -> Vec<u8> {
 }
 
 /// A signed certificate timestamp over a precertificate (RFC 6962, sections 3.2 and 3.3).
-pub(crate) fn sct(tbs: &[u8], issuer_key: &[u8; 32], log: &Key, seconds: i64) -> Vec<u8> {
+pub fn sct(tbs: &[u8], issuer_key: &[u8; 32], log: &Key, seconds: i64) -> Vec<u8> {
     let milliseconds = (u64::try_from(seconds).unwrap() * 1000).to_be_bytes();
     let length = u32::try_from(tbs.len()).unwrap().to_be_bytes();
     let entry_type = [0, 1];
@@ -554,13 +554,13 @@ pub(crate) fn sct(tbs: &[u8], issuer_key: &[u8; 32], log: &Key, seconds: i64) ->
 }
 
 /// A time stamp over `data`.
-pub(crate) fn timestamp(key: &Key, data: &[u8], seconds: i64) -> Vec<u8> {
+pub fn timestamp(key: &Key, data: &[u8], seconds: i64) -> Vec<u8> {
     timestamp_of(key, &sha256(data), &[], seconds)
 }
 
 /// A time stamp over what has that SHA-256 digest, with the nonce, in DER, of a request that had
 /// one (RFC 3161, section 2.4.2; RFC 5652, section 5).
-pub(crate) fn timestamp_of(key: &Key, digest: &[u8], nonce: &[u8], seconds: i64) -> Vec<u8> {
+pub fn timestamp_of(key: &Key, digest: &[u8], nonce: &[u8], seconds: i64) -> Vec<u8> {
     const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
     let sha256_id = seq(&[&oid(SHA256_OID)]);
     let info = seq(&[
@@ -584,7 +584,7 @@ pub(crate) fn timestamp_of(key: &Key, digest: &[u8], nonce: &[u8], seconds: i64)
         &seq(&[&name("root"), &int(3)]),
         &sha256_id,
         &attributes,
-        &seq(&[&oid(crate::der::ECDSA_SHA256)]),
+        &seq(&[&oid(super::der::ECDSA_SHA256)]),
         &octets(&signature),
     ]);
     let signed_data = seq(&[

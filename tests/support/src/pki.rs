@@ -28,11 +28,11 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicK
 use x509_cert::time::{Time, Validity};
 use x509_cert::{Certificate, TbsCertificate, Version};
 
-pub(crate) const DAY: i64 = 24 * 60 * 60;
+pub const DAY: i64 = 24 * 60 * 60;
 
 /// How a certificate is signed: the kind of key and the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
+pub enum Scheme {
     P256(u16),
     P384(u16),
     P521(u16),
@@ -47,21 +47,21 @@ enum Private {
     Ed25519(Box<Ed25519KeyPair>),
 }
 
-pub(crate) struct Key {
+pub struct Key {
     private: Private,
-    pub(crate) spki: Vec<u8>,
+    pub spki: Vec<u8>,
     scheme: Scheme,
 }
 
 impl Scheme {
     /// Whether signing needs the `openssl` program.
-    pub(crate) fn needs_openssl(self) -> bool {
+    pub fn needs_openssl(self) -> bool {
         ecdsa(self).is_none() && matches!(self, Self::P256(_) | Self::P384(_))
     }
 }
 
 impl Key {
-    pub(crate) fn new(scheme: Scheme) -> Self {
+    pub fn new(scheme: Scheme) -> Self {
         let (private, spki) = match scheme {
             Scheme::P256(_) | Scheme::P384(_) | Scheme::P521(_) => {
                 let curve = match scheme {
@@ -95,7 +95,7 @@ impl Key {
     }
 
     /// The private key in PKCS #8, where it is an EC key.
-    pub(crate) fn pkcs8_pem(&self) -> String {
+    pub fn pkcs8_pem(&self) -> String {
         match &self.private {
             Private::Ecdsa(pkcs8) => pem::encode(&pem::Pem::new("PRIVATE KEY", pkcs8.clone())),
             _ => panic!("not an EC key"),
@@ -218,11 +218,11 @@ fn algorithm(scheme: Scheme) -> AlgorithmIdentifierOwned {
     }
 }
 
-pub(crate) fn oid(text: &str) -> ObjectIdentifier {
+pub fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-pub(crate) fn name(common_name: &str) -> Name {
+pub fn name(common_name: &str) -> Name {
     RdnSequence(vec![RelativeDistinguishedName::from(
         SetOfVec::try_from(vec![x509_cert::attr::AttributeTypeAndValue {
             oid: oid("2.5.4.3"),
@@ -234,33 +234,28 @@ pub(crate) fn name(common_name: &str) -> Name {
 
 /// What a certificate says.
 #[derive(Clone)]
-pub(crate) struct Spec<'a> {
-    pub(crate) subject: String,
-    pub(crate) key: &'a Key,
-    pub(crate) issuer: String,
-    pub(crate) issuer_key: &'a Key,
-    pub(crate) scheme: Scheme,
+pub struct Spec<'a> {
+    pub subject: String,
+    pub key: &'a Key,
+    pub issuer: String,
+    pub issuer_key: &'a Key,
+    pub scheme: Scheme,
     /// Seconds from [`now`].
-    pub(crate) valid: (i64, i64),
-    pub(crate) ca: Option<bool>,
-    pub(crate) path_len: Option<u8>,
-    pub(crate) key_usage: Option<FlagSet<KeyUsages>>,
-    pub(crate) extended_key_usage: Option<(bool, &'static str)>,
+    pub valid: (i64, i64),
+    pub ca: Option<bool>,
+    pub path_len: Option<u8>,
+    pub key_usage: Option<FlagSet<KeyUsages>>,
+    pub extended_key_usage: Option<(bool, &'static str)>,
     /// Identifier, critical, value in DER.
-    pub(crate) extra: Vec<(&'static str, bool, Vec<u8>)>,
-    pub(crate) version: Version,
+    pub extra: Vec<(&'static str, bool, Vec<u8>)>,
+    pub version: Version,
     /// Whether it has key identifiers. OpenSSL needs them where a name issues to itself.
-    pub(crate) identifiers: bool,
-    pub(crate) flip_signature: bool,
+    pub identifiers: bool,
+    pub flip_signature: bool,
 }
 
 impl<'a> Spec<'a> {
-    pub(crate) fn authority(
-        subject: &str,
-        key: &'a Key,
-        issuer: &str,
-        issuer_key: &'a Key,
-    ) -> Self {
+    pub fn authority(subject: &str, key: &'a Key, issuer: &str, issuer_key: &'a Key) -> Self {
         Self {
             subject: subject.into(),
             key,
@@ -279,11 +274,11 @@ impl<'a> Spec<'a> {
         }
     }
 
-    pub(crate) fn root(subject: &str, key: &'a Key) -> Self {
+    pub fn root(subject: &str, key: &'a Key) -> Self {
         Self::authority(subject, key, subject, key)
     }
 
-    pub(crate) fn leaf(subject: &str, key: &'a Key, issuer: &str, issuer_key: &'a Key) -> Self {
+    pub fn leaf(subject: &str, key: &'a Key, issuer: &str, issuer_key: &'a Key) -> Self {
         Self {
             ca: Some(false),
             key_usage: Some(KeyUsages::DigitalSignature.into()),
@@ -292,13 +287,13 @@ impl<'a> Spec<'a> {
     }
 
     /// With something else said.
-    pub(crate) fn but(mut self, change: impl FnOnce(&mut Self)) -> Self {
+    pub fn but(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
     }
 
     /// The certificate in DER.
-    pub(crate) fn der(&self) -> Vec<u8> {
+    pub fn der(&self) -> Vec<u8> {
         let mut extensions = Vec::new();
         let mut add = |oid, critical, value: Vec<u8>| {
             extensions.push(Extension {
@@ -379,16 +374,16 @@ impl<'a> Spec<'a> {
 }
 
 /// The moment that certificates are made for.
-pub(crate) fn now() -> SystemTime {
+pub fn now() -> SystemTime {
     static NOW: std::sync::OnceLock<SystemTime> = std::sync::OnceLock::new();
     *NOW.get_or_init(|| UNIX_EPOCH + Duration::from_secs(seconds(SystemTime::now())))
 }
 
-pub(crate) fn seconds(time: SystemTime) -> u64 {
+pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-pub(crate) fn pem_file<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> String {
+pub fn pem_file<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut text = String::new();
     for der in certificates {
         let block = pem::encode(&pem::Pem::new("CERTIFICATE", der));
