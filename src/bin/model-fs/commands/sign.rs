@@ -28,6 +28,7 @@ use super::progress::Bar;
 use super::signed_model::{files, open_store, read_pem, total_bytes, warn_of_absent};
 use crate::cli::{self, KeyPlace, SignArgs};
 use crate::exit::{Exit, Failure};
+use crate::hints;
 use crate::terminal;
 
 pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest
         .sign(signer.signing(), compat)
-        .map_err(anyhow::Error::new)?;
+        .map_err(hints::not_signed)?;
     let mut told = format!(
         "signed: {}, root digest {}, signature {}\n",
         files(manifest.files().len()),
