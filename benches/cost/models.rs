@@ -13,7 +13,7 @@ use model_fs::chunk::SubtreeSize;
 use model_fs::digest::{Algorithm, Digest};
 use model_fs::manifest::{ManifestFile, ShardDigests, SignedContent};
 use model_fs::name::FileName;
-use model_fs::reading::{shipped, subtree};
+use model_fs::reading::table::{shipped, subtree};
 use test_support::bench::mount::Host;
 
 /// Bytes in a shard of a model that is signed in shards.

@@ -13,6 +13,9 @@ use model_fs::oms::bundle::Method;
 use model_fs::oms::claim::Claim;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
+use model_fs::oms::sign::SignError;
+#[cfg(feature = "sigstore-sign")]
+use model_fs::oms::sign::sigstore::SigstoreSigningError;
 use model_fs::oms::sigstore::{EntryRule, SigstoreError};
 use model_fs::oms::trust_store::{FileRule, Problem, TrustStoreError};
 use model_fs::oms::verify::VerifyError;
@@ -178,6 +181,19 @@ pub(crate) fn refused(error: VerifyManifestError) -> anyhow::Error {
     match &error {
         VerifyManifestError::Signature(signature) if !how_given(signature).is_empty() => {
             anyhow::Error::msg(refusal(signature))
+        }
+        _ => error.into(),
+    }
+}
+
+/// Why a model isn't signed: what Sigstore's services made is verified before it is kept.
+pub(crate) fn not_signed(error: SignError) -> anyhow::Error {
+    match &error {
+        #[cfg(feature = "sigstore-sign")]
+        SignError::Sigstore(SigstoreSigningError::NotVerified(refused))
+            if !how_given(refused).is_empty() =>
+        {
+            anyhow::Error::msg(format!("{error}{}", how_given(refused)))
         }
         _ => error.into(),
     }

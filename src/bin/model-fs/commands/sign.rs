@@ -18,6 +18,7 @@ use model_fs::reading::{Found, Links, Scan};
 
 use crate::args::{self, SignArgs};
 use crate::exit::{Exit, Failure};
+use crate::hints;
 use crate::index_store::open_store;
 use crate::progress::Bar;
 use crate::signing::{Author, Replaced, Signer, Tables};
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
     let bundle = manifest
         .sign(signer.signing(), compat)
-        .map_err(anyhow::Error::new)?;
+        .map_err(hints::not_signed)?;
     let mut told = format!(
         "signed: {}, root digest {}, signature {}\n",
         files(manifest.files().len()),

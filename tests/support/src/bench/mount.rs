@@ -15,7 +15,7 @@ use model_fs::manifest::{Description, Manifest, ManifestFile, ModelShape};
 use model_fs::name::FileName;
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::Compat;
-use model_fs::reading::shipped;
+use model_fs::reading::table::shipped;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::built;
