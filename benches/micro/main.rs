@@ -13,14 +13,16 @@ use divan::{Bencher, black_box};
 use model_fs::chunk::SubtreeSize;
 use model_fs::digest::Algorithm;
 use model_fs::manifest::{
-    Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
+    Description, FileIndex, Manifest, ManifestFile, ModelShape, Serialization, SignedContent,
+    VerifiedManifest,
 };
 use model_fs::name::FileName;
 use model_fs::oms::sign::Compat;
 use model_fs::oms::trust::Trust;
+use model_fs::reading::table::subtree;
 use model_fs::reading::whole::hash::hash_model;
 use model_fs::reading::{
-    Caching, OpenFile, Reader, ReaderOptions, Retain, Source, SourceError, SourceFile, subtree,
+    Caching, OpenFile, Reader, ReaderOptions, Retain, Source, SourceError, SourceFile,
 };
 use test_support::keys;
 
@@ -187,7 +189,7 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
         ..ReaderOptions::default()
     };
     let reader = Reader::new(manifest, source, None, options);
-    reader.open(0).expect("opened")
+    reader.open(FileIndex::new(0)).expect("opened")
 }
 
 const _: () = assert!(SubtreeSize::DEFAULT.bytes() == 64 << 10);

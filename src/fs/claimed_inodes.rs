@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn each_claim_has_a_number_of_its_own() {
         let inodes = ClaimedInodes::default();
-        let claim = |index, len| inodes.claim(index, len, || None).unwrap();
+        let claim = |index, len| inodes.claim(FileIndex::new(index), len, || None).unwrap();
         let first = claim(3, 100);
         assert_eq!(claim(3, 100), first);
         assert_ne!(claim(4, 100), first);
@@ -156,29 +156,32 @@ mod tests {
     #[test]
     fn a_hidden_file_is_empty_whatever_is_claimed() {
         let inodes = ClaimedInodes::default();
-        let hidden = ClaimedInodes::hidden(3);
-        inodes.claim(3, 100, || None).unwrap();
+        let hidden = ClaimedInodes::hidden(FileIndex::new(3));
+        inodes.claim(FileIndex::new(3), 100, || None).unwrap();
         assert_eq!(
             inodes.file(hidden),
             Some((
-                3,
+                FileIndex::new(3),
                 Claimed {
                     ino: hidden,
                     len: 0
                 }
             ))
         );
-        assert_ne!(inodes.inode(3, proved(100), Inode::new(10)), hidden);
+        assert_ne!(
+            inodes.inode(FileIndex::new(3), proved(100), Inode::new(10)),
+            hidden
+        );
         assert!(ClaimedInodes::is_one(hidden));
     }
 
     #[test]
     fn a_proved_length_is_that_of_one_inode() {
         let inodes = ClaimedInodes::default();
-        let claim = |index, len| inodes.claim(index, len, || None).unwrap();
+        let claim = |index, len| inodes.claim(FileIndex::new(index), len, || None).unwrap();
         let (honest, lying) = (claim(0, 100), claim(1, 200));
-        let in_tree = |index| Inode::new(10 + index as u64);
-        let inode = |index, len| inodes.inode(index, proved(len), in_tree(index));
+        let in_tree = |index: usize| Inode::new(10 + index as u64);
+        let inode = |index, len| inodes.inode(FileIndex::new(index), proved(len), in_tree(index));
         for _ in 0..2 {
             assert_eq!(inode(0, 100), honest);
             assert_eq!(inode(1, 100), in_tree(1));
@@ -187,7 +190,10 @@ mod tests {
         assert!(inodes.file(honest).is_some());
         assert_eq!(inodes.file(lying), None);
         // No claim counts once the length is known.
-        assert_eq!(inodes.claim(1, 100, || Some(proved(100))), None);
+        assert_eq!(
+            inodes.claim(FileIndex::new(1), 100, || Some(proved(100))),
+            None
+        );
         assert_eq!(inode(1, 100), in_tree(1));
     }
 }

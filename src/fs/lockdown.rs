@@ -186,14 +186,19 @@ mod tests {
     fn nothing_new_is_owed_once_reading_has_ended() {
         let lockdown = Lockdown::new(true);
         assert!(lockdown.take_start().is_some() && lockdown.take_start().is_none());
-        let (one, two) = (lockdown.owe(3).unwrap(), lockdown.owe(3).unwrap());
+        let (one, two) = (
+            lockdown.owe(FileIndex::new(3)).unwrap(),
+            lockdown.owe(FileIndex::new(3)).unwrap(),
+        );
         assert!(!lockdown.is_met());
         assert!(lockdown.begin() && !lockdown.begin());
         assert!(lockdown.is_met());
-        assert!(lockdown.owe(3).is_none() && lockdown.owe(4).is_none());
+        assert!(
+            lockdown.owe(FileIndex::new(3)).is_none() && lockdown.owe(FileIndex::new(4)).is_none()
+        );
         drop(one);
-        assert!(lockdown.is_owed(3) && !lockdown.is_owed(4));
+        assert!(lockdown.is_owed(FileIndex::new(3)) && !lockdown.is_owed(FileIndex::new(4)));
         drop(two);
-        assert!(!lockdown.is_owed(3));
+        assert!(!lockdown.is_owed(FileIndex::new(3)));
     }
 }

@@ -187,7 +187,10 @@ fn a_true_claim_stays_the_inode() {
     let proved = it.lookup(Inode::ROOT, "large").unwrap();
     assert!(proved.proved);
     assert_eq!(proved.ino, claimed.ino);
-    assert_eq!(it.fs.inode(0), Some(claimed.ino));
+    assert_eq!(
+        it.fs.inode(crate::manifest::FileIndex::new(0)),
+        Some(claimed.ino)
+    );
     assert_eq!(
         it.fs.entry(Inode::ROOT, 2).unwrap().unwrap().ino,
         claimed.ino

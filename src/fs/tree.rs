@@ -293,7 +293,7 @@ mod tests {
         for absent in ["c", "a/z", "a/y/z/w", "", "A"] {
             assert_eq!(find(&tree, absent), None, "{absent}");
         }
-        assert_eq!(tree.of_file(names.len()), None);
+        assert_eq!(tree.of_file(FileIndex::new(names.len())), None);
         assert_eq!(tree.node(Inode::new(0)), None);
         assert_eq!(tree.node(Inode::new(tree.len() as u64 + 1)), None);
         // 6 files, the directories a, a-b, a/y and ü, the root, the signature.
