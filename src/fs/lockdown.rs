@@ -128,6 +128,7 @@ impl FileSystem {
 
     /// The inode of file `index`, whose pages may be put into the kernel's cache for as long as the
     /// guard is there. `None` before the length is proved, and once reading has ended.
+    #[cfg(feature = "mount")]
     pub(crate) fn pages_to_fill(&self, index: FileIndex) -> Option<(Inode, Owed)> {
         self.inode(index).zip(self.lockdown.owe(index))
     }

@@ -93,6 +93,7 @@ impl Reader {
     }
 
     /// Where the content comes from.
+    #[cfg(feature = "mount")]
     pub(crate) fn source(&self) -> &dyn Source {
         &*self.shared.source
     }
