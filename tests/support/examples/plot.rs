@@ -1,7 +1,7 @@
 //! Plots of what the other benchmarks wrote.
 //!
 //! ```sh
-//! cargo run --package model-fs-test-support --example plot -- [REPORT.json]...
+//! cargo run --release --package model-fs-test-support --example plot -- [REPORT.json]...
 //! ```
 //!
 //! Each report (by default those in `docs/performance`) gives SVG files beside it: `REPORT.svg` with
