@@ -35,7 +35,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`digest`], [`name`], [`chunk`], [`files`] |
+//! | words | [`digest`], [`name`], [`chunk`] |
 //! | OMS: bundle, envelope, statement, signatures | [`oms`] |
 //! | the validated list of files | [`manifest`] |
 //! | verified reading: chunk tables, their store, sources, reader | [`reading`] |
@@ -58,6 +58,7 @@
 
 pub mod chunk;
 pub mod digest;
+#[doc(hidden)]
 pub mod files;
 pub mod fs;
 #[cfg(feature = "mount")]

@@ -11,29 +11,36 @@ mod fuse;
 mod fusermount;
 mod guarded;
 mod interrupt;
+#[doc(hidden)]
 pub mod memory_limit;
 mod mount_error;
+#[doc(hidden)]
 pub mod mountinfo;
 mod new_mount;
 pub mod options;
 mod owner;
+#[doc(hidden)]
 pub mod page_cache;
 mod pending;
 mod place;
 mod populate_loop;
 mod proc_thread;
 mod read_only;
+#[doc(hidden)]
 pub mod schedule;
 mod serve;
 pub mod session;
 mod session_threads;
 pub mod shutdown;
+#[doc(hidden)]
 pub mod tuning;
 pub mod unmount;
 
+#[doc(hidden)]
 pub use fuse::FuseAdaptor;
 pub use mount_error::{MountError, MountRefusal};
 pub use options::{MountOptions, OptionError};
+#[doc(hidden)]
 pub use page_cache::PageCache;
 pub use serve::serve;
 pub use session::{MountSession, SessionEnd, SessionError};

@@ -16,13 +16,16 @@
 
 mod digest;
 mod file;
+#[doc(hidden)]
 pub mod full_pass;
 mod geometry;
 mod host_key;
 pub(super) mod proof;
 mod proved;
+#[doc(hidden)]
 pub mod shipped;
 mod store;
+#[doc(hidden)]
 pub mod subtree;
 
 pub(crate) use self::digest::Mismatch;
