@@ -24,10 +24,10 @@ use crate::name::FileName;
 /// A directory of this machine, or the single file in it that is the model.
 #[derive(Debug)]
 pub struct LocalDirectory {
-    pub(super) root: OwnedFd,
+    root: OwnedFd,
     path: PathBuf,
-    pub(super) links: Links,
-    pub(super) boundary: Boundary,
+    links: Links,
+    boundary: Boundary,
     one: Option<OneFile>,
 }
 
@@ -117,7 +117,7 @@ impl LocalDirectory {
     /// A directory that can't be listed, a cycle of links, or more than can be signed, with the path in
     /// the message.
     pub fn scan(&self, skip: impl Fn(&FileName) -> bool + Sync) -> io::Result<Scan> {
-        scan::scan(self, &[], &scan::Bounds::to_sign(), &skip)
+        scan::scan(&self.to_scan(), &[], &scan::Bounds::to_sign(), &skip)
     }
 
     /// The same, held against the files of a manifest: what is there under their names is found
@@ -132,7 +132,16 @@ impl LocalDirectory {
         skip: impl Fn(&FileName) -> bool + Sync,
     ) -> io::Result<Scan> {
         let files = manifest.files();
-        scan::scan(self, files, &scan::Bounds::of(files), &skip)
+        scan::scan(&self.to_scan(), files, &scan::Bounds::of(files), &skip)
+    }
+
+    /// Where a scan begins.
+    pub(super) fn to_scan(&self) -> scan::Root<'_> {
+        scan::Root {
+            directory: &self.root,
+            links: self.links,
+            boundary: &self.boundary,
+        }
     }
 
     /// A scan that looks at one name only: the model is that file.
