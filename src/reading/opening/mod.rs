@@ -14,13 +14,11 @@ mod waiters;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use self::at_hand::AtHand;
+use self::at_hand::{AtHand, AtHandProver};
 use self::queue::PassQueue;
 use self::waiters::{Waiter, Wanted, WithLength, WithTable, tell_all, tell_lengths};
 use super::fetch::Shared;
-use super::source::SourceError;
 use super::table::{ChunkTable, ProvedLength, TableStore};
-use super::violation::ReadError;
 use crate::manifest::FileIndex;
 use crate::sync::lock;
 
@@ -46,7 +44,7 @@ struct FileProof {
 /// The proofs of all files of a model.
 pub(super) struct Opening {
     shared: Arc<Shared>,
-    store: Option<Arc<TableStore>>,
+    at_hand: AtHandProver,
     /// By index. Made when a file is first asked for: of a million files, most never are.
     files: Box<[OnceLock<Box<FileProof>>]>,
     passes: PassQueue,
@@ -66,7 +64,10 @@ impl Opening {
         Arc::new(Self {
             proved_bytes: AtomicU64::new(signed.fold(0, u64::saturating_add)),
             files: files.iter().map(|_| OnceLock::new()).collect(),
-            store,
+            at_hand: AtHandProver {
+                shared: Arc::clone(&shared),
+                store,
+            },
             passes: PassQueue::new(parallel_passes),
             next_pass: AtomicU64::new(0),
             shared,
@@ -147,7 +148,7 @@ impl Opening {
                 index,
                 pass: None,
             };
-            let found = self.at_hand(index, wants_table);
+            let found = self.at_hand.prove(index, wants_table);
             std::mem::forget(owed);
             if let Ok(AtHand::Table(table)) = found {
                 return self.settle(index, table);
@@ -226,7 +227,7 @@ impl Opening {
             std::mem::forget(owed);
             match proved {
                 Ok(table) => {
-                    this.keep(&table);
+                    this.at_hand.keep(&table);
                     this.settle(index, table);
                 }
                 Err(error) => {
@@ -300,14 +301,6 @@ impl Opening {
             then(Err(self.shared.stopped(index)));
         }
         wanted
-    }
-
-    fn source_error(&self, index: FileIndex, end: u64, error: SourceError) -> ReadError {
-        ReadError::Source {
-            file: self.shared.file(index).name.clone(),
-            range: 0..end,
-            error,
-        }
     }
 }
 

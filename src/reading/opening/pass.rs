@@ -38,9 +38,9 @@ impl Opening {
             progress.begins_read();
             let source = self.shared.source.open(&file.name);
             progress.ends_read();
-            let source = source.map_err(|error| self.source_error(index, 0, error))?;
+            let source = source.map_err(|error| self.at_hand.source_error(index, 0, error))?;
             let claim = Claim::of(&*source);
-            let claim = claim.map_err(|error| self.source_error(index, 0, error.into()))?;
+            let claim = claim.map_err(|error| self.at_hand.source_error(index, 0, error.into()))?;
             let observer = PassObserver {
                 opening: self,
                 index,
@@ -65,7 +65,9 @@ impl Opening {
             }
         }
         let error = format!("it was replaced {MAX_ATTEMPTS} times while it was read");
-        Err(self.source_error(index, 0, std::io::Error::other(error).into()))
+        Err(self
+            .at_hand
+            .source_error(index, 0, std::io::Error::other(error).into()))
     }
 
     /// Hashes a file and compares it with what was signed.
@@ -90,8 +92,10 @@ impl Opening {
         let plan = proof::plan_of(&file.content);
         let len = plan.len.map_or(bytes, |signed| signed.min(bytes));
         let hash = || full_pass::hash_file(source, &plan, observer);
-        let hashed = with_own_threads(len, observer.progress, hash)
-            .map_err(|error| self.source_error(observer.index, bytes, error.into()))?;
+        let hashed = with_own_threads(len, observer.progress, hash).map_err(|error| {
+            self.at_hand
+                .source_error(observer.index, bytes, error.into())
+        })?;
         self.shared.counters.full_passes.add(1);
         proof::prove(file, hashed).map_err(|violations| {
             let mut errors = violations.into_iter().map(ReadError::from);
