@@ -27,8 +27,7 @@ use rustix::io::Errno;
 
 use super::attach::Attached;
 use super::guarded::{Guarded, Requests};
-use super::mount_error::FUSE_DEVICE;
-use super::mount_error::MountError;
+use super::mount_error::{FUSE_DEVICE, MountError};
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::io::{self, Write as _};
 
 use super::file::{self, OpenTable, TableFileError};
+use super::geometry::signed_root;
 use super::proved::{Candidate, ChunkTable, SelfProving};
 use crate::files::Directory;
 use crate::manifest::{Manifest, SignedContent};
@@ -28,7 +29,7 @@ pub(in crate::reading) fn load(
     content: &SignedContent,
     claimed: u64,
 ) -> Option<Candidate> {
-    SelfProving::root(content)?;
+    signed_root(content)?;
     let name = FileName::new(&relative_path(content)).ok()?;
     let file = source.open(&name).ok()?;
     let read = || {
@@ -67,7 +68,7 @@ pub fn check(root: &Directory) -> io::Result<()> {
 /// # Errors
 /// As [`check`].
 pub fn save(root: &Directory, table: &ChunkTable) -> io::Result<()> {
-    if SelfProving::root(table.content()).is_none() {
+    if signed_root(table.content()).is_none() {
         return Ok(());
     }
     let Some((header, values)) = table.to_ship() else {
