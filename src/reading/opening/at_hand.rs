@@ -31,7 +31,8 @@ pub(super) struct AtHandProver {
 }
 
 impl AtHandProver {
-    /// Proves a file, or if that suffices its length, without reading all of it, if that is possible.
+    /// Proves a file, or if that suffices its length, without reading all of it, if that is
+    /// possible.
     pub(super) fn prove(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
         let file = self.shared.file(index);
         if let Some(table) = ChunkTable::of_shards(&file.content) {

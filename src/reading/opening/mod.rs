@@ -2,8 +2,9 @@
 //!
 //! Guarantees: each file is proved once, however many callers ask; those that ask for it meanwhile
 //! are told the same. What can be proved at hand is (`at_hand`). Anything else takes a full pass,
-//! which is made only as long as a caller waits for it (`pass`, `queue`). Every caller is told, also
-//! where a proof ends in a panic. Doesn't: wait; a caller is told on another thread, or on its own.
+//! which is made only as long as a caller waits for it (`pass`, `queue`). Every caller is told,
+//! also where a proof ends in a panic. Doesn't: wait; a caller is told on another thread, or on its
+//! own.
 
 mod at_hand;
 pub(super) mod last_chunk;
@@ -110,7 +111,7 @@ impl Opening {
 
     /// Has `then` given the table of a file: at once where it is at hand, otherwise after the full
     /// pass that this starts, on another thread. The pass goes on as long as `wanted` says so, or
-    /// somebody else waits for it too.
+    /// another caller waits for it too.
     pub(super) fn table(self: &Arc<Self>, index: FileIndex, then: WithTable, wanted: Wanted) {
         self.ask(index, Waiter::Table(then, wanted));
     }
@@ -196,7 +197,7 @@ impl Opening {
         let mut proof = lock(&self.file(index).proof);
         match &mut *proof {
             Proof::Unproved => {}
-            // Somebody came in between.
+            // Another caller came in between.
             Proof::Passing(_, others) => return others.extend(waiters),
             Proof::Looking(others) => {
                 let waiters = waiters
@@ -247,7 +248,7 @@ impl Opening {
             std::mem::replace(&mut *proof, Proof::Proved(Arc::clone(&table)))
         };
         let waiters = match before {
-            // A pass that nobody waited for any more, beside another one.
+            // A pass that no caller waited for any more, beside another one.
             Proof::Proved(_) => return,
             Proof::Unproved => Vec::new(),
             Proof::Looking(waiters) => waiters,
@@ -262,8 +263,8 @@ impl Opening {
         }
     }
 
-    /// Those who wait for a look at hand, or for that pass; the next one to ask begins anew. The right
-    /// bytes may have come back by then.
+    /// Those who wait for a look at hand, or for that pass; the next one to ask begins anew. The
+    /// right bytes may have come back by then.
     fn take_waiters(&self, index: FileIndex, pass: Option<u64>) -> Vec<Waiter> {
         let mut proof = lock(&self.file(index).proof);
         match (&*proof, pass) {
@@ -281,7 +282,7 @@ impl Opening {
         }
     }
 
-    /// Lets go those who no longer wait for a pass. Whether anybody still does.
+    /// Lets go those who no longer wait for a pass. Whether any caller still waits.
     fn is_pass_wanted(&self, index: FileIndex, pass: u64) -> bool {
         let mut proof = lock(&self.file(index).proof);
         let Proof::Passing(current, waiters) = &mut *proof else {

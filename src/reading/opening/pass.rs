@@ -1,9 +1,9 @@
 //! Making a full pass over one file, for as long as it is wanted.
 //!
-//! Guarantees: a pass ends soon after no caller wants it any more, or the reader is stopped. It reads
-//! nothing beyond a signed length, and begins again where another file has taken the name or the
-//! length has changed: the right bytes may be back. Doesn't: decide when passes are made; `queue`
-//! does.
+//! Guarantees: a pass ends soon after no caller wants it any more, or the reader is stopped. It
+//! reads nothing beyond a signed length, and begins again where another file has taken the name or
+//! the length has changed: the right bytes may be back. Doesn't: decide when passes are made;
+//! `queue` does.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +24,8 @@ const CHECK: Duration = Duration::from_millis(100);
 const MAX_ATTEMPTS: u32 = 100;
 
 impl Opening {
-    /// Proves a file by hashing all of it. Begins again where another file has taken its place, or it
-    /// has another length: the right bytes may be back.
+    /// Proves a file by hashing all of it. Begins again where another file has taken its place, or
+    /// it has another length: the right bytes may be back.
     pub(super) fn full_pass(
         &self,
         index: FileIndex,
@@ -126,8 +126,8 @@ impl Claim {
     }
 }
 
-/// Counts what a full pass does, and ends it when the reader stops, when nobody waits any more, or when it
-/// reads what no longer has the file's name or length.
+/// Counts what a full pass does, and ends it when the reader stops, when no caller waits any more,
+/// or when it reads what no longer has the file's name or length.
 struct PassObserver<'a> {
     opening: &'a Opening,
     index: FileIndex,
@@ -158,7 +158,7 @@ impl PassObserver<'_> {
         }
     }
 
-    /// Whether nobody wants the pass any more.
+    /// Whether no caller wants the pass any more, or the reader is stopped.
     fn is_ended(&self) -> bool {
         self.opening.shared.is_stopped() || self.unwanted.load(Ordering::Relaxed)
     }

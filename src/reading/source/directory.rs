@@ -1,9 +1,9 @@
 //! A model directory of this machine.
 //!
-//! Guarantees: whatever has a signed name is looked at (`O_PATH`) before it is opened for reading, and
-//! only regular files on storage are opened, none of them in a mount that this process serves. So
-//! nothing is set off that opening or reading a device or a file of `/proc` would, and nobody waits
-//! for an answer of their own.
+//! Guarantees: whatever has a signed name is looked at (`O_PATH`) before it is opened for reading,
+//! and only regular files on storage are opened, none of them in a mount that this process serves.
+//! So nothing is set off that opening or reading a device or a file of `/proc` would, and this
+//! process never waits for an answer of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -77,8 +77,8 @@ impl LocalDirectory {
         })
     }
 
-    /// Opens `name` where it was found to lie, as `file` of `directory`, and through no link from now on;
-    /// `None` refuses it as a link. Every other name is opened as before.
+    /// Opens `name` where it was found to lie, as `file` of `directory`, and through no link from
+    /// now on; `None` refuses it as a link. Every other name is opened as before.
     ///
     /// # Errors
     /// When there are no descriptors left.
@@ -114,8 +114,8 @@ impl LocalDirectory {
     /// beneath it). Reads no content.
     ///
     /// # Errors
-    /// A directory that can't be listed, a cycle of links, or more than can be signed, with the path in
-    /// the message.
+    /// A directory that can't be listed, a cycle of links, or more than can be signed, with the
+    /// path in the message.
     pub fn scan(&self, skip: impl Fn(&FileName) -> bool + Sync) -> io::Result<Scan> {
         scan::scan(&self.to_scan(), &[], &scan::Bounds::to_sign(), &skip)
     }
@@ -124,8 +124,8 @@ impl LocalDirectory {
     /// without asking `skip`.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan), but the bound is what the manifest needs and an allowance for what isn't
-    /// signed.
+    /// As [`scan`](Self::scan), but the bound is what the manifest needs and an allowance for what
+    /// isn't signed.
     pub fn scan_for(
         &self,
         manifest: &Manifest,
@@ -190,8 +190,8 @@ impl LocalDirectory {
                 // A rename somewhere on the way; the kernel asks to try again (openat2(2)). An
                 // adversary who keeps renaming mustn't keep us here.
                 Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_OPEN_ATTEMPTS => attempts += 1,
-                // Another mount; kernels before 5.6, and containers whose seccomp filter doesn't know
-                // the call.
+                // Another mount; kernels before 5.6, and containers whose seccomp filter doesn't
+                // know the call.
                 Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => return self.walk(name),
                 Err(errno) => return Err(errno.into()),
             }
@@ -242,8 +242,8 @@ impl LocalDirectory {
         }
     }
 
-    /// Opens a file where there is no `/proc`, as in the smallest containers: by its name, once it was
-    /// seen that this is no name to be afraid of.
+    /// Opens a file where there is no `/proc`, as in the smallest containers: by its name, once it
+    /// was seen that this is no name to be afraid of.
     fn open_without_proc(
         &self,
         name: &FileName,

@@ -302,7 +302,8 @@ impl ChunkTable {
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
-    /// length. Gives the pass back if it found something else, or made no table where one is needed.
+    /// length. Gives the pass back if it found something else, or made no table where one is
+    /// needed.
     pub fn of_pass(content: &SignedContent, mut hashed: Hashed) -> Result<Self, Hashed> {
         if !hashed.is_of(content) {
             return Err(hashed);
@@ -366,8 +367,8 @@ impl ChunkTable {
         subtrees.map_or(0, |values| values.as_bytes().len())
     }
 
-    /// The header and the values for a store to keep, under this host's MAC; `None` for a table that
-    /// the manifest has anyway.
+    /// The header and the values for a store to keep, under this host's MAC; `None` for a table
+    /// that the manifest has anyway.
     pub(super) fn to_bind(&self, key: &HostKey) -> Option<(TableHeader, &[u8])> {
         let (mut header, values) = self.to_ship()?;
         header.mac = *key.mac(&header).as_bytes();

@@ -1,8 +1,8 @@
 //! Tables that travel with a model, in a directory that its signature ignores.
 //!
-//! Guarantees: one is looked for only where it can prove itself, against a signed BLAKE3 digest, and
-//! what is made of it is a `Candidate` for exactly the content that was asked for. Doesn't: prove
-//! the length; verifying the last chunk does. Whoever owns the model owns these files.
+//! Guarantees: one is looked for only where it can prove itself, against a signed BLAKE3 digest,
+//! and what is made of it is a `Candidate` for exactly the content that was asked for. Doesn't:
+//! prove the length; verifying the last chunk does. The owner of the model owns these files.
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
@@ -51,9 +51,9 @@ pub(in crate::reading) fn load(
 /// Finds out, before there is any, whether tables can be written into the model directory `root`.
 ///
 /// # Errors
-/// [`io::ErrorKind::NotADirectory`] where something else has their directory's name, links included:
-/// whoever owns the model would choose where tables are written and removed. Else what the file
-/// system says.
+/// [`io::ErrorKind::NotADirectory`] where something else has their directory's name, links
+/// included: the owner of the model would choose where tables are written and removed. Else what
+/// the file system says.
 pub fn check(root: &Directory) -> io::Result<()> {
     match root.open_beneath(DIRECTORY.as_ref()) {
         Ok(directory) => directory.check_writable(),
@@ -62,8 +62,8 @@ pub fn check(root: &Directory) -> io::Result<()> {
     }
 }
 
-/// Writes a table into the model directory `root`, never through a link, if it is one that can prove
-/// itself.
+/// Writes a table into the model directory `root`, never through a link, if it is one that can
+/// prove itself.
 ///
 /// # Errors
 /// As [`check`].

@@ -269,8 +269,9 @@ impl<'a, S: Fn(&FileName) -> bool + Sync> Scanner<'a, S> {
         Ok(())
     }
 
-    /// The name of an entry that isn't signed; none if it is to be skipped, or can't be signed, which is
-    /// taken note of. Made only for what isn't a signed file: there may be a million that are.
+    /// The name of an entry that isn't signed; none if it is to be skipped, or can't be signed,
+    /// which is taken note of. Made only for what isn't a signed file: there may be a million that
+    /// are.
     fn unsigned(
         &self,
         directory: &Directory,
