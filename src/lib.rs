@@ -1,8 +1,8 @@
 //! Mount a signed machine-learning model read-only and verify every byte as it is read.
 //!
-//! A model directory signed in the [OpenSSF Model Signing][oms] (OMS) format is checked once against
-//! its signature; its content is then checked chunk by chunk, when it is read. What can't be proved
-//! is an error, never data.
+//! A model directory signed in the [OpenSSF Model Signing][oms] (OMS) format is checked once
+//! against its signature; its content is then checked chunk by chunk, when it is read. What can't
+//! be proved is an error, never data.
 //!
 //! ```no_run
 //! use std::io::{Read, Seek, SeekFrom};
@@ -43,8 +43,8 @@
 //! | the kernel: FUSE session, mount, unmount | `kernel`, with the feature `mount` |
 //! | the front door | [`model`] |
 //!
-//! What is trusted is decided by types, each with one constructor that takes a proof: only a checked
-//! signature makes a [`manifest::VerifiedManifest`], only a proof of signed content makes a
+//! What is trusted is decided by types, each with one constructor that takes a proof: only a
+//! checked signature makes a [`manifest::VerifiedManifest`], only a proof of signed content makes a
 //! [`reading::ChunkTable`] and with it a [`reading::ProvedLength`], and only hashing makes
 //! [`VerifiedBytes`], beside which a reply accepts nothing. The library knows no command line: its
 //! errors say what is wrong in types and neutral words.

@@ -1,6 +1,7 @@
 //! Mounting, serving and unmounting, with a file system of one file, on a real kernel.
 //!
-//! Needs `/dev/fuse` and root (or `fusermount3`); see `test_support::missing` for where these aren't there.
+//! Needs `/dev/fuse` and root (or `fusermount3`); see `test_support::missing` for where these
+//! aren't there.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -483,7 +484,8 @@ fn source_at(path: &Path) -> Option<std::ffi::OsString> {
     table.at(path).map(|entry| entry.source.clone())
 }
 
-/// Two directories that change names without rest, as who owns the directory above may have them do.
+/// Two directories that change names without rest, as who owns the directory above may have them
+/// do.
 struct Swapping {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,

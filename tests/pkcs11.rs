@@ -1,8 +1,8 @@
 //! `sign --pkcs11-uri` with the keys of a `SoftHSM` token, through the real command line.
 //!
-//! Needs `SoftHSM` 2 (Debian's package `softhsm2`). Its absence is a failure with a message. Each test
-//! has tokens of its own; only child processes learn where those are (`SOFTHSM2_CONF`). The reference
-//! implementation has a say too, see `tests/interop`.
+//! Needs `SoftHSM` 2 (Debian's package `softhsm2`). Its absence is a failure with a message. Each
+//! test has tokens of its own; only child processes learn where those are (`SOFTHSM2_CONF`). The
+//! reference implementation has a say too, see `tests/interop`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! Where `sign` writes and where it doesn't, what the user may name, and which model is meant: the real
-//! program, run as people run it.
+//! Where `sign` writes and where it doesn't, what the user may name, and which model is meant: the
+//! real program, run as people run it.
 //!
-//! Needs `bash`, `mkfifo`, and for some tests `/dev/fuse` (`MODEL_FS_SKIP=fuse` leaves these out) and
-//! mount namespaces.
+//! Needs `bash`, `mkfifo`, and for some tests `/dev/fuse` (`MODEL_FS_SKIP=fuse` leaves these out)
+//! and mount namespaces.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -25,7 +25,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Nobody hashes this many bytes within the limit of a test: what fails then fails before.
 const ENDLESS: u64 = 1 << 42;
 
-/// A folder to work in, with two keys, which is also the home: trust store and index store are in it.
+/// A folder to work in, with two keys, which is also the home: trust store and index store are in
+/// it.
 struct Folder(TempDir);
 
 impl Folder {

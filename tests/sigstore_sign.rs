@@ -1,7 +1,7 @@
-//! Signing with Sigstore, through the real command line: against a stand-in on this host that speaks
-//! the interfaces of certificate authority, log (both versions) and timestamp authority, and does its
-//! part rightly, wrongly or not at all. The reference implementation verifies what it signs too, see
-//! `tests/interop`.
+//! Signing with Sigstore, through the real command line: against a stand-in on this host that
+//! speaks the interfaces of certificate authority, log (both versions) and timestamp authority, and
+//! does its part rightly, wrongly or not at all. The reference implementation verifies what it
+//! signs too, see `tests/interop`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -517,7 +517,8 @@ fn signed_by_either_log_and_verified() {
     }
 }
 
-/// What either log saw holds for the OMS reference implementation too, which asks no service either.
+/// What either log saw holds for the OMS reference implementation too, which asks no service
+/// either.
 #[test]
 fn the_reference_accepts_what_is_signed() {
     let Some(reference) = Reference::get() else {

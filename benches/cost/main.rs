@@ -12,8 +12,8 @@
 //! | `shards` | 1 to 1,000,000 | of 1 MiB, in one sparse file, SHA-256 |
 //! | `readers` | 1 to 64 | threads that read 4 KiB at random, source warm |
 //!
-//! Guarantees: each sample has a fresh mount, made as users make it: the clock runs from the start of
-//! the command to its end, when the mount answers. Peak memory is that of the daemon (`VmHWM`).
+//! Guarantees: each sample has a fresh mount, made as users make it: the clock runs from the start
+//! of the command to its end, when the mount answers. Peak memory is that of the daemon (`VmHWM`).
 //! Directories are in the kernel's caches. Doesn't: assert anything. Models stay in the folder for
 //! the next run; the largest needs a million inodes, and 20 GB of holes take no space.
 
@@ -303,8 +303,8 @@ fn warm(path: &Path) -> io::Result<()> {
     io::copy(&mut File::open(path)?, &mut io::sink()).map(|_| ())
 }
 
-/// Takes memory and gives it back. Virtual machines lend free memory to others, and pay for the first
-/// use after that; the sample that comes next shouldn't.
+/// Takes memory and gives it back. Virtual machines lend free memory to others, and pay for the
+/// first use after that; the sample that comes next shouldn't.
 fn touch_memory() {
     std::hint::black_box(vec![1_u8; ENOUGH]);
 }

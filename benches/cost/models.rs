@@ -1,8 +1,8 @@
 //! Models of any size, made without hashing all of it.
 //!
 //! Guarantees: what is signed is what is in the files. Sparse files are all zeros, and the chaining
-//! value of a chunk depends on its bytes and its place alone: so files of one model share all values
-//! but the last, and each place is hashed once. Models are kept for the next run.
+//! value of a chunk depends on its bytes and its place alone: so files of one model share all
+//! values but the last, and each place is hashed once. Models are kept for the next run.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -66,8 +66,8 @@ impl Workshop {
         Ok(path)
     }
 
-    /// `count` sparse files with `len` bytes each (and a few more, so that no two are alike), signed
-    /// with BLAKE3, their tables shipped with them.
+    /// `count` sparse files with `len` bytes each (and a few more, so that no two are alike),
+    /// signed with BLAKE3, their tables shipped with them.
     pub(crate) fn sparse(&mut self, count: u64, len: u64) -> io::Result<Model> {
         let name_of = |index: u64| format!("weights-{index:05}.bin");
         let chunk = SubtreeSize::DEFAULT.log2();
@@ -193,7 +193,8 @@ impl Workshop {
     }
 }
 
-/// Writes a chunk table beside the model, as docs/format.md has it. It proves itself, so anybody may.
+/// Writes a chunk table beside the model, as docs/format.md has it. It proves itself, so anybody
+/// may.
 fn ship(
     model: &Path,
     content: &SignedContent,

@@ -31,8 +31,9 @@ pub(crate) const SLOW: Duration = Duration::from_millis(5);
 pub(crate) enum System {
     /// Nobody in between.
     Direct,
-    /// The same, of a file that the page cache holds in single pages, as it does files of FUSE (seen in
-    /// `/proc/kpageflags` up to Linux 6.18), where others are in folios of up to megabytes.
+    /// The same, of a file that the page cache holds in single pages, as it does files of FUSE
+    /// (seen in `/proc/kpageflags` up to Linux 6.18), where others are in folios of up to
+    /// megabytes.
     SinglePages,
     /// FUSE without verification.
     Passthrough,

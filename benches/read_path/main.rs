@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Guarantees: contestants of a scenario take turns, in another order each round, and what is
-//! reported is the median of the ratios *within* rounds: a machine that is slower from one minute to
-//! the next slows both sides of a ratio. Each sample has a fresh mount and a fresh reader process.
-//! Doesn't: assert anything. Numbers belong to a machine.
+//! reported is the median of the ratios *within* rounds: a machine that is slower from one minute
+//! to the next slows both sides of a ratio. Each sample has a fresh mount and a fresh reader
+//! process. Doesn't: assert anything. Numbers belong to a machine.
 
 mod contestants;
 mod methods;

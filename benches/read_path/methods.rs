@@ -1,8 +1,8 @@
 //! The ways in which files are read, each timed inside a process of its own.
 //!
 //! Guarantees: every method looks at what it was given (a byte of each cache line at least), and
-//! the time covers opening, mapping and reading, not starting the process. Doesn't: check the bytes;
-//! the tests do.
+//! the time covers opening, mapping and reading, not starting the process. Doesn't: check the
+//! bytes; the tests do.
 
 use std::fs::File;
 use std::io;
@@ -43,8 +43,8 @@ pub(crate) enum Method {
     RandomFaultAround,
     /// `pread` of 1 MiB past the page cache.
     Direct,
-    /// [`Read`](Self::Read), for the third time: the second access to a page moves it between lists of
-    /// the page cache, which is no matter of who reads it.
+    /// [`Read`](Self::Read), for the third time: the second access to a page moves it between lists
+    /// of the page cache, which is no matter of who reads it.
     ReRead,
     /// The 1 MiB in the middle, and nothing else.
     OneMib,
@@ -144,8 +144,8 @@ fn read_parallel(path: &Path, threads: u64) -> io::Result<u64> {
 /// Maps a file.
 #[allow(unsafe_code)]
 fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the file is this benchmark's own and nobody writes to it while it is mapped; the bytes
-    // are only added up, so that even then nothing but the sum would be wrong.
+    // SAFETY: the file is this benchmark's own and nobody writes to it while it is mapped; the
+    // bytes are only added up, so that even then nothing but the sum would be wrong.
     unsafe { Mmap::map(file) }
 }
 

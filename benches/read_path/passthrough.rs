@@ -1,10 +1,10 @@
 //! The unverified contestant: a FUSE file system that hands on what is in a directory.
 //!
-//! Guarantees: mounted, tuned and answered by the same code and the same settings as a signed model,
-//! so that what differs is verification and what it needs. It is the fastest that such a file
-//! system can easily be: a read is made on the session thread, into a buffer that stays in its
-//! cache. With a delay it is a slow source instead: each read takes that long, any number at a time.
-//! Doesn't: belong in a release. It checks nothing.
+//! Guarantees: mounted, tuned and answered by the same code and the same settings as a signed
+//! model, so that what differs is verification and what it needs. It is the fastest that such a
+//! file system can easily be: a read is made on the session thread, into a buffer that stays in its
+//! cache. With a delay it is a slow source instead: each read takes that long, any number at a
+//! time. Doesn't: belong in a release. It checks nothing.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -4,8 +4,8 @@
 //! cargo bench --bench stress -- [--quick] [--seconds N] [--threads N] [--out FILE] [--folder DIRECTORY]
 //! ```
 //!
-//! A third of the time each goes to a model signed with BLAKE3, with SHA-256, and in shards. Ends with
-//! an error if anything was read that wasn't signed, or if anything took longer than a second.
+//! A third of the time each goes to a model signed with BLAKE3, with SHA-256, and in shards. Ends
+//! with an error if anything was read that wasn't signed, or if anything took longer than a second.
 
 use std::fs;
 use std::io;

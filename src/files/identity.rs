@@ -1,4 +1,4 @@
-//! Which file something is, and of what kind.
+//! Which file something is, of what kind, and the errors for what isn't as it has to be.
 //!
 //! Guarantees: both are asked of what is open, so that they are about that very file. Doesn't: say
 //! anything about its name.
@@ -56,4 +56,12 @@ pub(super) fn kind_of(file: impl AsFd) -> io::Result<FileType> {
 /// The error for what is no regular file, where one has to be.
 pub(super) fn not_regular(kind: FileType) -> io::Error {
     io::Error::other(format!("it is {}, not a regular file", describe(kind)))
+}
+
+/// The error for what is longer than it may be.
+pub(super) fn too_large(limit: usize) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::FileTooLarge,
+        format!("it has more than {limit} bytes"),
+    )
 }

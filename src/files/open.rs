@@ -13,9 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::Directory;
-use super::identity::{kind_of, not_regular};
+use super::identity::{kind_of, not_regular, too_large};
 use super::o_path::{follow, reopen};
-use super::read::too_large;
 
 /// Opens what the *user* names to be read: a file, a pipe, `/dev/stdin`, a descriptor of
 /// `/proc/self/fd`. Waits for a FIFO that nothing writes to, as every tool does. Not for a path

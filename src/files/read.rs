@@ -8,6 +8,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::identity::too_large;
 use super::open::open_given;
 
 /// Reads at most `limit` bytes of what the *user* names, see [`open_given`].
@@ -49,11 +50,4 @@ pub(crate) fn read_whole(mut file: File, len: usize) -> io::Result<Arc<[u8]>> {
         return Err(io::Error::other("it grew while it was read"));
     }
     Ok(bytes)
-}
-
-pub(super) fn too_large(limit: usize) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::FileTooLarge,
-        format!("it has more than {limit} bytes"),
-    )
 }

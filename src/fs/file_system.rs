@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use super::claimed_inodes::ClaimedInodes;
 use super::errno::FsError;
-use super::handles::{Handle, Opened};
+use super::handle::{Handle, Opened};
 use super::inode::Inode;
 use super::lockdown::Lockdown;
 use super::status::MountFacts;

@@ -9,33 +9,11 @@ use std::sync::atomic::Ordering;
 
 use super::errno::FsError;
 use super::file_system::FileSystem;
+use super::handle::{Handle, Opened};
 use super::inode::Inode;
 use super::tree::Node;
 use crate::reading::{OpenFile, VerifiedBytes};
 use crate::sync::{read, write};
-
-/// The number of an open file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handle(u64);
-
-impl Handle {
-    /// The handle of this number, which may not be open.
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number.
-    pub const fn number(self) -> u64 {
-        self.0
-    }
-}
-
-/// What a handle stands for.
-#[derive(Clone)]
-pub(super) enum Opened {
-    Model(Arc<OpenFile>),
-    Signature,
-}
 
 impl FileSystem {
     /// Opens a file for reading, and hands `then` its handle once its length is proved. That may
@@ -74,7 +52,7 @@ impl FileSystem {
     }
 
     fn new_handle(&self, opened: Opened) -> Handle {
-        let handle = Handle(self.next_handle.fetch_add(1, Ordering::Relaxed));
+        let handle = Handle::new(self.next_handle.fetch_add(1, Ordering::Relaxed));
         write(&self.handles).insert(handle, opened);
         handle
     }

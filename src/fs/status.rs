@@ -10,20 +10,18 @@
 //! owner what they are. Doesn't: prove anything.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::file_system::FileSystem;
 use crate::name::Escaped;
-use crate::reading::{ReaderStats, SourceFailure, Violation};
+use crate::reading::ReaderStats;
 
 /// Most bytes in the value of an extended attribute (`XATTR_SIZE_MAX`, `xattr(7)`).
 const MAX_BYTES: usize = 64 << 10;
 
 /// Most violations, and most errors of the source, in a status.
-const MAX_RECENT: usize = 32;
+pub(super) const MAX_RECENT: usize = 32;
 
 /// Whom something is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,61 +122,12 @@ pub struct OwnerStatus {
     pub recent_source_errors: Vec<String>,
 }
 
-impl FileSystem {
-    /// Adds where and how this is mounted to the status. Only the first call counts.
-    pub fn set_mount_facts(&self, facts: MountFacts) {
-        let _ = self.mount_facts.set(facts);
-    }
-
-    /// What the mount did and met, as far as it is for `audience`.
-    pub fn status(&self, audience: Audience) -> Status {
-        let manifest = self.reader.manifest();
-        let (owner, failures) = match audience {
-            Audience::Owner => (Some(self.owner_status()), None),
-            Audience::Others => (None, Some(self.failures.load(Ordering::Relaxed))),
-        };
-        Status {
-            signer: manifest.signer().to_string(),
-            root_digest: manifest.manifest().root_digest().to_string(),
-            payload_digest: manifest.payload_digest().to_string(),
-            files: manifest.manifest().files().len(),
-            mounted_by: None,
-            shortened: false,
-            failures,
-            owner,
-        }
-    }
-
-    fn owner_status(&self) -> OwnerStatus {
-        OwnerStatus {
-            locked_down: self.lockdown.is_met(),
-            mount: self.mount_facts.get().cloned(),
-            bytes: self.claimed_bytes(),
-            stats: self.reader.stats(),
-            recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
-            recent_source_errors: texts(
-                &self.reader.source_errors().recent(),
-                SourceFailure::to_string,
-            ),
-        }
-    }
-
-    /// The status as JSON, short enough for an extended attribute.
-    pub(super) fn status_text(&self, audience: Audience) -> String {
-        within_bounds(&self.status(audience))
-    }
-}
-
-fn texts<T>(recent: &[T], text: impl Fn(&T) -> String) -> Vec<String> {
-    recent.iter().take(MAX_RECENT).map(text).collect()
-}
-
 /// Entries of a list, and characters of a text, that are left of a status that is too long. With
 /// the last, no status is: there are few texts outside of lists.
 const SHORTER: [(usize, usize); 4] = [(32, 512), (16, 256), (4, 128), (0, 128)];
 
 /// The status as JSON, shortened where it wouldn't fit; then `shortened` is true.
-fn within_bounds(status: &Status) -> String {
+pub(super) fn within_bounds(status: &Status) -> String {
     let mut value = serde_json::to_value(status).unwrap_or_default();
     let mut text = value.to_string();
     for (entries, chars) in SHORTER {

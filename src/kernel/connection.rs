@@ -11,13 +11,10 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::fusermount::{self, HelperError};
-use super::mount_error::{MountError, MountRefusal};
+use super::mount_error::{FUSE_DEVICE, MountError, MountRefusal};
 use super::new_mount::{self, Identity};
 use super::options::{Access, MountOptions};
 use super::place::Place;
-
-/// The device that a connection to the kernel module is opened through.
-pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// Mounts by the system call; `None` if only the helper may.
 #[allow(clippy::type_complexity, reason = "read in one place")]

@@ -6,8 +6,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::connection::FUSE_DEVICE;
 use crate::name::Escaped;
+
+/// The device that a connection to the kernel module is opened through.
+pub(super) const FUSE_DEVICE: &str = "/dev/fuse";
 
 /// Why a file system isn't mounted. Nothing is left mounted after any of these.
 #[derive(Debug, thiserror::Error)]

@@ -26,9 +26,8 @@ use fuser::{Config, Filesystem, Session};
 use rustix::io::Errno;
 
 use super::attach::Attached;
-use super::connection::FUSE_DEVICE;
 use super::guarded::{Guarded, Requests};
-use super::mount_error::MountError;
+use super::mount_error::{FUSE_DEVICE, MountError};
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;

@@ -15,8 +15,9 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::FS_TYPE;
-use super::connection::{FUSE_DEVICE, fuse_connection};
+use super::connection::fuse_connection;
 use super::fusermount::{self, HelperError};
+use super::mount_error::FUSE_DEVICE;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::place::Place;
 use crate::name::Escaped;

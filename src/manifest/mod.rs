@@ -11,6 +11,7 @@
 
 mod content;
 mod error;
+mod file;
 mod index;
 mod resources;
 mod shape;
@@ -24,8 +25,9 @@ mod verified;
 
 pub use self::content::{ShardDigests, SignedContent};
 pub use self::error::{ManifestError, ShardRule, VerifyManifestError};
+pub use self::file::ManifestFile;
 pub use self::index::FileIndex;
-use self::resources::whole_files;
+use self::resources::{resources, whole_files};
 pub use self::shape::ModelShape;
 use self::shards::sharded_files;
 pub use self::trusted_signers::VerifyWithStoreError;
@@ -39,15 +41,6 @@ use crate::oms::statement::{Draft, Statement, root_digest_of};
 
 /// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
 pub const DEFAULT_IGNORE_PATHS: [&str; 4] = [".git", ".gitattributes", ".github", ".gitignore"];
-
-/// A file of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestFile {
-    /// Its path in the model.
-    pub name: FileName,
-    /// What was signed about its content.
-    pub content: SignedContent,
-}
 
 /// The validated list of a model's files, and how they were signed; see the [module](self).
 ///
@@ -131,10 +124,13 @@ impl Manifest {
         };
         manifest.check_tree()?;
         manifest.root_digest = root_digest_of(
-            manifest
-                .resources(Compat::Specification)
-                .iter()
-                .map(|resource| &resource.digest),
+            resources(
+                &manifest.files,
+                manifest.is_single_file,
+                Compat::Specification,
+            )
+            .iter()
+            .map(|resource| &resource.digest),
         );
         Ok(manifest)
     }
@@ -243,7 +239,7 @@ impl Manifest {
             serialization: self.serialization,
             allow_symlinks: self.allow_symlinks,
             ignore_paths: self.ignore_paths.iter().map(FileName::as_str).collect(),
-            resources: self.resources(compat),
+            resources: resources(&self.files, self.is_single_file, compat),
         };
         sign::sign(&draft, signing.into(), compat)
     }

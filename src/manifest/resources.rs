@@ -2,9 +2,10 @@
 //!
 //! Doesn't: put shards together, see the file `shards.rs`.
 
+use super::content::SignedContent;
 use super::error::ManifestError;
+use super::file::ManifestFile;
 use super::shape::{ModelShape, ONLY_FILE};
-use super::{Manifest, ManifestFile, SignedContent};
 use crate::name::FileName;
 use crate::oms::sign::Compat;
 use crate::oms::statement::{Resource, Text};
@@ -36,37 +37,39 @@ pub(super) fn whole_files(
         .collect())
 }
 
-impl Manifest {
-    /// The resources as they are listed in a bundle: sorted by name, in code point order (OMS v1.0,
-    /// 5.2.1). With shards that is not the order of their ranges.
-    pub(super) fn resources(&self, compat: Compat) -> Vec<Resource<'_>> {
-        let mut resources = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            let name = match compat {
-                Compat::Reference if self.is_single_file => ONLY_FILE,
-                Compat::Reference | Compat::Specification => file.name.as_str(),
-            };
-            match &file.content {
-                SignedContent::Whole(digest) => resources.push(Resource {
-                    name: Text::Borrowed(name),
-                    digest: *digest,
-                }),
-                SignedContent::Shards(shards) => {
-                    let mut start = 0_u64;
-                    for digest in shards.iter() {
-                        let end = shards
-                            .len()
-                            .min(start.saturating_add(shards.shard_size().get()));
-                        resources.push(Resource {
-                            name: format!("{name}:{start}:{end}").into(),
-                            digest,
-                        });
-                        start = end;
-                    }
+/// The resources as they are listed in a bundle: sorted by name, in code point order (OMS v1.0,
+/// 5.2.1). With shards that is not the order of their ranges.
+pub(super) fn resources(
+    files: &[ManifestFile],
+    is_single_file: bool,
+    compat: Compat,
+) -> Vec<Resource<'_>> {
+    let mut resources = Vec::with_capacity(files.len());
+    for file in files {
+        let name = match compat {
+            Compat::Reference if is_single_file => ONLY_FILE,
+            Compat::Reference | Compat::Specification => file.name.as_str(),
+        };
+        match &file.content {
+            SignedContent::Whole(digest) => resources.push(Resource {
+                name: Text::Borrowed(name),
+                digest: *digest,
+            }),
+            SignedContent::Shards(shards) => {
+                let mut start = 0_u64;
+                for digest in shards.iter() {
+                    let end = shards
+                        .len()
+                        .min(start.saturating_add(shards.shard_size().get()));
+                    resources.push(Resource {
+                        name: format!("{name}:{start}:{end}").into(),
+                        digest,
+                    });
+                    start = end;
                 }
             }
         }
-        resources.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        resources
     }
+    resources.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    resources
 }

@@ -5,9 +5,9 @@
 
 use std::num::NonZeroU64;
 
-use super::ManifestFile;
 use super::content::{ShardDigests, SignedContent};
 use super::error::{ManifestError, ShardRule};
+use super::file::ManifestFile;
 use super::shape::{ModelShape, ONLY_FILE};
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Escaped, FileName};

@@ -1,7 +1,7 @@
 //! A file of a model, to be read as any other.
 //!
-//! Guarantees: every byte is verified before it is given, and the end of the file is the signed one.
-//! Doesn't: write.
+//! Guarantees: every byte is verified before it is given, and the end of the file is the signed
+//! one. Doesn't: write.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The front door: a signed model, opened, read and mounted.
 //!
 //! Guarantees: a [`Model`] exists only for a signature that holds and a directory that has the
-//! signed names and no others; what is read of it is verified. Doesn't: ask for less. Whoever wants
-//! the parts finds them in [`manifest`](crate::manifest), [`reading`](crate::reading),
+//! signed names and no others; what is read of it is verified. Doesn't: ask for less. The
+//! parts by themselves are in [`manifest`](crate::manifest), [`reading`](crate::reading),
 //! [`fs`](crate::fs) and [`kernel`](crate::kernel).
 
 mod error;

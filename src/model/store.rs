@@ -1,8 +1,8 @@
 //! The store of proved tables that goes with a model.
 //!
-//! Guarantees: none lies in the model that it is about, whose owner could delete or replace it; that
-//! is known before anything is made. Doesn't: take a store for more than a help. Without the usual
-//! one, everything works, and files are proved again.
+//! Guarantees: none lies in the model that it is about, whose owner could delete or replace it;
+//! that is known before anything is made. Doesn't: take a store for more than a help. Without the
+//! usual one, everything works, and files are proved again.
 
 use std::ffi::OsString;
 use std::io;

@@ -68,8 +68,8 @@ impl OpenFile {
     }
 
     /// [`read`](Self::read) if neither the source nor another thread has to be waited for: what is
-    /// in the cache, and what the source has in memory, verified on this thread. Whatever isn't as it
-    /// should be is left to `read`.
+    /// in the cache, and what the source has in memory, verified on this thread. Whatever isn't as
+    /// it should be is left to `read`.
     pub fn read_now(&self, offset: u64, len: usize) -> Option<VerifiedBytes> {
         let Some(request) = self.request(offset, len).ok()? else {
             return Some(VerifiedBytes::end_of_file());

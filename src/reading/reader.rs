@@ -1,8 +1,8 @@
 //! The reader: the files of a signed model, each proved once and opened once.
 //!
 //! Guarantees: a file that is opened has a proved chunk table and length, and all that have it open
-//! share one descriptor. Doesn't: hold back other files while one is being proved; wait on behalf of
-//! callers that may not wait (use [`Reader::open_then`] and [`OpenFile::read_now`] there).
+//! share one descriptor. Doesn't: hold back other files while one is being proved; wait on behalf
+//! of callers that may not wait (use [`Reader::open_then`] and [`OpenFile::read_now`] there).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, Weak};

@@ -15,7 +15,7 @@ pub struct ReaderStats {
     pub verified_bytes: u64,
     /// Bytes of them that were verified ahead of a sequential reader.
     pub prefetched_bytes: u64,
-    /// Bytes of them that were pushed into a page cache before anybody asked for them.
+    /// Bytes of them that were pushed into a page cache before they were asked for.
     pub pushed_bytes: u64,
     /// Bytes delivered to those who asked.
     pub delivered_bytes: u64,

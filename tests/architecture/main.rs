@@ -3,8 +3,10 @@
 //! Over all of `src/`, the library and the program:
 //! - imports go downward: [`LAYERS`], and within two of them [`OMS`] and [`READING`];
 //! - no files use one another in a circle, directly or by way of others;
-//! - a file has at most 600 lines without its tests (400 in `reading`), a line at most 100 columns;
+//! - a file has at most 600 lines without its tests (400 in `reading`);
+//! - a line has at most 100 columns, in tests, benchmarks and examples too;
 //! - a [trusted type](TRUSTED) has private fields, and nothing outside of its file makes one;
+//! - that file is a leaf: a module beneath it would see the private fields;
 //! - `docs/design.md` shows the layers as they are. `MODEL_FS_BLESS=1` writes them there.
 //!
 //! [`KNOWN`] lists what breaks a rule all the same. It is held both ways: what no longer breaks a
@@ -39,9 +41,7 @@ const LAYERS: Order = Order {
     layers: &[
         layer(
             "words",
-            &[
-                "digest", "name", "chunk", "files", "atomic", "threads", "pool", "sync",
-            ],
+            &["digest", "name", "chunk", "files", "threads", "sync"],
         ),
         layer("OMS", &["oms"]),
         layer("manifest", &["manifest"]),
@@ -53,32 +53,21 @@ const LAYERS: Order = Order {
     ],
 };
 
-/// The parts of `oms`, from the bottom.
+/// The parts of `oms`, from the bottom: as in the head of `src/oms/mod.rs`.
 const OMS: Order = Order {
     folder: "src/oms/",
     layers: &[
-        layer("texts", &["wire", "base64", "pem_file", "strict"]),
-        layer("what is signed", &["dsse", "statement"]),
-        layer("bundle", &["bundle", "sigstore/evidence"]),
-        layer("keys", &["method/key", "key"]),
+        layer("spellings", &["wire"]),
+        layer("envelope", &["dsse"]),
+        layer("documents", &["bundle", "statement"]),
         layer("signer", &["signer"]),
-        layer(
-            "methods",
-            &[
-                "method",
-                "certificate",
-                "chain",
-                "sigstore/certificate",
-                "sigstore/log",
-                "sigstore/trusted_root",
-            ],
-        ),
+        layer("method: key", &["method/key"]),
+        layer("method: certificate", &["method/certificate"]),
+        layer("method: Sigstore", &["method/sigstore", "method/pkcs11"]),
+        layer("methods", &["method"]),
         layer("claim and trust", &["claim", "trust"]),
-        layer("verification", &["verify", "sigstore"]),
-        layer(
-            "signing and trust store",
-            &["sign", "sigstore/signing", "pkcs11", "trust_store"],
-        ),
+        layer("verification", &["verify"]),
+        layer("signing and trust store", &["sign", "trust_store"]),
     ],
 };
 
@@ -88,32 +77,17 @@ const READING: Order = Order {
     layers: &[
         layer("source", &["source"]),
         layer("violation", &["violation"]),
-        layer(
-            "table",
-            &[
-                "table",
-                "subtree",
-                "table_file",
-                "full_pass",
-                "proof",
-                "shipped",
-                "index_store",
-            ],
-        ),
-        layer(
-            "reports",
-            &["reports", "source_errors", "violation_log", "stats"],
-        ),
-        layer(
-            "chunk",
-            &["chunk", "buffer", "verified", "cache", "flights"],
-        ),
+        layer("table", &["table"]),
+        layer("location", &["location"]),
+        layer("reports", &["reports"]),
+        layer("stats", &["stats"]),
+        layer("chunk", &["chunk"]),
         layer("fetch", &["fetch"]),
-        layer("ahead", &["ahead", "prefetch", "push"]),
+        layer("ahead", &["ahead"]),
         layer("open file", &["open_file"]),
-        layer("opening", &["opening", "passes", "last_chunk"]),
+        layer("opening", &["opening"]),
         layer("reader", &["reader"]),
-        layer("whole", &["whole", "check", "signing", "location"]),
+        layer("whole", &["whole"]),
     ],
 };
 
@@ -122,14 +96,17 @@ const TRUSTED: &[Trusted] = &[
     trusted("VerifiedStatement", "src/oms/verify.rs"),
     trusted("VerifiedByAny", "src/oms/verify.rs"),
     trusted("VerifiedManifest", "src/manifest/verified.rs"),
-    trusted("Candidate", "src/reading/table.rs"),
-    trusted("SelfProving", "src/reading/table.rs"),
-    trusted("Bound", "src/reading/table.rs"),
-    trusted("ChunkProof", "src/reading/table.rs"),
-    trusted("ChunkTable", "src/reading/table.rs"),
-    trusted("ProvedLength", "src/reading/table.rs"),
-    trusted("Hashed", "src/reading/full_pass.rs"),
-    trusted("VerifiedBytes", "src/reading/verified.rs"),
+    trusted("MergedValues", "src/reading/table/subtree.rs"),
+    trusted("HostKey", "src/reading/table/host_key.rs"),
+    trusted("Hashed", "src/reading/table/full_pass.rs"),
+    trusted("ChunkDigests", "src/reading/table/proved.rs"),
+    trusted("ChunkProof", "src/reading/table/proved.rs"),
+    trusted("Candidate", "src/reading/table/proved.rs"),
+    trusted("SelfProving", "src/reading/table/proved.rs"),
+    trusted("Bound", "src/reading/table/proved.rs"),
+    trusted("ChunkTable", "src/reading/table/proved.rs"),
+    trusted("ProvedLength", "src/reading/table/proved.rs"),
+    trusted("VerifiedBytes", "src/reading/chunk/verified.rs"),
 ];
 
 fn read(folder: &Path, name: &str, tree: &mut Tree) {
@@ -146,23 +123,28 @@ fn read(folder: &Path, name: &str, tree: &mut Tree) {
     }
 }
 
-fn tree() -> Tree {
+/// All of the given folders of this repository.
+fn tree(folders: &[&str]) -> Tree {
     let mut tree = Tree::new();
-    read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &mut tree);
+    for folder in folders {
+        read(Path::new(env!("CARGO_MANIFEST_DIR")), folder, &mut tree);
+    }
     tree
 }
 
 #[test]
 fn the_source_is_laid_out_as_it_should_be() {
-    let tree = tree();
+    let tree = tree(&["src"]);
     let source = Source::read(&tree);
     let mut findings = rules::circles(&source);
     for order in [&LAYERS, &OMS, &READING] {
         findings.extend(rules::upward(&source, order));
     }
     findings.extend(rules::too_long(&tree));
-    findings.extend(rules::too_wide(&tree));
+    let with_tests = self::tree(&["src", "tests", "benches", "examples"]);
+    findings.extend(rules::too_wide(&with_tests));
     findings.extend(rules::forged(&source, TRUSTED));
+    findings.extend(rules::not_leaves(&source, TRUSTED));
 
     let wrong = rules::judge(&findings, KNOWN);
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
@@ -172,7 +154,7 @@ fn the_source_is_laid_out_as_it_should_be() {
 fn the_design_shows_the_layers_as_they_are() {
     let path = built::repository("docs/design.md");
     let document = fs::read_to_string(&path).expect("read the design");
-    let table = document::table(&tree(), &LAYERS);
+    let table = document::table(&tree(&["src"]), &LAYERS);
     if std::env::var_os("MODEL_FS_BLESS").is_some_and(|value| value == "1") {
         let document = document::with_block(&document, &table);
         fs::write(&path, document).expect("write the design");

@@ -1,6 +1,8 @@
 //! Each rule finds what is put in, and passes over what only looks like it.
 
-use crate::rules::{Layer, Order, Trusted, circles, forged, judge, too_long, too_wide, upward};
+use crate::rules::{
+    Layer, Order, Trusted, circles, forged, judge, not_leaves, too_long, too_wide, upward,
+};
 use crate::source::{Source, Tree};
 
 const ORDER: Order = Order {
@@ -105,11 +107,18 @@ fn forged_in(changes: &[(&str, &str)], expected: &[&str]) {
     assert_eq!(found, expected);
 }
 
+#[track_caller]
+fn no_leaf_in(changes: &[(&str, &str)], expected: &[&str]) {
+    let source = Source::read(&tree(changes));
+    assert_eq!(whats(not_leaves(&source, &PROVED)), expected);
+}
+
 #[test]
 fn what_is_in_order_is_passed() {
     upward_in(&[], &[]);
     circles_in(&[], &[]);
     forged_in(&[], &[]);
+    no_leaf_in(&[], &[]);
     assert_eq!(whats(too_long(&tree(&[]))), [""; 0]);
     assert_eq!(whats(too_wide(&tree(&[]))), [""; 0]);
 }
@@ -218,6 +227,11 @@ fn long_files_and_wide_lines_are_found() {
     assert_eq!(whats(found), ["long: src/word.rs"]);
     let tests = "// a line\n".repeat(300) + "#[cfg(test)]\nmod tests {\n" + &long;
     assert!(too_long(&tree(&[("src/word.rs", &tests)])).is_empty());
+    let tests = "#[cfg(all(test, unix))]\nmod tests {\n".to_owned() + &long;
+    assert!(too_long(&tree(&[("src/word.rs", &tests)])).is_empty());
+    let no_tests = "#[cfg(unix)]\nmod tests {\n".to_owned() + &long;
+    let found = too_long(&tree(&[("src/word.rs", &no_tests)]));
+    assert_eq!(whats(found), ["long: src/word.rs"]);
     assert!(too_long(&tree(&[("src/word/tests.rs", &long)])).is_empty());
     let reading = "// a line\n".repeat(401);
     let found = too_long(&tree(&[("src/reading/a.rs", &reading)]));
@@ -228,6 +242,64 @@ fn long_files_and_wide_lines_are_found() {
     assert_eq!(whats(found), ["wide: src/word.rs"]);
     let fits = format!("//! {}\n", "ä".repeat(96));
     assert!(too_wide(&tree(&[("src/word.rs", &fits)])).is_empty());
+    let wide = format!("fn f() {{ \"{}\" }}", "a".repeat(100));
+    let found = too_wide(&tree(&[("tests/a/main.rs", &wide)]));
+    assert_eq!(whats(found), ["wide: tests/a/main.rs"]);
+}
+
+#[test]
+fn lines_that_cant_be_wrapped_may_be_wide() {
+    let wide = |line: &str| line.replace('*', &"a b".repeat(50));
+    for line in [
+        "//! | a | * |",
+        "    /// | a | * |",
+        "    r#\"*\"#",
+        "    r\"*\",",
+    ] {
+        assert!(too_wide(&tree(&[("src/word.rs", &wide(line))])).is_empty());
+    }
+    let address = format!("//! https://example.org/{}", "a".repeat(100));
+    assert!(too_wide(&tree(&[("src/word.rs", &address)])).is_empty());
+    let address = format!("//! See https://example.org/{}", "a".repeat(100));
+    assert_eq!(too_wide(&tree(&[("src/word.rs", &address)])).len(), 1);
+    for line in ["/// a | * |", "| * |", "f(r#\"*\"#)", "\"*\""] {
+        assert_eq!(
+            too_wide(&tree(&[("src/word.rs", &wide(line))])).len(),
+            1,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn trusted_types_that_have_modules_beneath_them_are_found() {
+    let types = "pub struct Proved { by: u64 } pub struct Length(u64);";
+    let expected = ["no leaf: src/middle/proved.rs"];
+    for modules in [
+        "mod deeper;",
+        "pub(super) mod deeper;",
+        "#[path = \"elsewhere.rs\"] mod deeper;",
+        "#[cfg(unix)] mod deeper;",
+        "mod inner { mod deeper; }",
+    ] {
+        no_leaf_in(
+            &[("src/middle/proved.rs", &format!("{modules} {types}"))],
+            &expected,
+        );
+    }
+    for modules in [
+        "#[cfg(test)] mod tests;",
+        "#[cfg(test)] mod tests { mod deeper; }",
+        "mod inner { pub struct Here; }",
+        "// mod deeper;",
+    ] {
+        no_leaf_in(
+            &[("src/middle/proved.rs", &format!("{modules} {types}"))],
+            &[],
+        );
+    }
+    // Other files may have modules.
+    no_leaf_in(&[("src/middle/low.rs", "mod deeper; pub struct Low;")], &[]);
 }
 
 #[test]

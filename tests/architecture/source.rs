@@ -76,6 +76,8 @@ pub(crate) struct Module {
     defines: BTreeSet<String>,
     pub(crate) structs: Vec<Struct>,
     pub(crate) impls: Vec<Impl>,
+    /// Modules that it says are in other files.
+    pub(crate) beneath: BTreeSet<String>,
 }
 
 /// A struct's definition.
@@ -309,8 +311,13 @@ fn read_tokens(
                         continue;
                     }
                     ("mod", Some(TokenTree::Ident(name))) => {
-                        if let Some(TokenTree::Group(body)) = tokens.get(at + 2) {
-                            inner.push((name.to_string(), body.stream()));
+                        match tokens.get(at + 2) {
+                            Some(TokenTree::Group(body)) => {
+                                inner.push((name.to_string(), body.stream()));
+                            }
+                            _ => {
+                                module.beneath.insert(name.to_string());
+                            }
                         }
                         at += 3;
                         continue;

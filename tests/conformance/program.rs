@@ -56,8 +56,8 @@ impl Home {
         child.wait_with_output().expect("wait for the program")
     }
 
-    /// Runs one verb in at most so many bytes of memory (all that it maps counts, its code too) and seconds
-    /// of processor time.
+    /// Runs one verb in at most so many bytes of memory (all that it maps counts, its code too) and
+    /// seconds of processor time.
     pub(crate) fn run_within<S: AsRef<OsStr>>(
         &self,
         (bytes, seconds): (u64, u32),
@@ -83,8 +83,8 @@ impl Home {
         finish(command.args(["-c", line]), LIMIT)
     }
 
-    /// Mounts, which must work, shows the mountpoint, and unmounts. Nothing of it where tests of mounts
-    /// are left out.
+    /// Mounts, which must work, shows the mountpoint, and unmounts. Nothing of it where tests of
+    /// mounts are left out.
     #[track_caller]
     pub(crate) fn mounted(&self, model: &Path, trust: &[String], look: impl FnOnce(&Path)) {
         struct Unmount(PathBuf);

@@ -1,5 +1,5 @@
-//! What is reported: all failures with file, byte range and reason; who signed, as claimed, and what
-//! would trust them; and that looking at a signature proves nothing.
+//! What is reported: all failures with file, byte range and reason; who signed, as claimed, and
+//! what would trust them; and that looking at a signature proves nothing.
 
 use std::ffi::OsStr;
 use std::fs;

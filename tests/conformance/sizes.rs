@@ -14,12 +14,12 @@ use crate::signed::{Signer, files, shown, state_root};
 
 const MEMORY: u64 = 256 << 20;
 
-/// What is refused for its size or its form. It takes well below a second; the bound is for a machine
-/// that is slow, and for what would never end.
+/// What is refused for its size or its form. It takes well below a second; the bound is for a
+/// machine that is slow, and for what would never end.
 const EARLY: (u64, u32) = (MEMORY, 10);
 
-/// What has to be hashed to be refused, all 180 MiB of a payload: as Python 0.2 would have signed it, it is
-/// four times as long.
+/// What has to be hashed to be refused, all 180 MiB of a payload: as Python 0.2 would have signed
+/// it, it is four times as long.
 const HASHED: (u64, u32) = (MEMORY, 20);
 
 /// What a trusted signer may send, and is looked at to its end.
@@ -147,8 +147,8 @@ fn resources_around_the_limit() {
     signer.sign(&many_resources(MAX_RESOURCES + 1));
     let says = format!("lists {} resources", MAX_RESOURCES + 1);
     refuse(&signer, "a resource too many", &says);
-    // As many as are allowed: refused for what they are, not for their number. They take more memory,
-    // but nobody who isn't trusted gets this far.
+    // As many as are allowed: refused for what they are, not for their number. They take more
+    // memory, but nobody who isn't trusted gets this far.
     signer.sign(&many_resources(MAX_RESOURCES));
     let judged = signer.home.run_within(TRUSTED, signer.verify());
     let judged = judged.expect_code(3, "as many resources as are allowed");

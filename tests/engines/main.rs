@@ -170,8 +170,8 @@ impl Model {
     }
 
     /// The engine ends without an answer: with an error, or by a signal. SIGBUS is what a mapping
-    /// gives; SIGKILL comes from the daemon where a mapping is populated, which Linux would let spin
-    /// for ever.
+    /// gives; SIGKILL comes from the daemon where a mapping is populated, which Linux would let
+    /// spin for ever.
     #[track_caller]
     fn must_refuse(&self, weights: &Path, mode: &str, place: &str) {
         let run = self.run(weights, mode, ANSWER_LIMIT);

@@ -1,7 +1,7 @@
 //! Models that are a file and no directory.
 //!
-//! The specification wants the file's own name in the manifest (OMS v1.0, 6.1.2), the reference writes
-//! and wants `.`. We write the name, and `.` with `--compat reference`; and accept both.
+//! The specification wants the file's own name in the manifest (OMS v1.0, 6.1.2), the reference
+//! writes and wants `.`. We write the name, and `.` with `--compat reference`; and accept both.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! What a model's owner ships never becomes what is trusted about another model.
 //!
-//! The adversary owns a toy: a model signed with BLAKE3 under a key that is trusted for toys. A host
-//! reads it once. In the tables that are shipped with it they have written the identity of what somebody
-//! else signed, about a production model, whose files they replace by the toy's.
+//! The adversary owns a toy: a model signed with BLAKE3 under a key that is trusted for toys. A
+//! host reads it once. In the tables that are shipped with it they have written the identity of
+//! what somebody else signed, about a production model, whose files they replace by the toy's.
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -178,8 +178,8 @@ fn machine_identity() -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// What the released code kept when it had read such a toy: its table, under the identity that it named,
-/// with a valid MAC.
+/// What the released code kept when it had read such a toy: its table, under the identity that it
+/// named, with a valid MAC.
 fn poison(host: &Host, toy: &Model, identity: &[u8; 32], version: &str) {
     let secret = fs::read(host.store().join("host.key")).expect("read the host key");
     let material = [&secret[..], &machine_identity()].concat();

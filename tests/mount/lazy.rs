@@ -10,7 +10,8 @@ use crate::support::{
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
-/// Adds a file that takes no room on the disk but for some islands of noise, one of them at its end.
+/// Adds a file that takes no room on the disk but for some islands of noise, one of them at its
+/// end.
 fn add_sparse(model: &Model, name: &str, len: u64, islands: &[u64]) {
     let file = File::create(model.file(name)).expect("create a file");
     file.set_len(len).expect("make it long");

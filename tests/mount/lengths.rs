@@ -1,7 +1,7 @@
 //! What the kernel is told of lengths, and what becomes of a length that was only claimed.
 //!
-//! The adversary gives files another length: before the mount, while they are looked up, or for ever.
-//! Whoever reads gets the signed bytes, all of them and no more, or an error.
+//! The adversary gives files another length: before the mount, while they are looked up, or for
+//! ever. Whoever reads gets the signed bytes, all of them and no more, or an error.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -19,8 +19,8 @@ use crate::support::{
     BLAKE2B, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, WHOLE, open, python, read_range, tool,
 };
 
-/// Files that are small enough to be proved by reading them, and files that take a full pass where no
-/// table is at hand.
+/// Files that are small enough to be proved by reading them, and files that take a full pass where
+/// no table is at hand.
 const SMALL: usize = 300;
 const LARGE: usize = 16;
 
@@ -171,8 +171,8 @@ fn read_by_ranks(model: &Model, mount: &Mount, ranks: usize, mappings: bool) -> 
     all
 }
 
-/// Eight ranks over 400 files had 90 of 3,200 reads cut short, and zeros that nobody signed where some
-/// had been appended, while a claimed length was believed.
+/// Eight ranks over 400 files had 90 of 3,200 reads cut short, and zeros that nobody signed where
+/// some had been appended, while a claimed length was believed.
 fn nobody_gets_anything_but_the_signed_bytes(options: &[&str]) {
     let Some(_) = Host::new() else { return };
     let model = model(options);

@@ -15,8 +15,8 @@ const LEN: u64 = 5 << 20;
 pub(crate) struct Stopped(Pid);
 
 impl Stopped {
-    /// Returns once every thread of it does nothing: one that still takes a request in would keep it, and
-    /// the process that waits for it, beyond any signal.
+    /// Returns once every thread of it does nothing: one that still takes a request in would keep
+    /// it, and the process that waits for it, beyond any signal.
     pub(crate) fn new(pid: Pid) -> Self {
         kill_process(pid, Signal::STOP).expect("stop a process");
         let stopped = Self(pid);

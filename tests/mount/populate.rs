@@ -1,5 +1,5 @@
-//! Programs that keep asking for a page that can't be had: the one that the kernel would let hang for
-//! ever is ended, and no other.
+//! Programs that keep asking for a page that can't be had: the one that the kernel would let hang
+//! for ever is ended, and no other.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

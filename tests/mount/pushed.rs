@@ -1,4 +1,5 @@
-//! Pages that the kernel is given before anybody asks for them, as it is where its own read-ahead is small.
+//! Pages that the kernel is given before anybody asks for them, as it is where its own read-ahead
+//! is small.
 
 use std::fs::{self, File};
 use std::os::linux::fs::MetadataExt as _;
@@ -128,8 +129,8 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
     mount.unmount();
 }
 
-/// One reader in order, again and again, while the kernel forgets pages and the source changes: nothing wrong,
-/// and nobody waits for somebody who waits for him.
+/// One reader in order, again and again, while the kernel forgets pages and the source changes:
+/// nothing wrong, and nobody waits for somebody who waits for him.
 #[test]
 fn a_changing_source_gives_signed_bytes_or_errors() {
     for form in [BLAKE3, SHARDS] {

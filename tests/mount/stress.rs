@@ -1,4 +1,5 @@
-//! Many readers at random while the source changes. `cargo bench --bench stress` does it for longer.
+//! Many readers at random while the source changes. `cargo bench --bench stress` does it for
+//! longer.
 
 use std::time::Duration;
 

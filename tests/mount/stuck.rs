@@ -21,7 +21,8 @@ const LEN: u64 = 2 << 20;
 /// To tell what hangs from what takes its time.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// A model of which each file but one, `intact`, lies on another mount, whose daemon can be stopped.
+/// A model of which each file but one, `intact`, lies on another mount, whose daemon can be
+/// stopped.
 struct Hanging {
     names: Vec<String>,
     /// Where the files lie that can hang.
@@ -139,7 +140,8 @@ fn readers_of_many_files_that_hang_hold_up_nobody_else() {
     slow.unmount();
 }
 
-/// Half of the files hang in an open, half in a read, and each has four readers, processes of their own.
+/// Half of the files hang in an open, half in a read, and each has four readers, processes of their
+/// own.
 #[test]
 fn neither_readers_nor_the_daemon_outlive_a_signal_though_all_files_hang() {
     for how in ["umount", "SIGTERM"] {

@@ -352,8 +352,8 @@ fn python_runs_the_version_that_is_mounted_and_not_the_one_that_it_has_cached() 
     }
 }
 
-/// A mount that an ordinary user may look into, and that user. Where the tests don't run as root, it
-/// is the user who runs them. `None` only where the tests were switched off.
+/// A mount that an ordinary user may look into, and that user. Where the tests don't run as root,
+/// it is the user who runs them. `None` only where the tests were switched off.
 fn mounted_for_all(host: &Host, model: &Model) -> Option<(OrdinaryUser, Mount)> {
     let user = OrdinaryUser::new()?;
     let mountpoint = tempfile::TempDir::new_in(user.home()).expect("make a mountpoint");
@@ -458,8 +458,8 @@ fn only_the_owner_and_root_see_the_full_status() {
     mount.unmount();
 }
 
-/// Whoever owns the model may have a signed name lead to what only root can see; its length is not told to
-/// those who can't.
+/// Whoever owns the model may have a signed name lead to what only root can see; its length is not
+/// told to those who can't.
 #[test]
 fn others_are_not_told_lengths_that_are_only_claimed_where_links_are_followed() {
     let Some(host) = Host::new() else { return };

@@ -20,7 +20,8 @@ impl Drop for Clear {
     }
 }
 
-/// Lets everybody use FUSE, as udev does on every usual system; a bare one leaves the device to root.
+/// Lets everybody use FUSE, as udev does on every usual system; a bare one leaves the device to
+/// root.
 fn open_fuse_to_all() {
     if rustix::process::geteuid().is_root() {
         fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666))

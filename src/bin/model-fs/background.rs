@@ -134,8 +134,8 @@ pub(crate) fn detach(logging: &Detached) -> io::Result<()> {
         .read(true)
         .write(true)
         .open("/dev/null")?;
-    // Fails only for the leader of a process group. A child that `spawn` starts is none; and a leader
-    // isn't reached by the terminal's signals to our group either.
+    // Fails only for the leader of a process group. A child that `spawn` starts is none; and a
+    // leader isn't reached by the terminal's signals to our group either.
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "cannot start a session");
     }

@@ -1,4 +1,4 @@
-//! What a signature says, whoever wrote it.
+//! What a signature says, whether or not that is true.
 //!
 //! Guarantees: nothing. Neither the signature nor any content is verified here, and no verb may
 //! take what comes from here for more than a claim.
@@ -40,8 +40,8 @@ pub(crate) fn claims(
     Ok(UnverifiedManifest::parse_without_verifying(bundle)?)
 }
 
-/// The digest of what a signature says, whoever wrote it: that of a signature file, or of a
-/// model's.
+/// The digest of what a signature says, whether or not that is true: that of a signature file, or
+/// of a model's.
 pub(crate) fn payload_digest(path: &Path) -> Result<Digest, Failure> {
     let (location, signature) = find(path)?;
     Ok(claims(location.as_ref(), &signature)?.payload_digest())

@@ -137,9 +137,9 @@ pub(crate) fn nobody_trusted(error: &VerifyWithStoreError) -> Option<String> {
 /// How to get rid of tables in an index store that are no longer believed.
 pub(crate) const OLD_TABLES: &str = "`model-fs index --clean` removes them";
 
-/// The command that would trust whoever is claimed. Words in capitals are for the user to fill in:
+/// The command that would trust the claimed signer. Words in capitals are for the user to fill in:
 /// a bundle holds neither the key nor the certificate that would have to be trusted, and if it did,
-/// it would be that of whoever wrote the bundle.
+/// it would be that of the author of the bundle.
 pub(crate) fn trust_command(claim: &Claim) -> String {
     let how = match claim.method() {
         Method::Key => "--public-key PEM".to_owned(),

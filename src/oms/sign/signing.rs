@@ -22,8 +22,9 @@ pub enum Compat {
     Reference,
 }
 
-/// How a payload gets signed, and what the bundle says about it: with a secret, or services, that no
-/// verifier has. Whom to trust for it is another question, a [`Trust`](crate::oms::trust::Trust).
+/// How a payload gets signed, and what the bundle says about it: with a secret, or services, that
+/// no verifier has. Whom to trust for it is another question, a
+/// [`Trust`](crate::oms::trust::Trust).
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Signing<'a> {

@@ -22,7 +22,7 @@
 //! payload-digests = ["9f86d0…"]               # this very statement, all that is signed
 //! root-digests = ["8b1a99…"]                  # contents with these digests, in this order
 //!
-//! [signers.bob]                               # nobody, whatever a later file says of that name
+//! [signers.bob]                               # no signer, whatever a later file says of bob
 //! distrusted = true
 //! ```
 //!

@@ -262,8 +262,8 @@ impl Walk {
     }
 
     fn file(&mut self, name: &OsStr) -> Result<Found, ReadError> {
-        // What has the name by now may be something else. The rest is asked of what was opened, so that
-        // nothing can change in between.
+        // What has the name by now may be something else. The rest is asked of what was opened, so
+        // that nothing can change in between.
         let (file, stat) = open_entry(&self.directory, name)?;
         if !is_root_or_user(stat.st_uid) {
             let owner = stat.st_uid;

@@ -1,4 +1,4 @@
-//! Signatures of release 0.2, and mixes of old and new that nobody may get past.
+//! Signatures of release 0.2, and mixes of old and new, which must be refused.
 
 use serde_json::{Value, json};
 

@@ -64,7 +64,7 @@ pub(in crate::oms) struct InPlace {
 }
 
 impl InPlace {
-    /// Decodes a part of `buffer`, which is copied first if anybody else has it too.
+    /// Decodes a part of `buffer`, which is copied first if it is shared.
     pub(in crate::oms) fn decode(mut buffer: Arc<[u8]>, text: Range<usize>) -> Option<Self> {
         let whole = unique(&mut buffer).get_mut(text.clone())?;
         let alphabet = alphabet_of(whole);

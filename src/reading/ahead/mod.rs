@@ -1,10 +1,10 @@
 //! Verifying ahead of sequential readers: into the chunk cache, or into the kernel's page cache.
 //!
 //! Guarantees: work that the reader has overtaken is dropped; what fails is left to the read that
-//! asks for it, which reads it anew and gets the error. One lock and one condition variable for each
-//! file: what is decided about its streams (`streams`) and its segments (`segments`) is decided
-//! together. No claim is held while pages are pushed. Doesn't: decide what is read ahead, or answer
-//! requests.
+//! asks for it, which reads it anew and gets the error. One lock and one condition variable for
+//! each file: what is decided about its streams (`streams`) and its segments (`segments`) is
+//! decided together. No claim is held while pages are pushed. Doesn't: decide what is read ahead,
+//! or answer requests.
 
 mod recent;
 mod segments;
@@ -295,8 +295,8 @@ impl FileAhead {
             .insert(self.chunks.key(chunk), bytes.clone(), 0);
     }
 
-    /// Pushes what lies in `segment` of a chunk that is in the cache, out of which it goes with that
-    /// but for what is kept back. No claims may be held.
+    /// Pushes what lies in `segment` of a chunk that is in the cache, out of which it goes with
+    /// that but for what is kept back. No claims may be held.
     fn push(
         &self,
         chunk: ChunkIndex,

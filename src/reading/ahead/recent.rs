@@ -1,7 +1,7 @@
 //! How many streams there are now, in all files of a reader.
 //!
-//! Guarantees: bounded memory and no lock; concurrent requests may be counted in any order. Doesn't:
-//! decide anything; [streams](super::streams) are what does.
+//! Guarantees: bounded memory and no lock; concurrent requests may be counted in any order.
+//! Doesn't: decide anything; [streams](super::streams) are what does.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

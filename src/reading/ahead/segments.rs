@@ -1,18 +1,18 @@
 //! Which segments of a file are being pushed into the kernel's page cache: bookkeeping alone.
 //!
-//! A reader that finds its pages there makes no request and doesn't wait. But then nothing tells how
-//! far it has come. So the first bytes of every segment (`SEGMENT`) are *kept back*: they stay in
-//! the chunk cache, and the request for them says that the reader has come to that segment.
+//! A reader that finds its pages there makes no request and doesn't wait. But then nothing tells
+//! how far it has come. So the first bytes of every segment (`SEGMENT`) are *kept back*: they stay
+//! in the chunk cache, and the request for them says that the reader has come to that segment.
 //!
 //! # No deadlock
 //!
 //! The kernel locks the pages that a request asks for until it is answered, and storing a page that
-//! is locked waits for that answer (`fuse_notify_store`). If the daemon is killed meanwhile, there is
-//! no answer, and a thread that waits so can't end either: the mount hangs until its connection is
-//! broken. So a push and a request are kept apart, segment by segment:
+//! is locked waits for that answer (`fuse_notify_store`). If the daemon is killed meanwhile, there
+//! is no answer, and a thread that waits so can't end either: the mount hangs until its connection
+//! is broken. So a push and a request are kept apart, segment by segment:
 //!
-//! - A request for more than what is kept back ends the push of its segments ([`Segments::arrive`]):
-//!   nothing more is pushed there, and the request is answered at once.
+//! - A request for more than what is kept back ends the push of its segments
+//!   ([`Segments::arrive`]): nothing more is pushed there, and the request is answered at once.
 //! - A request for what is kept back of a segment that is being pushed is *held* until that push
 //!   has ended: the reader would ask for the rest in the next moment.
 //!
@@ -28,11 +28,11 @@
 //! The arrows lead only to the right. The held request itself has locked only pages that are kept
 //! back, which are never pushed. A request for others isn't held, and its arrival ends the push. It
 //! is taken in although other threads are held, because session threads never wait. Its answer may
-//! wait for chunks that other threads have claimed, but the thread that pushes has none: it completes
-//! every claim before it pushes.
+//! wait for chunks that other threads have claimed, but the thread that pushes has none: it
+//! completes every claim before it pushes.
 //!
-//! Guarantees: only whole pages are pushed, none of them beyond the end of the file, and none at the
-//! beginning of a segment. Doesn't: wait, lock or push; [the folder](super) does.
+//! Guarantees: only whole pages are pushed, none of them beyond the end of the file, and none at
+//! the beginning of a segment. Doesn't: wait, lock or push; [the folder](super) does.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

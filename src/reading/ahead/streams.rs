@@ -5,11 +5,11 @@
 //! [the folder](super) does what is planned here.
 //!
 //! Three things are done for a stream ([`Means`]). Where requests are small or the source takes its
-//! time, chunks are verified into the cache ahead of it: a mount by an ordinary user has requests of
-//! 128 KiB, and a source of some milliseconds needs many reads in flight. Where requests are small,
-//! the source is fast, and half of the cores have nothing to do, pages are pushed into the kernel's
-//! page cache: then reader and verification don't wait for one another. Many streams keep the cores
-//! busy by themselves, and a request is cheaper than a push.
+//! time, chunks are verified into the cache ahead of it: a mount by an ordinary user has requests
+//! of 128 KiB, and a source of some milliseconds needs many reads in flight. Where requests are
+//! small, the source is fast, and half of the cores have nothing to do, pages are pushed into the
+//! kernel's page cache: then reader and verification don't wait for one another. Many streams keep
+//! the cores busy by themselves, and a request is cheaper than a push.
 
 use std::collections::VecDeque;
 use std::ops::Range;

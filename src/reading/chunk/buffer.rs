@@ -3,11 +3,12 @@
 //! Guarantees: a buffer's bytes change only while one owner holds it mutably; once shared they
 //! never change. Doesn't: say that any byte was verified.
 //!
-//! Buffers go back where they came from when the last reader lets go of them. A fresh megabyte costs
-//! 256 page faults, which is more time than hashing it takes. So buffers of up to a megabyte, which are
-//! what the cache of verified chunks consists of, are *slots* of slabs in huge pages, where the kernel
-//! gives them: a fault for 2 MiB. Slots are shared by all readers of the process and are never given
-//! back to the system: there are as many as were once in use at a time, which caches bound.
+//! Buffers go back where they came from when the last reader lets go of them. A fresh megabyte
+//! costs 256 page faults, which is more time than hashing it takes. So buffers of up to a megabyte,
+//! which are what the cache of verified chunks consists of, are *slots* of slabs in huge pages,
+//! where the kernel gives them: a fault for 2 MiB. Slots are shared by all readers of the process
+//! and are never given back to the system: there are as many as were once in use at a time, which
+//! caches bound.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,11 +22,11 @@ const SMALLEST: usize = 64 * 1024;
 /// Sizes of slots: up to 1 MiB.
 const CLASSES: usize = 5;
 
-/// Bytes mapped at a time: four huge pages of most processors, one of which is lost where the mapping
-/// doesn't begin on the boundary of one (Linux before 6.7).
+/// Bytes mapped at a time: four huge pages of most processors, one of which is lost where the
+/// mapping doesn't begin on the boundary of one (Linux before 6.7).
 const SLAB: usize = 8 << 20;
 
-/// Slots that nobody uses, by size.
+/// Slots that are not in use, by size.
 #[derive(Debug)]
 struct Slots {
     free: [Mutex<Vec<&'static mut [u8]>>; CLASSES],
@@ -41,8 +42,8 @@ impl Slots {
         (0..CLASSES).find(|class| len <= SMALLEST << class)
     }
 
-    /// A slot of a class: the one given back last, which the processor's cache may still hold. `None`
-    /// if the system has no memory to give.
+    /// A slot of a class: the one given back last, which the processor's cache may still hold.
+    /// `None` if the system has no memory to give.
     fn take(&self, class: usize) -> Option<&'static mut [u8]> {
         if let Some(slot) = lock(&self.free[class]).pop() {
             return Some(slot);

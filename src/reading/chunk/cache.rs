@@ -7,10 +7,10 @@
 //! once, from the first of them that comes to the last that goes.
 //!
 //! Two queues, each least recently used first out (a segmented LRU, Karedla et al. 1994). A chunk
-//! enters *on probation*. When some of its bytes are delivered a second time it is *hot*. Delivering
-//! different parts of a chunk one after the other, as small requests of a scan do, isn't reuse. With
-//! [`Retain::Partial`], a chunk leaves when it was delivered in full: its memory, still in the
-//! processor's cache, is what the next chunk is read into.
+//! enters *on probation*. When some of its bytes are delivered a second time it is *hot*.
+//! Delivering different parts of a chunk one after the other, as small requests of a scan do, isn't
+//! reuse. With [`Retain::Partial`], a chunk leaves when it was delivered in full: its memory, still
+//! in the processor's cache, is what the next chunk is read into.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -109,7 +109,8 @@ impl ChunkCache {
         self.lock().bytes
     }
 
-    /// The chunk, if it is there. Counts for nothing: a [`get`](Self::get) says that it is delivered.
+    /// The chunk, if it is there. Counts for nothing: a [`get`](Self::get) says that it is
+    /// delivered.
     pub(in crate::reading) fn peek(&self, key: Key) -> Option<VerifiedBytes> {
         let queues = self.lock();
         let entry = queues

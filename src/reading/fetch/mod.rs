@@ -134,8 +134,8 @@ pub(super) struct Answer {
 pub(super) enum NoAnswer {
     /// Another thread is verifying some of it, which would have to be waited for.
     Underway,
-    /// The source would have to be waited for; or something isn't as it should be, which a read that
-    /// may wait finds out.
+    /// The source would have to be waited for; or something isn't as it should be, which a read
+    /// that may wait finds out.
     NotNow,
     /// It can't be had.
     Failed(ReadError),
@@ -218,8 +218,8 @@ impl FileChunks {
     /// The verified bytes of `request`, all of them.
     ///
     /// # Errors
-    /// [`NoAnswer`]; with [`Wait::Yes`] only [`NoAnswer::Failed`], and then each error of its chunks
-    /// was reported.
+    /// [`NoAnswer`]; with [`Wait::Yes`] only [`NoAnswer::Failed`], and then each error of its
+    /// chunks was reported.
     pub(super) fn read(&self, request: &Request, wait: Wait) -> Result<Answer, NoAnswer> {
         if self.shared.is_stopped() {
             return Err(NoAnswer::Failed(self.shared.stopped(self.index)));

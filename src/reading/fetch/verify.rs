@@ -28,9 +28,9 @@ impl FileChunks {
         }
     }
 
-    /// [`verify`](Self::verify) for a read that is waited for. A chunk that fails is tried once more
-    /// from the file that has the name now: the one that is held may have been replaced by a good
-    /// copy, or be a stale handle of a network file system. What fails then is reported.
+    /// [`verify`](Self::verify) for a read that is waited for. A chunk that fails is tried once
+    /// more from the file that has the name now: the one that is held may have been replaced by a
+    /// good copy, or be a stale handle of a network file system. What fails then is reported.
     pub(super) fn verify_or_report(&self, run: Run) -> Vec<Result<VerifiedBytes, ReadError>> {
         let mut results = self.verify(run, Wait::Yes);
         if results.iter().all(Result::is_ok) {

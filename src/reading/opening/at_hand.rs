@@ -5,12 +5,15 @@
 //! store is for content too large to be checked directly, so it never takes the place of a direct
 //! check that fails. At most one chunk and the file's table are read. Doesn't: make a full pass.
 
-use super::{Opening, last_chunk};
+use std::sync::Arc;
+
+use super::last_chunk;
 use crate::manifest::FileIndex;
 use crate::name::Escaped;
 use crate::reading::chunk::Key;
-use crate::reading::source::SourceFile;
-use crate::reading::table::{Candidate, ChunkTable, ProvedLength, shipped};
+use crate::reading::fetch::Shared;
+use crate::reading::source::{SourceError, SourceFile};
+use crate::reading::table::{Candidate, ChunkTable, ProvedLength, TableStore, shipped};
 use crate::reading::violation::ReadError;
 
 /// What was found at hand.
@@ -21,9 +24,16 @@ pub(super) enum AtHand {
     Nothing,
 }
 
-impl Opening {
-    /// Proves a file, or if that suffices its length, without reading all of it, if that is possible.
-    pub(super) fn at_hand(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
+/// Proves files of a model without reading all of any.
+pub(super) struct AtHandProver {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Option<Arc<TableStore>>,
+}
+
+impl AtHandProver {
+    /// Proves a file, or if that suffices its length, without reading all of it, if that is
+    /// possible.
+    pub(super) fn prove(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
         let file = self.shared.file(index);
         if let Some(table) = ChunkTable::of_shards(&file.content) {
             return Ok(AtHand::Table(table));
@@ -82,6 +92,15 @@ impl Opening {
             self.shared.counters.unkept_tables.add(1);
             let path = Escaped::path(store.directory());
             tracing::warn!(%path, %error, "chunk table not kept: the next mount will prove it again");
+        }
+    }
+
+    /// What a source said, of bytes before `end`.
+    pub(super) fn source_error(&self, index: FileIndex, end: u64, error: SourceError) -> ReadError {
+        ReadError::Source {
+            file: self.shared.file(index).name.clone(),
+            range: 0..end,
+            error,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Proving where a file ends.
 //!
-//! Guarantees: the length that is proved is the signer's: the bytes of the last chunk end where it does,
-//! or they would hash to something else. Costs one read of one chunk. Doesn't: say what else of the file
-//! is as it was signed.
+//! Guarantees: the length that is proved is the signer's: the bytes of the last chunk end where it
+//! does, or they would hash to something else. Costs one read of one chunk. Doesn't: say what else
+//! of the file is as it was signed.
 
 use std::sync::Arc;
 

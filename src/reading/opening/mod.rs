@@ -2,8 +2,9 @@
 //!
 //! Guarantees: each file is proved once, however many callers ask; those that ask for it meanwhile
 //! are told the same. What can be proved at hand is (`at_hand`). Anything else takes a full pass,
-//! which is made only as long as a caller waits for it (`pass`, `queue`). Every caller is told, also
-//! where a proof ends in a panic. Doesn't: wait; a caller is told on another thread, or on its own.
+//! which is made only as long as a caller waits for it (`pass`, `queue`). Every caller is told,
+//! also where a proof ends in a panic. Doesn't: wait; a caller is told on another thread, or on its
+//! own.
 
 mod at_hand;
 pub(super) mod last_chunk;
@@ -14,13 +15,11 @@ mod waiters;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use self::at_hand::AtHand;
+use self::at_hand::{AtHand, AtHandProver};
 use self::queue::PassQueue;
 use self::waiters::{Waiter, Wanted, WithLength, WithTable, tell_all, tell_lengths};
 use super::fetch::Shared;
-use super::source::SourceError;
 use super::table::{ChunkTable, ProvedLength, TableStore};
-use super::violation::ReadError;
 use crate::manifest::FileIndex;
 use crate::sync::lock;
 
@@ -46,7 +45,7 @@ struct FileProof {
 /// The proofs of all files of a model.
 pub(super) struct Opening {
     shared: Arc<Shared>,
-    store: Option<Arc<TableStore>>,
+    at_hand: AtHandProver,
     /// By index. Made when a file is first asked for: of a million files, most never are.
     files: Box<[OnceLock<Box<FileProof>>]>,
     passes: PassQueue,
@@ -66,7 +65,10 @@ impl Opening {
         Arc::new(Self {
             proved_bytes: AtomicU64::new(signed.fold(0, u64::saturating_add)),
             files: files.iter().map(|_| OnceLock::new()).collect(),
-            store,
+            at_hand: AtHandProver {
+                shared: Arc::clone(&shared),
+                store,
+            },
             passes: PassQueue::new(parallel_passes),
             next_pass: AtomicU64::new(0),
             shared,
@@ -109,7 +111,7 @@ impl Opening {
 
     /// Has `then` given the table of a file: at once where it is at hand, otherwise after the full
     /// pass that this starts, on another thread. The pass goes on as long as `wanted` says so, or
-    /// somebody else waits for it too.
+    /// another caller waits for it too.
     pub(super) fn table(self: &Arc<Self>, index: FileIndex, then: WithTable, wanted: Wanted) {
         self.ask(index, Waiter::Table(then, wanted));
     }
@@ -147,7 +149,7 @@ impl Opening {
                 index,
                 pass: None,
             };
-            let found = self.at_hand(index, wants_table);
+            let found = self.at_hand.prove(index, wants_table);
             std::mem::forget(owed);
             if let Ok(AtHand::Table(table)) = found {
                 return self.settle(index, table);
@@ -195,7 +197,7 @@ impl Opening {
         let mut proof = lock(&self.file(index).proof);
         match &mut *proof {
             Proof::Unproved => {}
-            // Somebody came in between.
+            // Another caller came in between.
             Proof::Passing(_, others) => return others.extend(waiters),
             Proof::Looking(others) => {
                 let waiters = waiters
@@ -226,7 +228,7 @@ impl Opening {
             std::mem::forget(owed);
             match proved {
                 Ok(table) => {
-                    this.keep(&table);
+                    this.at_hand.keep(&table);
                     this.settle(index, table);
                 }
                 Err(error) => {
@@ -246,7 +248,7 @@ impl Opening {
             std::mem::replace(&mut *proof, Proof::Proved(Arc::clone(&table)))
         };
         let waiters = match before {
-            // A pass that nobody waited for any more, beside another one.
+            // A pass that no caller waited for any more, beside another one.
             Proof::Proved(_) => return,
             Proof::Unproved => Vec::new(),
             Proof::Looking(waiters) => waiters,
@@ -261,8 +263,8 @@ impl Opening {
         }
     }
 
-    /// Those who wait for a look at hand, or for that pass; the next one to ask begins anew. The right
-    /// bytes may have come back by then.
+    /// Those who wait for a look at hand, or for that pass; the next one to ask begins anew. The
+    /// right bytes may have come back by then.
     fn take_waiters(&self, index: FileIndex, pass: Option<u64>) -> Vec<Waiter> {
         let mut proof = lock(&self.file(index).proof);
         match (&*proof, pass) {
@@ -280,7 +282,7 @@ impl Opening {
         }
     }
 
-    /// Lets go those who no longer wait for a pass. Whether anybody still does.
+    /// Lets go those who no longer wait for a pass. Whether any caller still waits.
     fn is_pass_wanted(&self, index: FileIndex, pass: u64) -> bool {
         let mut proof = lock(&self.file(index).proof);
         let Proof::Passing(current, waiters) = &mut *proof else {
@@ -300,14 +302,6 @@ impl Opening {
             then(Err(self.shared.stopped(index)));
         }
         wanted
-    }
-
-    fn source_error(&self, index: FileIndex, end: u64, error: SourceError) -> ReadError {
-        ReadError::Source {
-            file: self.shared.file(index).name.clone(),
-            range: 0..end,
-            error,
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Making a full pass over one file, for as long as it is wanted.
 //!
-//! Guarantees: a pass ends soon after no caller wants it any more, or the reader is stopped. It reads
-//! nothing beyond a signed length, and begins again where another file has taken the name or the
-//! length has changed: the right bytes may be back. Doesn't: decide when passes are made; `queue`
-//! does.
+//! Guarantees: a pass ends soon after no caller wants it any more, or the reader is stopped. It
+//! reads nothing beyond a signed length, and begins again where another file has taken the name or
+//! the length has changed: the right bytes may be back. Doesn't: decide when passes are made;
+//! `queue` does.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +24,8 @@ const CHECK: Duration = Duration::from_millis(100);
 const MAX_ATTEMPTS: u32 = 100;
 
 impl Opening {
-    /// Proves a file by hashing all of it. Begins again where another file has taken its place, or it
-    /// has another length: the right bytes may be back.
+    /// Proves a file by hashing all of it. Begins again where another file has taken its place, or
+    /// it has another length: the right bytes may be back.
     pub(super) fn full_pass(
         &self,
         index: FileIndex,
@@ -38,9 +38,9 @@ impl Opening {
             progress.begins_read();
             let source = self.shared.source.open(&file.name);
             progress.ends_read();
-            let source = source.map_err(|error| self.source_error(index, 0, error))?;
+            let source = source.map_err(|error| self.at_hand.source_error(index, 0, error))?;
             let claim = Claim::of(&*source);
-            let claim = claim.map_err(|error| self.source_error(index, 0, error.into()))?;
+            let claim = claim.map_err(|error| self.at_hand.source_error(index, 0, error.into()))?;
             let observer = PassObserver {
                 opening: self,
                 index,
@@ -65,7 +65,9 @@ impl Opening {
             }
         }
         let error = format!("it was replaced {MAX_ATTEMPTS} times while it was read");
-        Err(self.source_error(index, 0, std::io::Error::other(error).into()))
+        Err(self
+            .at_hand
+            .source_error(index, 0, std::io::Error::other(error).into()))
     }
 
     /// Hashes a file and compares it with what was signed.
@@ -90,8 +92,10 @@ impl Opening {
         let plan = proof::plan_of(&file.content);
         let len = plan.len.map_or(bytes, |signed| signed.min(bytes));
         let hash = || full_pass::hash_file(source, &plan, observer);
-        let hashed = with_own_threads(len, observer.progress, hash)
-            .map_err(|error| self.source_error(observer.index, bytes, error.into()))?;
+        let hashed = with_own_threads(len, observer.progress, hash).map_err(|error| {
+            self.at_hand
+                .source_error(observer.index, bytes, error.into())
+        })?;
         self.shared.counters.full_passes.add(1);
         proof::prove(file, hashed).map_err(|violations| {
             let mut errors = violations.into_iter().map(ReadError::from);
@@ -122,8 +126,8 @@ impl Claim {
     }
 }
 
-/// Counts what a full pass does, and ends it when the reader stops, when nobody waits any more, or when it
-/// reads what no longer has the file's name or length.
+/// Counts what a full pass does, and ends it when the reader stops, when no caller waits any more,
+/// or when it reads what no longer has the file's name or length.
 struct PassObserver<'a> {
     opening: &'a Opening,
     index: FileIndex,
@@ -154,7 +158,7 @@ impl PassObserver<'_> {
         }
     }
 
-    /// Whether nobody wants the pass any more.
+    /// Whether no caller wants the pass any more, or the reader is stopped.
     fn is_ended(&self) -> bool {
         self.opening.shared.is_stopped() || self.unwanted.load(Ordering::Relaxed)
     }

@@ -2,8 +2,9 @@
 //!
 //! Guarantees: passes start in the order in which they are asked for, some at a time; one that a
 //! source keeps waiting holds no other back, and neither do those that take long: the longer the
-//! next one has waited, the more may run beside one another. Each has hashing threads of its own, so
-//! that a read that hangs takes no thread from any other. Doesn't: end a pass; its observer does.
+//! next one has waited, the more may run beside one another. Each has hashing threads of its own,
+//! so that a read that hangs takes no thread from any other. Doesn't: end a pass; its observer
+//! does.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -270,8 +271,8 @@ impl Drop for Run {
     }
 }
 
-/// Runs `work`, which hashes a file of `len` bytes, with hashing threads of its own, few where other
-/// passes run; in those of the process where there are no more to be had.
+/// Runs `work`, which hashes a file of `len` bytes, with hashing threads of its own, few where
+/// other passes run; in those of the process where there are no more to be had.
 pub(super) fn with_own_threads<T: Send>(
     len: u64,
     progress: &Progress,
@@ -288,8 +289,8 @@ pub(super) fn with_own_threads<T: Send>(
     match pool {
         Ok(pool) => pool.install(work),
         Err(error) => {
-            // The process has no thread left to give; this one will do. Its registration stays for as
-            // long as the process lives, and is small.
+            // The process has no thread left to give; this one will do. Its registration stays for
+            // as long as the process lives, and is small.
             tracing::debug!(%error, "a full pass has one thread");
             let alone = rayon::ThreadPoolBuilder::new().num_threads(1);
             match alone.use_current_thread().build() {

@@ -13,10 +13,10 @@ pub(super) type WithTable = Box<dyn FnOnce(Result<Arc<ChunkTable>, ReadError>) +
 /// What to do with a length: `None` where it takes a full pass.
 pub(super) type WithLength = Box<dyn FnOnce(Result<Option<ProvedLength>, ReadError>) + Send>;
 
-/// Whether somebody still waits.
+/// Whether the caller still waits.
 pub(super) type Wanted = Box<dyn Fn() -> bool + Send>;
 
-/// What somebody waits for.
+/// What a caller waits for.
 pub(super) enum Waiter {
     Table(WithTable, Wanted),
     Length(WithLength),

@@ -1,10 +1,10 @@
-//! What became of errors of the source: counted, told now and then, and the last few for whoever
-//! asks.
+//! What became of errors of the source: counted, told now and then, and the last few, to be
+//! asked for.
 //!
-//! Guarantees: every failed read or open counts, and the first of its file and kind is told at once,
-//! unless a flood of others has been; whatever the source does, the log gets a bounded number of
-//! events a minute. Memory is bounded, and all text is escaped. Doesn't: hold violations: nothing
-//! here says that content is wrong, only that it couldn't be had.
+//! Guarantees: every failed read or open counts, and the first of its file and kind is told at
+//! once, unless a flood of others has been; whatever the source does, the log gets a bounded number
+//! of events a minute. Memory is bounded, and all text is escaped. Doesn't: hold violations:
+//! nothing here says that content is wrong, only that it couldn't be had.
 
 use std::fmt;
 use std::num::NonZeroUsize;

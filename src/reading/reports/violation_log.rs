@@ -1,10 +1,11 @@
-//! What became of violations: one event and one count for each place, and the last few for whoever
-//! asks.
+//! What became of violations: one event and one count for each place, and the last few, to be
+//! asked for.
 //!
 //! Guarantees: a violation is reported when it is first met and when it changes, but not for ever:
 //! neither a reader that tries again and again, as the kernel does page by page, nor content that
 //! keeps changing fills the log. Memory is bounded. Names are escaped, and digests are hexadecimal.
-//! Doesn't: decide what follows from a violation; whoever [watches](ViolationLog::watch) does.
+//! Doesn't: decide what follows from a violation; the caller that [watches](ViolationLog::watch)
+//! them does.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, OnceLock};
@@ -18,8 +19,8 @@ use crate::sync::lock;
 /// Violations remembered with all that is known about them, each place once.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// Places known to be bad: a few megabytes at most. Where there are more, one that hasn't been met for
-/// long counts anew.
+/// Places known to be bad: a few megabytes at most. Where there are more, one that hasn't been met
+/// for long counts anew.
 const KNOWN_PLACES: usize = 1 << 16;
 
 /// Reports of one place, the first included.
@@ -39,8 +40,8 @@ pub struct ViolationLog {
 struct State {
     count: u64,
     retries: u64,
-    /// How often each was reported. Unbounded by itself, since a bounded one takes all its memory at
-    /// once.
+    /// How often each was reported. Unbounded by itself, since a bounded one takes all its memory
+    /// at once.
     places: LruCache<Place, u8>,
     recent: LruCache<Place, Violation>,
 }

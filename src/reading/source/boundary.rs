@@ -1,16 +1,16 @@
-//! Where a source may not go: into mounts that this process serves itself, and into file systems that
-//! aren't storage.
+//! Where a source may not go: into mounts that this process serves itself, and into file systems
+//! that aren't storage.
 //!
 //! Guarantees: [`Boundary::look`] says of an `O_PATH` descriptor what it is and where it lies, and
-//! asks the file system's server nothing before it knows that this isn't us. Doesn't: resolve paths;
-//! that is [`super::walk`]. Doesn't know a mount of ours that another file system lies over
-//! (overlayfs, a second FUSE daemon): only an administrator can put one there, or a user whose daemon
-//! can be killed, which lets us go.
+//! asks the file system's server nothing before it knows that this isn't us. Doesn't: resolve
+//! paths; that is [`super::walk`]. Doesn't know a mount of ours that another file system lies over
+//! (overlayfs, a second FUSE daemon): only an administrator can put one there, or a user whose
+//! daemon can be killed, which lets us go.
 //!
 //! A thread of ours that waits for our own answer can't be woken by any signal once the request was
 //! taken in (`request_wait_answer` in the kernel's `fs/fuse/dev.c`), and it keeps the connection
-//! open that would have to break for that: daemon and reader would be beyond SIGKILL. So it must not
-//! come to a single request.
+//! open that would have to break for that: daemon and reader would be beyond SIGKILL. So it must
+//! not come to a single request.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -47,7 +47,8 @@ const SPECIAL: &str = "in a file system that isn't storage (as /proc)";
 pub(super) struct Boundary {
     own: Mutex<Own>,
     told: Condvar,
-    /// Whether it is storage, by device. A device changes its kind only with an administrator's help.
+    /// Whether it is storage, by device. A device changes its kind only with an administrator's
+    /// help.
     known: RwLock<Vec<(Device, bool)>>,
 }
 
@@ -152,8 +153,8 @@ fn place_of(fd: impl AsFd) -> Result<Place, SourceError> {
     })
 }
 
-/// File systems whose files are the kernel's own doings: reading one may wait for ever, show what only
-/// this process may see (`/proc/self/mem`), or change something. By `f_type` (statfs(2),
+/// File systems whose files are the kernel's own doings: reading one may wait for ever, show what
+/// only this process may see (`/proc/self/mem`), or change something. By `f_type` (statfs(2),
 /// `linux/magic.h`, and the sources of those that are not in it).
 const NO_STORAGE: &[u32] = &[
     0x0000_9fa0, // proc

@@ -1,9 +1,9 @@
 //! A model directory of this machine.
 //!
-//! Guarantees: whatever has a signed name is looked at (`O_PATH`) before it is opened for reading, and
-//! only regular files on storage are opened, none of them in a mount that this process serves. So
-//! nothing is set off that opening or reading a device or a file of `/proc` would, and nobody waits
-//! for an answer of their own.
+//! Guarantees: whatever has a signed name is looked at (`O_PATH`) before it is opened for reading,
+//! and only regular files on storage are opened, none of them in a mount that this process serves.
+//! So nothing is set off that opening or reading a device or a file of `/proc` would, and this
+//! process never waits for an answer of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -24,10 +24,10 @@ use crate::name::FileName;
 /// A directory of this machine, or the single file in it that is the model.
 #[derive(Debug)]
 pub struct LocalDirectory {
-    pub(super) root: OwnedFd,
+    root: OwnedFd,
     path: PathBuf,
-    pub(super) links: Links,
-    pub(super) boundary: Boundary,
+    links: Links,
+    boundary: Boundary,
     one: Option<OneFile>,
 }
 
@@ -77,8 +77,8 @@ impl LocalDirectory {
         })
     }
 
-    /// Opens `name` where it was found to lie, as `file` of `directory`, and through no link from now on;
-    /// `None` refuses it as a link. Every other name is opened as before.
+    /// Opens `name` where it was found to lie, as `file` of `directory`, and through no link from
+    /// now on; `None` refuses it as a link. Every other name is opened as before.
     ///
     /// # Errors
     /// When there are no descriptors left.
@@ -114,25 +114,34 @@ impl LocalDirectory {
     /// beneath it). Reads no content.
     ///
     /// # Errors
-    /// A directory that can't be listed, a cycle of links, or more than can be signed, with the path in
-    /// the message.
+    /// A directory that can't be listed, a cycle of links, or more than can be signed, with the
+    /// path in the message.
     pub fn scan(&self, skip: impl Fn(&FileName) -> bool + Sync) -> io::Result<Scan> {
-        scan::scan(self, &[], &scan::Bounds::to_sign(), &skip)
+        scan::scan(&self.to_scan(), &[], &scan::Bounds::to_sign(), &skip)
     }
 
     /// The same, held against the files of a manifest: what is there under their names is found
     /// without asking `skip`.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan), but the bound is what the manifest needs and an allowance for what isn't
-    /// signed.
+    /// As [`scan`](Self::scan), but the bound is what the manifest needs and an allowance for what
+    /// isn't signed.
     pub fn scan_for(
         &self,
         manifest: &Manifest,
         skip: impl Fn(&FileName) -> bool + Sync,
     ) -> io::Result<Scan> {
         let files = manifest.files();
-        scan::scan(self, files, &scan::Bounds::of(files), &skip)
+        scan::scan(&self.to_scan(), files, &scan::Bounds::of(files), &skip)
+    }
+
+    /// Where a scan begins.
+    pub(super) fn to_scan(&self) -> scan::Root<'_> {
+        scan::Root {
+            directory: &self.root,
+            links: self.links,
+            boundary: &self.boundary,
+        }
     }
 
     /// A scan that looks at one name only: the model is that file.
@@ -181,8 +190,8 @@ impl LocalDirectory {
                 // A rename somewhere on the way; the kernel asks to try again (openat2(2)). An
                 // adversary who keeps renaming mustn't keep us here.
                 Err(Errno::AGAIN | Errno::INTR) if attempts < MAX_OPEN_ATTEMPTS => attempts += 1,
-                // Another mount; kernels before 5.6, and containers whose seccomp filter doesn't know
-                // the call.
+                // Another mount; kernels before 5.6, and containers whose seccomp filter doesn't
+                // know the call.
                 Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => return self.walk(name),
                 Err(errno) => return Err(errno.into()),
             }
@@ -233,8 +242,8 @@ impl LocalDirectory {
         }
     }
 
-    /// Opens a file where there is no `/proc`, as in the smallest containers: by its name, once it was
-    /// seen that this is no name to be afraid of.
+    /// Opens a file where there is no `/proc`, as in the smallest containers: by its name, once it
+    /// was seen that this is no name to be afraid of.
     fn open_without_proc(
         &self,
         name: &FileName,

@@ -21,14 +21,14 @@ pub struct LocalFile {
     no_direct: AtomicBool,
     /// The kernel, or the file system that holds the file, has no uncached reads.
     no_uncached: AtomicBool,
-    /// Reads that don't wait have failed because the file was not in memory, so that they tell whether it
-    /// is; or there are none.
+    /// Reads that don't wait have failed because the file was not in memory, so that they tell
+    /// whether it is; or there are none.
     tells_memory: AtomicBool,
     no_nowait: AtomicBool,
 }
 
-/// `RWF_DONTCACHE` (preadv2(2), Linux 6.14): pages that this read brings into the page cache leave it
-/// when the read is done. Pages that were there already, for somebody else, stay.
+/// `RWF_DONTCACHE` (preadv2(2), Linux 6.14): pages that this read brings into the page cache leave
+/// it when the read is done. Pages that were there already, for other readers, stay.
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 /// What offsets, lengths and places in memory have to be multiples of to read past the page cache.
@@ -49,8 +49,9 @@ impl LocalFile {
     }
 
     /// Reads past the page cache (`O_DIRECT`, open(2)): the device writes into `buffer` itself, and
-    /// nothing is left behind. `None` where that can't be done, here or for this file, or where the page
-    /// cache may hold the bytes without our knowing: a network file system's does for good reason.
+    /// nothing is left behind. `None` where that can't be done, here or for this file, or where the
+    /// page cache may hold the bytes without our knowing: a network file system's does for good
+    /// reason.
     fn read_direct(&self, buffer: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
         let len = buffer.len() - buffer.len() % DIRECT_ALIGNMENT;
         if len == 0
@@ -131,7 +132,8 @@ impl SourceFile for LocalFile {
         }
         let len = buffer.len();
         let mut buffers = [IoSliceMut::new(buffer)];
-        // preadv2(2): only what is in the page cache. It brings nothing in, so nothing is left there.
+        // preadv2(2): only what is in the page cache. It brings nothing in, so nothing is left
+        // there.
         match rustix::io::preadv2(&self.file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
             Ok(read) => read == len,
             Err(Errno::AGAIN) => {

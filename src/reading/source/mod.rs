@@ -1,9 +1,9 @@
 //! Where model files come from.
 //!
 //! Guarantees: [`LocalDirectory`] opens only regular files, beneath its root and through no
-//! symbolic link unless links are allowed, never blocks on a FIFO or a device, and never enters a mount
-//! that this process serves. Doesn't: say anything about content. The adversary owns it and may change
-//! it at any moment; a length asked for here is a claim.
+//! symbolic link unless links are allowed, never blocks on a FIFO or a device, and never enters a
+//! mount that this process serves. Doesn't: say anything about content. The adversary owns it and
+//! may change it at any moment; a length asked for here is a claim.
 //!
 //! The reader asks a [`Source`] for a file by its signed name and then for byte ranges; it doesn't
 //! know about paths. Tomorrow a source may be object storage.
@@ -78,8 +78,8 @@ pub trait SourceFile: Send + Sync {
     /// What the source says.
     fn read_at(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize>;
 
-    /// Fills `buffer` from `offset` if all of it can be had without waiting, which a source need not
-    /// know. Says whether it did; what is in the buffer otherwise means nothing.
+    /// Fills `buffer` from `offset` if all of it can be had without waiting, which a source need
+    /// not know. Says whether it did; what is in the buffer otherwise means nothing.
     fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
         let _ = (buffer, offset);
         false
@@ -100,7 +100,7 @@ pub struct FileIdentity {
 pub enum Caching {
     /// It will be asked for the same bytes again soon.
     Keep,
-    /// Whoever reads keeps what is needed; another copy would only take memory.
+    /// The caller keeps what is needed; another copy would only take memory.
     Drop,
 }
 
@@ -170,8 +170,8 @@ pub struct Scan {
     /// Names that no manifest can hold (not UTF-8, over-long), escaped. Never signed, so always
     /// extra.
     pub unnameable: Vec<Escaped>,
-    /// The claimed lengths of signed files that are there, by index in the manifest that was scanned
-    /// for; [`ABSENT`] for the others. A million names need not be held twice.
+    /// The claimed lengths of signed files that are there, by index in the manifest that was
+    /// scanned for; [`ABSENT`] for the others. A million names need not be held twice.
     pub(in crate::reading) signed: Box<[u64]>,
 }
 
@@ -179,8 +179,8 @@ pub struct Scan {
 pub(in crate::reading) const ABSENT: u64 = u64::MAX;
 
 impl Scan {
-    /// The claimed length of a file in bytes; `None` if there is no such file. Doesn't know the files
-    /// of a manifest that was scanned for.
+    /// The claimed length of a file in bytes; `None` if there is no such file. Doesn't know the
+    /// files of a manifest that was scanned for.
     pub fn len_of(&self, name: &FileName) -> Option<u64> {
         match self.entries.get(name)? {
             Found::File { len } => Some(*len),

@@ -3,11 +3,12 @@
 //! Guarantees: each directory, link and file on the way was looked at before it was asked for
 //! anything, so that the way never leads into what lies beyond the [`Boundary`]; links are followed
 //! only where they are allowed, [`MAX_LINKS`] at most; it ends after [`MAX_STEPS`]. Doesn't: open
-//! anything for reading. Doesn't stay beneath a root where links are allowed: they may lead anywhere.
+//! anything for reading. Doesn't stay beneath a root where links are allowed: they may lead
+//! anywhere.
 //!
-//! The kernel would resolve a path at once, but tells only at the end where it led, and a single name
-//! looked up in a mount of ours is a question to ourselves. So it does so only where no mount is
-//! crossed (`RESOLVE_NO_XDEV`, openat2(2)).
+//! The kernel would resolve a path at once, but tells only at the end where it led, and a single
+//! name looked up in a mount of ours is a question to ourselves. So it does so only where no mount
+//! is crossed (`RESOLVE_NO_XDEV`, openat2(2)).
 //!
 //! Unlike the kernel it knows no `nosymfollow` (mount(8)) and no `fs.protected_symlinks` (proc(5)),
 //! which guard programs that believe what they find.
@@ -109,8 +110,8 @@ impl<'a> Walk<'a> {
         Err(Errno::NOENT.into())
     }
 
-    /// What a link in `directory` leads to, if that lies on the same mount and no other link is on the
-    /// way: then the kernel may go. None if it has to be found by hand. As for
+    /// What a link in `directory` leads to, if that lies on the same mount and no other link is on
+    /// the way: then the kernel may go. None if it has to be found by hand. As for
     /// [`resolve`](Self::resolve), the steps are counted.
     pub(super) fn resolve_straight(
         &mut self,
@@ -151,7 +152,7 @@ fn step(at: BorrowedFd<'_>, name: &CString, is_last: bool) -> Result<OwnedFd, Er
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |flags| retry_on_intr(|| rustix::fs::openat(at, name, flags, Mode::empty()));
     if !is_last {
-        // Only whoever asks for a directory has it mounted, where it is mounted on demand (autofs(5)).
+        // What is mounted on demand (autofs(5)) is mounted only for those that ask for a directory.
         match open(flags | OFlags::DIRECTORY) {
             Err(Errno::NOTDIR | Errno::LOOP) => {}
             opened => return opened,

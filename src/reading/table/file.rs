@@ -152,9 +152,9 @@ impl TableHeader {
         }
     }
 
-    /// That it is about `content`, whoever wrote it: its identity, a signed length, and a length that
-    /// a table is needed for. A small file is checked against its signed digest directly, and
-    /// nothing takes the place of that.
+    /// Requires that it is about `content`, wherever it is from: its identity, a signed length, and
+    /// a length that a table is needed for. A small file is checked against its signed digest
+    /// directly, and nothing takes the place of that.
     ///
     /// # Errors
     /// [`TableFileError::OtherContent`].

@@ -34,8 +34,8 @@ const REGIONS_AT_ONCE: usize = 1024;
 pub struct Plan {
     /// How the file becomes the digests that are signed, or are to be.
     pub serialization: Serialization,
-    /// Chunk size of the table to build beside them; `None` for no table. Larger where the table would
-    /// have more than [`MAX_VALUES`].
+    /// Chunk size of the table to build beside them; `None` for no table. Larger where the table
+    /// would have more than [`MAX_VALUES`].
     pub table: Option<SubtreeSize>,
     /// The signed length in bytes, where the signature says it. No byte beyond it is read, whatever
     /// length the file claims.
@@ -243,8 +243,8 @@ impl Pass<'_> {
         Ok((vec![digest], values))
     }
 
-    /// The digests of the shards, some side by side: what a chunk has in two shards is kept until both
-    /// are hashed, so not all of them may be.
+    /// The digests of the shards, some side by side: what a chunk has in two shards is kept until
+    /// both are hashed, so not all of them may be.
     fn shards(&self, shard_size: u64) -> io::Result<(Vec<Digest>, Vec<u8>)> {
         let threads = rayon::current_num_threads() as u64;
         let at_once = (2 * threads).max(threads * REGION / shard_size.max(1));
@@ -330,7 +330,7 @@ impl Pass<'_> {
             let read = if following.is_some() {
                 rayon::join(|| hasher.update(&current), beside).1
             } else {
-                // Nothing left to overlap with: no need to wake anybody.
+                // Nothing left to overlap with: no need to wake another thread.
                 hasher.update(&current);
                 beside()
             };

@@ -1,4 +1,5 @@
-//! Which signed digests are those of chunks as they are, and which content needs a table.
+//! Which signed digests are those of chunks as they are, which content needs a table, and which
+//! could prove one.
 //!
 //! Guarantees: one answer for each content and length, so that what signs, stores and reads agree.
 //! Doesn't: trust anything.
@@ -38,5 +39,16 @@ pub(super) fn needs_values(content: &SignedContent, len: u64) -> bool {
     match content {
         SignedContent::Whole(digest) => len > max_whole(digest.algorithm()),
         SignedContent::Shards(_) => !shards_are_chunks(content),
+    }
+}
+
+/// The signed digest that a table could prove itself against; `None` if `content` has none, so
+/// that no table of it may come from anywhere but this host's store.
+pub(super) fn signed_root(content: &SignedContent) -> Option<&[u8]> {
+    match content {
+        SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
+            Some(digest.as_bytes())
+        }
+        SignedContent::Whole(_) | SignedContent::Shards(_) => None,
     }
 }

@@ -1,8 +1,8 @@
 //! What a full pass has to compute for signed content, and what its result says about it.
 //!
-//! Guarantees: a pass proves a table just if it found what was signed; else there is a violation for
-//! each difference. Doesn't: read the source, or make tables; [`ChunkTable`] does from what a pass
-//! found.
+//! Guarantees: a pass proves a table just if it found what was signed; else there is a violation
+//! for each difference. Doesn't: read the source, or make tables; [`ChunkTable`] does from what a
+//! pass found.
 
 use std::cmp::Ordering;
 use std::ops::Range;

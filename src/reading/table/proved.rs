@@ -20,7 +20,7 @@ use std::fmt;
 use super::digest::{ChunkDigest, Mismatch};
 use super::file::{TableFileError, TableHeader};
 use super::full_pass::Hashed;
-use super::geometry::{max_whole, needs_values, shards_are_chunks};
+use super::geometry::{max_whole, needs_values, shards_are_chunks, signed_root};
 use super::host_key::HostKey;
 use super::subtree::{self, MergedValues, VALUE_LEN};
 use crate::chunk::{ChunkIndex, Chunks};
@@ -152,17 +152,6 @@ pub(super) struct SelfProving {
 }
 
 impl SelfProving {
-    /// The signed digest that a table could prove itself against; `None` if `content` has none, so
-    /// that no table of it may come from anywhere but this host's store.
-    pub(super) fn root(content: &SignedContent) -> Option<&[u8]> {
-        match content {
-            SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
-                Some(digest.as_bytes())
-            }
-            SignedContent::Whole(_) | SignedContent::Shards(_) => None,
-        }
-    }
-
     /// Compares a header with the content that was asked for.
     ///
     /// # Errors
@@ -171,7 +160,7 @@ impl SelfProving {
         content: &SignedContent,
         header: &TableHeader,
     ) -> Result<Self, TableFileError> {
-        let root = Self::root(content).ok_or(TableFileError::OtherContent("hash"))?;
+        let root = signed_root(content).ok_or(TableFileError::OtherContent("hash"))?;
         header.require(content)?;
         if header.root != *root {
             return Err(TableFileError::OtherContent("root hash"));
@@ -212,7 +201,7 @@ impl Bound {
             return Err(TableFileError::Mac);
         }
         header.require(content)?;
-        if SelfProving::root(content).is_some_and(|root| header.root != *root) {
+        if signed_root(content).is_some_and(|root| header.root != *root) {
             return Err(TableFileError::OtherContent("root hash"));
         }
         Ok(Self {
@@ -313,7 +302,8 @@ impl ChunkTable {
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
-    /// length. Gives the pass back if it found something else, or made no table where one is needed.
+    /// length. Gives the pass back if it found something else, or made no table where one is
+    /// needed.
     pub fn of_pass(content: &SignedContent, mut hashed: Hashed) -> Result<Self, Hashed> {
         if !hashed.is_of(content) {
             return Err(hashed);
@@ -377,8 +367,8 @@ impl ChunkTable {
         subtrees.map_or(0, |values| values.as_bytes().len())
     }
 
-    /// The header and the values for a store to keep, under this host's MAC; `None` for a table that
-    /// the manifest has anyway.
+    /// The header and the values for a store to keep, under this host's MAC; `None` for a table
+    /// that the manifest has anyway.
     pub(super) fn to_bind(&self, key: &HostKey) -> Option<(TableHeader, &[u8])> {
         let (mut header, values) = self.to_ship()?;
         header.mac = *key.mac(&header).as_bytes();

@@ -1,13 +1,14 @@
 //! Tables that travel with a model, in a directory that its signature ignores.
 //!
-//! Guarantees: one is looked for only where it can prove itself, against a signed BLAKE3 digest, and
-//! what is made of it is a `Candidate` for exactly the content that was asked for. Doesn't: prove
-//! the length; verifying the last chunk does. Whoever owns the model owns these files.
+//! Guarantees: one is looked for only where it can prove itself, against a signed BLAKE3 digest,
+//! and what is made of it is a `Candidate` for exactly the content that was asked for. Doesn't:
+//! prove the length; verifying the last chunk does. The owner of the model owns these files.
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};
 
 use super::file::{self, OpenTable, TableFileError};
+use super::geometry::signed_root;
 use super::proved::{Candidate, ChunkTable, SelfProving};
 use crate::files::Directory;
 use crate::manifest::{Manifest, SignedContent};
@@ -28,7 +29,7 @@ pub(in crate::reading) fn load(
     content: &SignedContent,
     claimed: u64,
 ) -> Option<Candidate> {
-    SelfProving::root(content)?;
+    signed_root(content)?;
     let name = FileName::new(&relative_path(content)).ok()?;
     let file = source.open(&name).ok()?;
     let read = || {
@@ -50,9 +51,9 @@ pub(in crate::reading) fn load(
 /// Finds out, before there is any, whether tables can be written into the model directory `root`.
 ///
 /// # Errors
-/// [`io::ErrorKind::NotADirectory`] where something else has their directory's name, links included:
-/// whoever owns the model would choose where tables are written and removed. Else what the file
-/// system says.
+/// [`io::ErrorKind::NotADirectory`] where something else has their directory's name, links
+/// included: the owner of the model would choose where tables are written and removed. Else what
+/// the file system says.
 pub fn check(root: &Directory) -> io::Result<()> {
     match root.open_beneath(DIRECTORY.as_ref()) {
         Ok(directory) => directory.check_writable(),
@@ -61,13 +62,13 @@ pub fn check(root: &Directory) -> io::Result<()> {
     }
 }
 
-/// Writes a table into the model directory `root`, never through a link, if it is one that can prove
-/// itself.
+/// Writes a table into the model directory `root`, never through a link, if it is one that can
+/// prove itself.
 ///
 /// # Errors
 /// As [`check`].
 pub fn save(root: &Directory, table: &ChunkTable) -> io::Result<()> {
-    if SelfProving::root(table.content()).is_none() {
+    if signed_root(table.content()).is_none() {
         return Ok(());
     }
     let Some((header, values)) = table.to_ship() else {

@@ -1,10 +1,10 @@
 //! The index store: chunk tables of files that this host has already proved.
 //!
-//! Guarantees: [`TableStore::save`] takes a [`ChunkTable`], which is a proof, and files it under what
-//! it proves; [`TableStore::load`] gives only tables that this host wrote, for exactly the signed
-//! content asked for: files are owned by the user, writable by nobody else, and carry a MAC under a
-//! key of this host. Anything damaged, truncated, edited, copied from elsewhere or owned by
-//! somebody else counts as absent, and is written anew when the proof has been made again. The
+//! Guarantees: [`TableStore::save`] takes a [`ChunkTable`], which is a proof, and files it under
+//! what it proves; [`TableStore::load`] gives only tables that this host wrote, for exactly the
+//! signed content asked for: files are owned by the user, writable by no other, and carry a MAC
+//! under a key of this host. Anything damaged, truncated, edited, copied from elsewhere or owned by
+//! another user counts as absent, and is written anew when the proof has been made again. The
 //! directory is opened once; everything in it is reached from there and through no link. Doesn't:
 //! protect from its own owner, who is trusted.
 //!
@@ -200,8 +200,9 @@ impl TableStore {
         })
     }
 
-    /// Removes the tables that earlier versions kept, which are no longer believed. Whether there were
-    /// any. Nothing else is touched: a directory that isn't only a store keeps the rest of what it has.
+    /// Removes the tables that earlier versions kept, which are no longer believed. Whether there
+    /// were any. Nothing else is touched: a directory that isn't only a store keeps the rest of
+    /// what it has.
     ///
     /// # Errors
     /// What the file system says.
@@ -306,8 +307,8 @@ fn is_owner_only(stat: &Stat) -> bool {
 /// The name of the file with the secret.
 const HOST_KEY: &str = "host.key";
 
-/// The secret of this store, made at first use. One that others know, or that isn't one, is replaced;
-/// one that can't be read now stays.
+/// The secret of this store, made at first use. One that others know, or that isn't one, is
+/// replaced; one that can't be read now stays.
 fn host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
     match read_host_key(directory) {
         Ok(Ok(key)) => return Ok(key),

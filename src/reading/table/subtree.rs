@@ -46,8 +46,8 @@ pub fn chaining_values(size: SubtreeSize, offset: u64, bytes: &[u8], values: &mu
     values.append(&mut all.finish());
 }
 
-/// The chaining values of consecutive chunks, whose bytes come in pieces of any size. Holds no bytes:
-/// chunks may be large, and a claimed length chooses their size.
+/// The chaining values of consecutive chunks, whose bytes come in pieces of any size. Holds no
+/// bytes: chunks may be large, and a claimed length chooses their size.
 pub(super) struct ChainingValues {
     size: u64,
     /// Where in the input the chunk begins that comes next or is under way.
@@ -149,7 +149,8 @@ impl MergedValues {
 }
 
 /// Merges the chaining values of all chunks of an input, [`VALUE_LEN`] bytes each, into its root
-/// hash. `None` for fewer than two values: a single chunk is its own root and has no chaining value.
+/// hash. `None` for fewer than two values: a single chunk is its own root and has no chaining
+/// value.
 pub fn merge(values: &[u8]) -> Option<RootHash> {
     let (values, rest) = values.as_chunks::<VALUE_LEN>();
     if values.len() < 2 || !rest.is_empty() {

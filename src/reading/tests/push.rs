@@ -39,8 +39,8 @@ impl Pages {
         pages
     }
 
-    /// Reads all in order, asking for up to 128 KiB of what isn't there, as the kernel does; where it
-    /// first failed.
+    /// Reads all in order, asking for up to 128 KiB of what isn't there, as the kernel does; where
+    /// it first failed.
     fn stream(&self, file: &Arc<OpenFile>, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < bytes.len() {

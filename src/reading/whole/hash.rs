@@ -45,8 +45,8 @@ pub enum HashError {
     },
 }
 
-/// Hashes files, side by side and each on all cores. `keep` is given the chunk table of each file as
-/// soon as it is there, from several threads.
+/// Hashes files, side by side and each on all cores. `keep` is given the chunk table of each file
+/// as soon as it is there, from several threads.
 ///
 /// # Errors
 /// The first file that fails.

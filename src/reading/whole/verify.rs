@@ -1,8 +1,9 @@
 //! Verifying a whole model: its names, and the content behind them.
 //!
 //! Guarantees: [`verify_names`] holds what is there against the signed names, both ways;
-//! [`verify_content`] hashes every signed file and reports every difference, and leaves chunk tables
-//! behind for mounts. Doesn't: hold for longer than it takes: the model may change right after.
+//! [`verify_content`] hashes every signed file and reports every difference, and leaves chunk
+//! tables behind for mounts. Doesn't: hold for longer than it takes: the model may change right
+//! after.
 
 use std::sync::Arc;
 
@@ -61,8 +62,8 @@ pub enum Unsigned {
 
 /// Holds the names that a scan found against the signed names.
 ///
-/// Empty files that shards can't sign (OMS v1.0 gives a zero-byte file no shard) are not differences
-/// there; a mount doesn't show them.
+/// Empty files that shards can't sign (OMS v1.0 gives a zero-byte file no shard) are not
+/// differences there; a mount doesn't show them.
 pub fn verify_names(manifest: &Manifest, scan: &Scan, unsigned: Unsigned) -> Vec<Difference> {
     let mut differences = Vec::new();
     let mut signed = manifest

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: only a mount is believed that the kernel's table calls one of ours, and the file
 //! system at the path is asked nothing before that is known; a mount that is dead or doesn't answer
-//! is said to be; the kernel says which user's word the status is. Doesn't: know whether the process
-//! behind a mount of that type is this program: any user who may mount may call it so.
+//! is said to be; the kernel says which user's word the status is. Doesn't: know whether the
+//! process behind a mount of that type is this program: any user who may mount may call it so.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -165,8 +165,8 @@ impl Mount {
 
     /// The status attribute; `None` if the mount doesn't answer in time.
     ///
-    /// Another process asks: one that waits for a request that a daemon has taken, and doesn't answer,
-    /// can't be ended, and nor could this one.
+    /// Another process asks: one that waits for a request that a daemon has taken, and doesn't
+    /// answer, can't be ended, and nor could this one.
     fn ask(&self) -> Result<Option<Result<Vec<u8>, Errno>>, Failure> {
         let mut child = Command::new("/proc/self/exe")
             .args(["status", CHILD_FLAG, "."])
@@ -222,8 +222,8 @@ fn magic_link(fd: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
-/// The number of the mount that something open lies in. The kernel knows it, and asks nobody
-/// (proc(5), `fdinfo`).
+/// The number of the mount that something open lies in. The kernel knows it, without a
+/// question to the file system (proc(5), `fdinfo`).
 fn mount_id(fd: &OwnedFd) -> std::io::Result<Option<u64>> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
     let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));

@@ -7,7 +7,8 @@ use crate::name::Escaped;
 /// Largest identity token, in bytes. Those in use have some 1000 to 3000.
 pub const MAX_TOKEN: usize = 16 << 10;
 
-/// An identity token, which an OIDC provider made for the signer: whoever has it can sign as them.
+/// An identity token, which an OIDC provider made for the signer. It is a secret: with it, others
+/// can sign as that signer.
 /// `Debug` doesn't show it.
 #[derive(Debug, Clone)]
 pub struct IdentityToken(pub(super) oidc::IdentityToken);

@@ -93,7 +93,7 @@ impl TrustedRoot {
     ///
     /// # Errors
     /// [`TrustedRootError`] if the file is malformed, larger than [`MAX_TRUSTED_ROOT`] or can't
-    /// vouch for anybody.
+    /// vouch for any signer.
     pub fn from_json(json: &[u8]) -> Result<Self, TrustedRootError> {
         Self::read(json, false)
     }

@@ -1,0 +1,58 @@
+//! What a file system tells of itself: its [`Status`] filled in.
+//!
+//! Doesn't: decide who is told which part, see [`xattr`](super::xattr).
+
+use std::sync::atomic::Ordering;
+
+use super::file_system::FileSystem;
+use super::status::{Audience, MAX_RECENT, MountFacts, OwnerStatus, Status, within_bounds};
+use crate::reading::{SourceFailure, Violation};
+
+impl FileSystem {
+    /// Adds where and how this is mounted to the status. Only the first call counts.
+    pub fn set_mount_facts(&self, facts: MountFacts) {
+        let _ = self.mount_facts.set(facts);
+    }
+
+    /// What the mount did and met, as far as it is for `audience`.
+    pub fn status(&self, audience: Audience) -> Status {
+        let manifest = self.reader.manifest();
+        let (owner, failures) = match audience {
+            Audience::Owner => (Some(self.owner_status()), None),
+            Audience::Others => (None, Some(self.failures.load(Ordering::Relaxed))),
+        };
+        Status {
+            signer: manifest.signer().to_string(),
+            root_digest: manifest.manifest().root_digest().to_string(),
+            payload_digest: manifest.payload_digest().to_string(),
+            files: manifest.manifest().files().len(),
+            mounted_by: None,
+            shortened: false,
+            failures,
+            owner,
+        }
+    }
+
+    fn owner_status(&self) -> OwnerStatus {
+        OwnerStatus {
+            locked_down: self.lockdown.is_met(),
+            mount: self.mount_facts.get().cloned(),
+            bytes: self.claimed_bytes(),
+            stats: self.reader.stats(),
+            recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
+            recent_source_errors: texts(
+                &self.reader.source_errors().recent(),
+                SourceFailure::to_string,
+            ),
+        }
+    }
+
+    /// The status as JSON, short enough for an extended attribute.
+    pub(super) fn status_text(&self, audience: Audience) -> String {
+        within_bounds(&self.status(audience))
+    }
+}
+
+fn texts<T>(recent: &[T], text: impl Fn(&T) -> String) -> Vec<String> {
+    recent.iter().take(MAX_RECENT).map(text).collect()
+}

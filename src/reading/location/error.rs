@@ -1,0 +1,43 @@
+//! Why a model or its signature isn't found.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::name::{Escaped, NameError};
+use crate::oms::bundle::MAX_BUNDLE;
+
+/// Why a model can't be found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// There is nothing, or nothing that can be looked at.
+    #[error("model {}: {error}", Escaped::path(path))]
+    Model {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why it wasn't found.
+        error: io::Error,
+    },
+    /// It is neither a directory nor a regular file.
+    #[error("model {}: neither a directory nor a regular file", Escaped::path(.0))]
+    Kind(PathBuf),
+    /// The file has a name that can't be signed.
+    #[error("model: {0}")]
+    Name(#[from] NameError),
+    /// The file has a name that can't be signed, since names in manifests are UTF-8.
+    #[error("model {}: the name of the file is not valid UTF-8", Escaped::path(.0))]
+    NotUtf8(PathBuf),
+    /// The signature can't be read.
+    #[error("signature {}: {error}", Escaped::path(path))]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// No signature is that large: a malformed one, and not a file that can't be read.
+    #[error("signature {}: it has more than {MAX_BUNDLE} bytes", Escaped::path(.0))]
+    LargeSignature(PathBuf),
+    /// A path to ignore isn't in the model.
+    #[error("\"{0}\" is not a path in the model")]
+    Ignored(Escaped),
+}
