@@ -6,7 +6,7 @@ _default:
 # Formatting, lints and documents, as continuous integration checks them
 check:
     cargo fmt --all --check
-    cargo clippy --locked --all-targets --all-features -- -D warnings
+    cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # Every test, with real mounts and real engines; ARGS as `cargo test` takes them
@@ -20,6 +20,10 @@ test-quick *ARGS:
 # The read path, a few minutes; `just bench-quick --against OTHER/target/release/model-fs` compares
 bench-quick *ARGS:
     cargo bench --bench read_path -- --quick {{ ARGS }}
+
+# The plots in docs/performance, from the reports beside them
+plot *ARGS:
+    cargo run --release --locked --package model-fs-test-support --example plot -- {{ ARGS }}
 
 # The documents of the library, in a browser
 docs:
