@@ -43,11 +43,12 @@
 //! | the kernel: FUSE session, mount, unmount | `kernel`, with the feature `mount` |
 //! | the front door | [`model`] |
 //!
-//! What is trusted is decided by types, each with one constructor that takes a proof: only a
-//! checked signature makes a [`manifest::VerifiedManifest`], only a proof of signed content makes a
-//! [`reading::ChunkTable`] and with it a [`reading::ProvedLength`], and only hashing makes
-//! [`VerifiedBytes`], beside which a reply accepts nothing. The library knows no command line: its
-//! errors say what is wrong in types and neutral words.
+//! What is trusted is decided by types that are made of proofs alone, each in one file. A checked
+//! signature makes a [`VerifiedManifest`]. Signed content and a proof about it make a
+//! [`reading::ChunkTable`]; its length, or a signed one, is a [`reading::ProvedLength`]. Hashing
+//! makes [`VerifiedBytes`], beside which a reply accepts nothing; the signature file that was
+//! verified is the one other kind. The library knows no command line: its errors say what is wrong
+//! in types and neutral words.
 //!
 //! # Features
 //!

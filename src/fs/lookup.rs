@@ -2,7 +2,7 @@
 //!
 //! Guarantees: attributes that are called proved have the proved length; a claimed length has an
 //! inode of its own (see [`claimed_inodes`](super::claimed_inodes)), and where links are followed
-//! it is told to the owner alone. Doesn't: make full passes.
+//! it is told to the owner and root alone. Doesn't: make full passes.
 
 use std::ffi::OsStr;
 use std::sync::Arc;

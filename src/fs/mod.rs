@@ -3,7 +3,8 @@
 //! Guarantees: names come from the [frozen tree](Tree), content only as
 //! [`VerifiedBytes`](crate::reading::VerifiedBytes); the end of a file is reported only once its
 //! length is proved; no operation waits for I/O on the thread that calls it: what may have to wait
-//! takes a continuation, `then`, which runs on another thread. Doesn't: speak to the kernel.
+//! takes a continuation, `then`, which runs on another thread unless it
+//! has nothing to wait for. Doesn't: speak to the kernel.
 //!
 //! # Beside FUSE
 //!

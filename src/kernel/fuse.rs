@@ -3,8 +3,8 @@
 //! Guarantees: it decides nothing. What there is, and what it holds, is the file system's to say;
 //! what becomes of a program that asks for unreadable content without end is decided in
 //! [`populate_loop`](super::populate_loop), which is told of each failing read; when a request is
-//! let go, in [`pending`](super::pending). It never waits for a source: reads and opens that have
-//! to are answered from other threads. Every request that would change something is answered EROFS
+//! let go, in [`pending`](super::pending). It never waits for a source: look-ups, reads
+//! and opens that have to are answered from other threads. Every request that would change something is answered EROFS
 //! ([`read_only`](super::read_only)). Only here do inodes and handles meet the numbers of FUSE.
 //! Doesn't: mount; see [`MountSession`](super::MountSession).
 

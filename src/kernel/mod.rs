@@ -2,8 +2,8 @@
 //!
 //! Guarantees: whatever way a session ends, its own mount leaves the namespace, and no other file
 //! system at the same path is touched (as far as the kernel lets a process say which one it means;
-//! see [`session`]). Doesn't: know what is mounted. Everything here but the [`FuseAdaptor`] and
-//! [`serve()`] works for any [`fuser::Filesystem`].
+//! see [`session`]). Doesn't: know what is mounted. Everything here but the [`FuseAdaptor`],
+//! [`serve()`] and the [`PageCache`] works for any [`fuser::Filesystem`].
 
 mod attach;
 mod connection;

@@ -1,9 +1,9 @@
 //! The front door: a signed model, opened, read and mounted.
 //!
 //! Guarantees: a [`Model`] exists only for a signature that holds and a directory that has the
-//! signed names and no others; what is read of it is verified. Doesn't: ask for less. The
-//! parts by themselves are in [`manifest`](crate::manifest), [`reading`](crate::reading),
-//! [`fs`](crate::fs) and [`kernel`](crate::kernel).
+//! signed names, and no others but those that its options pass over; what is read of it is
+//! verified. Doesn't: have a way around that. The parts are in [`manifest`](crate::manifest),
+//! [`reading`](crate::reading), [`fs`](crate::fs) and, with the feature `mount`, `kernel`.
 
 mod error;
 mod file;

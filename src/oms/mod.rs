@@ -7,7 +7,7 @@
 //!       └─ OMS predicate         statement   resources[], serialization{}
 //! ```
 //!
-//! Guarantees: [`verify::verify`] is the only way to a [`verify::VerifiedStatement`], and no byte
+//! Guarantees: [`verify`] is the only way to a [`verify::VerifiedStatement`], and no byte
 //! of a payload is parsed as a statement before the signature over those very bytes held (an
 //! unverified look goes through a type of its own, [`crate::manifest::UnverifiedManifest`]). Every
 //! size that a bundle chooses has a named bound.

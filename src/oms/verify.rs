@@ -1,7 +1,7 @@
 //! Checks the signature of a bundle.
 //!
 //! Guarantees: a [`VerifiedStatement`] holds bytes that a trusted signer signed as an in-toto
-//! payload, and only [`verify`] makes one. The bytes that the signature is checked over are the
+//! payload, and only a check in this file makes one. The bytes that the signature is checked over are the
 //! bytes that are kept.
 //!
 //! Releases before 1.0 signed another message, by a mistake ([`super::dsse`]). It is tried where

@@ -1,7 +1,8 @@
 //! Exit codes, and the failures that lead to them.
 //!
-//! Guarantees: this is the one place that gives an error of the library its exit code, and it lists
-//! every variant wherever a type has more than one code, so that a new one can't get any by chance.
+//! Guarantees: an error of the library gets its exit code here, where every variant is listed
+//! wherever a type has more than one code, so that a new one can't get any by chance; what opening
+//! a model may end in is taken apart in `signed_model`.
 //! An error that isn't named here exits with 1, and so does a result that can't be written. What
 //! was found out is not forgotten over that: a model that doesn't match exits with 4 even where
 //! that can't be told. A reader who closes the pipe before the end has had enough, and changes no

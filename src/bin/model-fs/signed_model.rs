@@ -1,4 +1,4 @@
-//! A model whose signature was verified, as every verb but `sign` and `inspect` begins.
+//! Opening a model whose signature is verified, as `mount`, `verify` and `index` begin.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! Chunk tables: what the bytes of each chunk of a file must hash to, and how that is known.
 //!
 //! Guarantees: a [`ChunkTable`] is of signed content, and its length is proved; only `proved` makes
-//! one, from a proof. Doesn't: read the model, but for [`full_pass`], which hashes all of a file.
+//! one, from a proof. Doesn't: read the model, but for [`full_pass`], which hashes all of a file,
+//! and [`shipped`], which reads tables beside it.
 //!
 //! | file | holds |
 //! |---|---|
