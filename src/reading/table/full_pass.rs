@@ -42,7 +42,14 @@ pub struct Plan {
     pub len: Option<u64>,
 }
 
-/// What a pass found.
+/// What a pass found. Nothing but a pass makes one:
+///
+/// ```compile_fail,E0451
+/// use model_fs::reading::table::full_pass::Hashed;
+/// fn by_hand(taken: Hashed) -> Hashed {
+///     Hashed { ..taken }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Hashed {
     // Private, and filled in by `hash_file` alone.
