@@ -903,7 +903,8 @@ fn messages() {
     let limit = changed("", Expect::Bad, 0, |spec| spec.path_len = Some(1));
     assert_eq!(
         message(&limit),
-        "certificate \"CN=root\": its path length constraint allows at most 1 authorities beneath it"
+        "certificate \"CN=root\": its path length constraint allows at most 1 authorities \
+         beneath it"
     );
     let line = line(1);
     let stray = Spec::leaf("a\u{202e}b\u{1b}[2J", key(31), "nobody", key(1));

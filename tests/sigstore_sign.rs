@@ -230,7 +230,8 @@ impl StandIn {
             &bytes(&envelope["payload"]),
         );
         let proof = &entry["inclusionProof"];
-        let hashes = proof["hashes"].as_array().unwrap();
+        let hashes = proof["hashes"].as_array().unwrap().iter();
+        let hashes: Vec<_> = hashes.map(|hash| hex::encode(bytes(hash))).collect();
         let answer = json!({ "f00d".repeat(16): {
             "body": entry["canonicalizedBody"],
             "integratedTime": number(&entry["integratedTime"]),
@@ -239,7 +240,7 @@ impl StandIn {
             "verification": {
                 "inclusionProof": {
                     "checkpoint": proof["checkpoint"]["envelope"],
-                    "hashes": hashes.iter().map(|hash| hex::encode(bytes(hash))).collect::<Vec<_>>(),
+                    "hashes": hashes,
                     "logIndex": number(&proof["logIndex"]),
                     "rootHash": hex::encode(bytes(&proof["rootHash"])),
                     "treeSize": number(&proof["treeSize"]),
@@ -308,6 +309,11 @@ impl StandIn {
             }])
         };
         let any = json!({ "selector": "ANY" });
+        let of_log = if self.kind == Kind::HashedRekord {
+            2
+        } else {
+            1
+        };
         let mut config = json!({
             "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
             "trustedRoot": self.instance.trusted_root(),
@@ -315,7 +321,7 @@ impl StandIn {
                 "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
                 "caUrls": version(1, url.to_owned()),
                 "oidcUrls": [],
-                "rekorTlogUrls": version(if self.kind == Kind::HashedRekord { 2 } else { 1 }, url.to_owned()),
+                "rekorTlogUrls": version(of_log, url.to_owned()),
                 "rekorTlogConfig": any,
                 "tsaConfig": any,
             },

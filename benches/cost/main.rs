@@ -1,7 +1,8 @@
 //! What a mount costs, by the size of the model.
 //!
 //! ```sh
-//! cargo bench --bench cost -- [--quick] [--rounds N] [--only NAME]... [--out FILE] [--folder DIRECTORY]
+//! cargo bench --bench cost -- [--quick] [--rounds N] [--only NAME]... [--out FILE]
+//!     [--folder DIRECTORY]
 //! ```
 //!
 //! | curve | from, to | |

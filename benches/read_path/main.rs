@@ -1,8 +1,8 @@
 //! The read path against others, in one run over the same data.
 //!
 //! ```sh
-//! cargo bench --bench read_path -- [--quick] [--size 2GiB] [--rounds N] [--only NAME]... [--out FILE]
-//!     [--against OTHER_BUILD_OF_MODEL_FS]
+//! cargo bench --bench read_path -- [--quick] [--size 2GiB] [--rounds N] [--only NAME]...
+//!     [--out FILE] [--against OTHER_BUILD_OF_MODEL_FS]
 //! ```
 //!
 //! Guarantees: contestants of a scenario take turns, in another order each round, and what is
@@ -385,7 +385,8 @@ fn print_report(report: &Value) {
     let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
     for (label, entry) in report["entries"].as_object().into_iter().flatten() {
         println!(
-            "  {label:16} {:>6} GB/s  cpu/GB reader {} daemon {}  peak {} MiB  source/byte {}  p50 {} p99 {} us",
+            "  {label:16} {:>6} GB/s  cpu/GB reader {} daemon {}  peak {} MiB  source/byte {}  \
+             p50 {} p99 {} us",
             shown(number(&entry["gb_per_second"])),
             shown(number(&entry["reader_cpu_seconds_per_gb"])),
             shown(number(&entry["daemon_cpu_seconds_per_gb"])),

@@ -1,7 +1,8 @@
 //! Sixteen threads faulting at random for a minute while the source changes.
 //!
 //! ```sh
-//! cargo bench --bench stress -- [--quick] [--seconds N] [--threads N] [--out FILE] [--folder DIRECTORY]
+//! cargo bench --bench stress -- [--quick] [--seconds N] [--threads N] [--out FILE]
+//!     [--folder DIRECTORY]
 //! ```
 //!
 //! A third of the time each goes to a model signed with BLAKE3, with SHA-256, and in shards. Ends

@@ -23,9 +23,9 @@ impl FileSystem {
         };
         Status {
             signer: manifest.signer().to_string(),
-            root_digest: manifest.manifest().root_digest().to_string(),
+            root_digest: manifest.root_digest().to_string(),
             payload_digest: manifest.payload_digest().to_string(),
-            files: manifest.manifest().files().len(),
+            files: manifest.files().len(),
             mounted_by: None,
             shortened: false,
             failures,

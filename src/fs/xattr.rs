@@ -40,7 +40,7 @@ impl FileSystem {
         let name = name.to_str().ok_or(FsError::NoAttribute)?;
         let value = match (node, name) {
             (Node::Directory(_), attribute::DIGEST) if ino == Inode::ROOT => {
-                manifest.manifest().root_digest().to_string()
+                manifest.root_digest().to_string()
             }
             (Node::Directory(_), attribute::SIGNER) if ino == Inode::ROOT => {
                 manifest.signer().to_string()

@@ -135,13 +135,8 @@ impl VerifiedManifest {
         Ok((verified, trusted.name().clone()))
     }
 
-    /// What was signed: the same as dereferencing.
-    pub(crate) fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// The same, without the files that are one of `ignored` or beneath one. What is left out is
-    /// neither checked nor served; [`left_out`](Self::left_out) names it.
+    /// What was signed, without the files that are one of `ignored` or beneath one. What is left
+    /// out is neither checked nor served; [`left_out`](Self::left_out) names it.
     #[must_use]
     pub fn without(mut self, ignored: &[FileName]) -> Self {
         let is_ignored = |name: &FileName| ignored.iter().any(|ignored| name.is_within(ignored));

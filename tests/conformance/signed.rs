@@ -158,7 +158,10 @@ fn statement(serialization: &Value, resources: &[Value]) -> Value {
 /// A right statement about the model, with the method `files`.
 pub(crate) fn files() -> Value {
     let serialization = json!({
-        "method": "files", "hash_type": "sha256", "allow_symlinks": false, "ignore_paths": ["model.sig"],
+        "method": "files",
+        "hash_type": "sha256",
+        "allow_symlinks": false,
+        "ignore_paths": ["model.sig"],
     });
     statement(
         &serialization,

@@ -185,7 +185,8 @@ fn a_full_disk_fails_signing_and_leaves_no_half_signature() {
     let model = Model::new((0..600).map(|index| (format!("file-{index:0200}"), 10)));
     let small = model.beside("small");
     fs::create_dir(&small).expect("mkdir");
-    let script = "mount -t tmpfs -o size=16k tmpfs \"$1\" && shift && \"$@\"; code=$?; ls -A \"$0\"; exit $code";
+    let script = "mount -t tmpfs -o size=16k tmpfs \"$1\" && shift && \"$@\"; code=$?; \
+                  ls -A \"$0\"; exit $code";
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);

@@ -339,8 +339,8 @@ fn python_runs_the_version_that_is_mounted_and_not_the_one_that_it_has_cached() 
         let mut command = host.on_model("mount", &model.path(), &[]);
         command.arg("--foreground").arg("--").arg(mountpoint.path());
         let mount = Mount::of(command, mountpoint);
-        let script = "import sys; sys.pycache_prefix, path = sys.argv[1:]; sys.path.insert(0, path); \
-                      import modeling; print(modeling.VERSION)";
+        let script = "import sys; sys.pycache_prefix, path = sys.argv[1:]; \
+                      sys.path.insert(0, path); import modeling; print(modeling.VERSION)";
         for _ in 0..2 {
             let mut python = python();
             python.arg("-c").arg(script).arg(&cache).arg(mount.path());

@@ -1104,7 +1104,10 @@ fn what_is_signed_must_be_a_statement() {
 #[test]
 fn statements_of_release_0_2() {
     let instance = Instance::new();
-    let subject = |name: &str, content: &[u8]| json!({ "name": name, "digest": { "sha256": hex::encode(der::sha256(content)) } });
+    let subject = |name: &str, content: &[u8]| {
+        let digest = hex::encode(der::sha256(content));
+        json!({ "name": name, "digest": { "sha256": digest } })
+    };
     for kind in Kind::ALL {
         let mut signing = Signing::new(&instance, kind);
         signing.payload = json!({

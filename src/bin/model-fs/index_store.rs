@@ -27,8 +27,8 @@ pub(crate) fn warn_of_old_tables(store: &TableStore) {
     if store.newly_outdated() {
         tracing::warn!(
             store = %Escaped::path(store.directory()),
-            "chunk tables of an earlier release are no longer believed, so files may be hashed once \
-             more; {}",
+            "chunk tables of an earlier release are no longer believed, so files may be hashed \
+             once more; {}",
             hints::OLD_TABLES
         );
     }

@@ -91,7 +91,11 @@ impl AtHandProver {
         {
             self.shared.counters.unkept_tables.add(1);
             let path = Escaped::path(store.directory());
-            tracing::warn!(%path, %error, "chunk table not kept: the next mount will prove it again");
+            tracing::warn!(
+                %path,
+                %error,
+                "chunk table not kept: the next mount will prove it again"
+            );
         }
     }
 

@@ -88,7 +88,11 @@ impl ViolationLog {
 
     pub(super) fn record(&self, violation: &Violation) {
         if !lock(&self.state).is_news(violation) {
-            tracing::debug!(file = %violation.file, start = violation.range.start, "violation, again");
+            tracing::debug!(
+                file = %violation.file,
+                start = violation.range.start,
+                "violation, again"
+            );
             return;
         }
         let (expected, found) = match &violation.kind {

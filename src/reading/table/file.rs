@@ -10,7 +10,7 @@
 //!     24    32  identity of what was signed (`SignedContent::identity`)
 //!     56    32  BLAKE3 root hash of the file
 //!     88     8  zero
-//!     96    32  MAC: keyed BLAKE3 of bytes 0 to 95 under the host key; zero where a table is shipped
+//!     96    32  MAC: keyed BLAKE3 of bytes 0 to 95 under the host key; zero where it is shipped
 //!    128  32·n  BLAKE3 chaining value of each chunk
 //! ```
 //!

@@ -124,8 +124,8 @@ fn check_ignored(location: &ModelLocation, ignored: &[FileName]) -> Result<(), F
             );
             return Err(Failure::new(Exit::Usage, error).with_hint(
                 "give --ignore-paths once for each file, as \
-                 `$(printf -- '--ignore-paths=%s ' *.log)` does in the model's directory, or name a \
-                 directory with all that lies beneath it"
+                 `$(printf -- '--ignore-paths=%s ' *.log)` does in the model's directory, or name \
+                 a directory with all that lies beneath it"
                     .to_owned(),
             ));
         }

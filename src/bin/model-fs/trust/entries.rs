@@ -10,8 +10,8 @@ use model_fs::oms::trust_store::{Distrusted, Hidden, TrustStore, TrustedSigner};
 use serde_json::{Value, json};
 
 /// What a root digest leaves open.
-pub(crate) const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither names, nor which bytes make which file, nor \
-     ignored paths and links";
+pub(crate) const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither \
+     names, nor which bytes make which file, nor ignored paths and links";
 
 /// All of a store for people: who is trusted, who is distrusted, and what is hidden.
 pub(crate) fn store_to_text(store: &TrustStore) -> String {

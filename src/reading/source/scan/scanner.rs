@@ -131,9 +131,9 @@ impl<'a, S: Fn(&FileName) -> bool + Sync> Scanner<'a, S> {
         if linked {
             if take(&self.taken.linked, 1, MAX_LINKED) {
                 return Err(parent.beyond(&format_args!(
-                    "more than {MAX_LINKED} symbolic links to directories, and what they lead to may \
-                     be reached in more ways than can be listed. Put a directory where each link is, \
-                     or have them ignored"
+                    "more than {MAX_LINKED} symbolic links to directories, and what they lead to \
+                     may be reached in more ways than can be listed. Put a directory where each \
+                     link is, or have them ignored"
                 )));
             }
             let reached = self.follow(parent, name)?;
@@ -164,8 +164,8 @@ impl<'a, S: Fn(&FileName) -> bool + Sync> Scanner<'a, S> {
         };
         if take(&self.taken.steps, walk.steps as u64, self.bounds.steps) {
             return Err(directory.beyond(&format_args!(
-                "links that lead over more than {} names in all, too many for a model. Put files where \
-                 the links are, or have them ignored",
+                "links that lead over more than {} names in all, too many for a model. Put files \
+                 where the links are, or have them ignored",
                 self.bounds.steps
             )));
         }
@@ -209,8 +209,8 @@ impl<'a, S: Fn(&FileName) -> bool + Sync> Scanner<'a, S> {
         let entries = self.bounds.entries;
         if take(&self.taken.entries, 1, entries) {
             return Err(directory.beyond(&format_args!(
-                "more than {entries} files and directories, too many for this model. Move elsewhere \
-                 what isn't part of it, or have it ignored"
+                "more than {entries} files and directories, too many for this model. Move \
+                 elsewhere what isn't part of it, or have it ignored"
             )));
         }
         self.take_name(directory, &self.taken.listed_bytes, len)
@@ -221,8 +221,8 @@ impl<'a, S: Fn(&FileName) -> bool + Sync> Scanner<'a, S> {
         let most = self.bounds.bytes;
         if take(taken, len as u64, most) {
             return Err(directory.beyond(&format_args!(
-                "names of more than {most} bytes in all, too many for this model. Move elsewhere what \
-                 isn't part of it, or have it ignored"
+                "names of more than {most} bytes in all, too many for this model. Move elsewhere \
+                 what isn't part of it, or have it ignored"
             )));
         }
         Ok(())

@@ -349,7 +349,10 @@ impl Parts {
 /// An OMS statement about a model of two files.
 pub fn statement(model: &str) -> Vec<u8> {
     let digests = [sha256(b"one"), sha256(b"two")];
-    let resource = |name: &str, digest: [u8; 32]| json!({ "name": name, "algorithm": "sha256", "digest": hex::encode(digest) });
+    let resource = |name: &str, digest: [u8; 32]| {
+        let digest = hex::encode(digest);
+        json!({ "name": name, "algorithm": "sha256", "digest": digest })
+    };
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{
