@@ -81,8 +81,8 @@ impl FileChunks {
         }
         shared.counters.source_bytes.add(bytes);
         shared.counters.verified_bytes.add(bytes);
-        let verified = verifier.finish().into_iter();
-        verified.map_while(Result::ok).map(Ok).collect()
+        let chunks = verifier.finish().into_iter();
+        chunks.map_while(Result::ok).map(Ok).collect()
     }
 
     /// Reads all of a run at once, waiting for it.
