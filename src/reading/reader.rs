@@ -29,7 +29,7 @@ const IDLE_BUFFERS: usize = 16 << 20;
 pub const DEFAULT_CACHE_BYTES: usize = 256 << 20;
 
 /// How a [`Reader`] works.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct ReaderOptions {
     /// Bytes of verified chunks to keep.
     pub cache_bytes: usize,

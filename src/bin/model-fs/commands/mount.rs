@@ -55,7 +55,7 @@ pub(crate) fn run(
     if let Some(command) = args.on_violation_exec {
         options = options.on_violation(exec_hook(command)?);
     }
-    let (path, signer) = (model.signed().location().path(), model.signed().signer());
+    let (path, author) = (model.signed().location().path(), model.signed().signer());
     let mounted = model.mount(&args.mountpoint, options)?;
     let hidden = mounted.manifest().left_out().len();
     if hidden > 0 {
@@ -67,7 +67,7 @@ pub(crate) fn run(
     tracing::info!(
         model = %Escaped::path(path),
         mountpoint = %Escaped::path(mounted.mountpoint()),
-        %signer,
+        signer = %author,
         root_digest = %mounted.manifest().root_digest(),
         "mounted"
     );
