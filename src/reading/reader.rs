@@ -71,22 +71,17 @@ impl Reader {
         store: Option<Arc<TableStore>>,
         options: ReaderOptions,
     ) -> Arc<Self> {
-        let ReaderOptions {
-            cache_bytes,
-            retain,
-            parallel_passes,
-        } = options;
         let files = manifest.files().len();
         let cores = available_parallelism().map_or(1, usize::from);
         let shared = Shared::new(
             manifest,
             source,
             BufferPool::new(IDLE_BUFFERS),
-            ChunkCache::new(cache_bytes, retain),
+            ChunkCache::new(options.cache_bytes, options.retain),
         );
         Arc::new(Self {
-            opening: Opening::new(Arc::clone(&shared), store, parallel_passes),
-            ahead: Ahead::new(cores, cache_bytes),
+            opening: Opening::new(Arc::clone(&shared), store, options.parallel_passes),
+            ahead: Ahead::new(cores, options.cache_bytes),
             open: (0..files).map(|_| OnceLock::new()).collect(),
             shared,
         })

@@ -480,7 +480,7 @@ fn other_files_are_read_while_one_is_being_proved() {
     let reader = reader(&manifest, &source, None);
     let (sender, receiver) = std::sync::mpsc::channel();
     reader.open_then(FileIndex::new(0), move |opened| {
-        sender.send(opened.is_ok()).unwrap()
+        sender.send(opened.is_ok()).unwrap();
     });
     let small = reader.open(FileIndex::new(1)).unwrap();
     assert_eq!(small.read(0, 1000).unwrap().len(), 1000);

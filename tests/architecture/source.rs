@@ -311,13 +311,10 @@ fn read_tokens(
                         continue;
                     }
                     ("mod", Some(TokenTree::Ident(name))) => {
-                        match tokens.get(at + 2) {
-                            Some(TokenTree::Group(body)) => {
-                                inner.push((name.to_string(), body.stream()));
-                            }
-                            _ => {
-                                module.beneath.insert(name.to_string());
-                            }
+                        if let Some(TokenTree::Group(body)) = tokens.get(at + 2) {
+                            inner.push((name.to_string(), body.stream()));
+                        } else {
+                            module.beneath.insert(name.to_string());
                         }
                         at += 3;
                         continue;

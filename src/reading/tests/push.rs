@@ -16,7 +16,11 @@ struct Pages {
 impl PageSink for Pages {
     fn push(&self, file: FileIndex, offset: u64, bytes: &VerifiedBytes) -> bool {
         assert_eq!(file, FileIndex::new(0));
-        assert!(!bytes.is_empty() && bytes.len() % PAGE == 0 && offset % PAGE as u64 == 0);
+        assert!(
+            !bytes.is_empty()
+                && bytes.len().is_multiple_of(PAGE)
+                && offset.is_multiple_of(PAGE as u64)
+        );
         let takes = (self.takes)(offset);
         if takes {
             let first = usize::try_from(offset).unwrap() / PAGE;
