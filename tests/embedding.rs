@@ -138,7 +138,7 @@ fn what_is_changed_later_is_an_error_and_is_told() {
     let mut changed = signed.weights.clone();
     changed[MIB] ^= 1;
     fs::write(signed.path().join("weights.bin"), changed).unwrap();
-    weights.read_exact(&mut [0; MIB]).unwrap();
+    weights.read_exact(&mut vec![0; MIB]).unwrap();
     let error = weights.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert!(matches!(

@@ -177,9 +177,12 @@ impl From<LocationError> for Failure {
             | LocationError::Kind(_)
             | LocationError::Name(_)
             | LocationError::NotUtf8(_)
+            | LocationError::NoSignature { .. }
+            | LocationError::Several(_)
             | LocationError::Signature { .. } => Exit::Failed,
         };
-        Self::new(exit, error)
+        let hint = hints::location(&error);
+        Self::new(exit, error).with_hint(hint)
     }
 }
 

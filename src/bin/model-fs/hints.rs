@@ -19,6 +19,7 @@ use model_fs::oms::sign::sigstore::SigstoreSigningError;
 use model_fs::oms::sigstore::{EntryRule, SigstoreError};
 use model_fs::oms::trust_store::{FileRule, Problem, TrustStoreError};
 use model_fs::oms::verify::VerifyError;
+use model_fs::reading::location::LocationError;
 
 /// Where a PIN may come from.
 #[cfg(feature = "pkcs11")]
@@ -93,6 +94,25 @@ pub(crate) fn unmount(error: &UnmountError) -> Option<String> {
         | UnmountError::Moved { .. }
         | UnmountError::Remains { .. } => return None,
     })
+}
+
+/// What helps where a model or its signature isn't found.
+pub(crate) fn location(error: &LocationError) -> Option<String> {
+    match error {
+        LocationError::NoSignature { .. } => Some(
+            "name the signature with --signature FILE, or sign the model: model-fs sign MODEL \
+             --private-key PEM"
+                .to_owned(),
+        ),
+        LocationError::Several(_) => Some("say which with --signature FILE".to_owned()),
+        LocationError::Model { .. }
+        | LocationError::Kind(_)
+        | LocationError::Name(_)
+        | LocationError::NotUtf8(_)
+        | LocationError::Signature { .. }
+        | LocationError::LargeSignature(_)
+        | LocationError::Ignored(_) => None,
+    }
 }
 
 /// What helps where there is no store for what is proved.

@@ -34,10 +34,33 @@ pub enum LocationError {
         /// Why not.
         error: io::Error,
     },
+    /// There is no signature in any usual place, of which the first is named.
+    #[error("signature {}: {error}", Escaped::path(path))]
+    NoSignature {
+        /// Where it would be looked for first.
+        path: PathBuf,
+        /// What the system said there.
+        error: io::Error,
+    },
+    /// There are several, and none is the usual one.
+    #[error("several files may be the signature: {}", listed(.0))]
+    Several(Vec<PathBuf>),
     /// No signature is that large: a malformed one, and not a file that can't be read.
     #[error("signature {}: it has more than {MAX_BUNDLE} bytes", Escaped::path(.0))]
     LargeSignature(PathBuf),
     /// A path to ignore isn't in the model.
     #[error("\"{0}\" is not a path in the model")]
     Ignored(Escaped),
+}
+
+/// Paths named in a message; others are counted.
+const LISTED: usize = 8;
+
+fn listed(paths: &[PathBuf]) -> String {
+    let shown = paths.iter().take(LISTED);
+    let mut texts: Vec<_> = shown.map(|path| Escaped::path(path).to_string()).collect();
+    if let Some(more) = paths.len().checked_sub(LISTED + 1) {
+        texts.push(format!("and {} more", more + 1));
+    }
+    texts.join(", ")
 }

@@ -31,20 +31,23 @@ pub struct ModelLocation {
 
 impl ModelLocation {
     /// Finds a model and its signature: the one given, or for a directory `MODEL/model.sig`, then
-    /// `model.sig` beside it, and for a file `MODEL.sig`. The signature need not exist.
+    /// the only `*.oms.sig` at its root, then `MODEL.sig` or `model.sig` beside it, and for a file
+    /// `MODEL.sig`. The signature need not exist.
     ///
     /// # Errors
-    /// [`LocationError`], when there is no model.
+    /// [`LocationError`], when there is no model, or it may have several signatures.
     pub fn find(model: &Path, signature: Option<&Path>) -> Result<Self, LocationError> {
         let mut location = Self::find_to_sign(model, signature)?;
-        if signature.is_none() && location.single.is_none() && !location.has_signature() {
-            let beside = SignaturePlace::Usual(Path::new("..").join(SIGNATURE_NAME));
-            let inside = std::mem::replace(&mut location.signature, beside);
-            if location.has_signature() {
-                location.signature_name = None;
-            } else {
-                location.signature = inside;
-            }
+        if signature.is_none()
+            && location.single.is_none()
+            && !location.has_signature()
+            && let Some(place) = SignaturePlace::elsewhere(&location.root)?
+        {
+            location.signature_name = match &place {
+                SignaturePlace::Usual(path) => lexical_name(path),
+                SignaturePlace::Given(_) => None,
+            };
+            location.signature = place;
         }
         Ok(location)
     }

@@ -4,6 +4,7 @@
 //! it.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,12 @@ use crate::oms::bundle::MAX_BUNDLE;
 /// What a signature is called in a model directory, and beside one.
 pub const SIGNATURE_NAME: &str = "model.sig";
 
+/// What names of published signatures end in, at the root of their model (`skill.oms.sig`).
+const PUBLISHED: &str = ".oms.sig";
+
+/// Most of them that are listed.
+const MAX_PUBLISHED: usize = 64;
+
 /// Where a signature is.
 #[derive(Debug, Clone)]
 pub(super) enum SignaturePlace {
@@ -26,6 +33,34 @@ pub(super) enum SignaturePlace {
 }
 
 impl SignaturePlace {
+    /// Where the signature of a model directory is that doesn't have the usual one: the only
+    /// published one at its root; else `MODEL.sig` or `model.sig` beside it.
+    ///
+    /// # Errors
+    /// [`LocationError::Several`], and [`LocationError::Model`] where it can't be listed.
+    pub(super) fn elsewhere(root: &Directory) -> Result<Option<Self>, LocationError> {
+        let failed = |error| LocationError::Model {
+            path: root.path().to_owned(),
+            error,
+        };
+        let published = published(root).map_err(failed)?;
+        let beside = beside(root);
+        let beside = beside.filter(|place| place.exists(root)).collect();
+        let places: Vec<Self> = if published.is_empty() {
+            beside
+        } else {
+            published
+        };
+        match places.len() {
+            0 | 1 => Ok(places.into_iter().next()),
+            _ => {
+                let mut paths: Vec<_> = places.iter().map(|place| place.path(root)).collect();
+                paths.sort_unstable();
+                Err(LocationError::Several(paths))
+            }
+        }
+    }
+
     /// The signature file.
     pub(super) fn path(&self, root: &Directory) -> PathBuf {
         match self {
@@ -80,9 +115,38 @@ impl SignaturePlace {
             Self::Given(path) => read_given_signature(path),
             Self::Usual(path) => open_found(root, path, MAX_BUNDLE)
                 .and_then(|(file, len)| read_whole(file, len))
-                .map_err(|error| signature_failed(&self.path(root), error)),
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => LocationError::NoSignature {
+                        path: self.path(root),
+                        error,
+                    },
+                    _ => signature_failed(&self.path(root), error),
+                }),
         }
     }
+}
+
+/// The published signatures at the root of a model, whatever they are.
+fn published(root: &Directory) -> io::Result<Vec<SignaturePlace>> {
+    let mut places = Vec::new();
+    root.for_each_name(|name| {
+        if name.as_bytes().ends_with(PUBLISHED.as_bytes()) && places.len() < MAX_PUBLISHED {
+            places.push(SignaturePlace::Usual(name.into()));
+        }
+        Ok(())
+    })?;
+    Ok(places)
+}
+
+/// Where a signature may lie beside a model.
+fn beside(root: &Directory) -> impl Iterator<Item = SignaturePlace> {
+    let own = root.path().file_name().map(|name| {
+        let mut name = name.to_owned();
+        name.push(".sig");
+        name
+    });
+    let names = own.into_iter().chain([SIGNATURE_NAME.into()]);
+    names.map(|name| SignaturePlace::Usual(Path::new("..").join(name)))
 }
 
 /// Reads a signature that the user named, of at most [`MAX_BUNDLE`] bytes: a file, or whatever can

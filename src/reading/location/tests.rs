@@ -46,6 +46,51 @@ fn finds_signatures_where_they_usually_are() {
 }
 
 #[test]
+fn finds_published_signatures_and_does_not_guess_among_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().canonicalize().unwrap();
+    let model = dir.join("skill");
+    std::fs::create_dir_all(model.join("sub")).unwrap();
+    let find = || ModelLocation::find(&model, None);
+    std::fs::write(model.join("sub/other.oms.sig"), b"").unwrap();
+    std::fs::write(dir.join("skill.sig"), b"").unwrap();
+    let found = find().unwrap();
+    assert_eq!(found.signature(), dir.join("skill.sig"));
+    assert_eq!(found.signature_to_ignore(), None);
+    std::fs::write(dir.join("model.sig"), b"").unwrap();
+    let Err(LocationError::Several(paths)) = find() else {
+        panic!("one of two was chosen");
+    };
+    assert_eq!(paths, [dir.join("model.sig"), dir.join("skill.sig")]);
+
+    std::fs::write(model.join("skill.oms.sig"), b"x").unwrap();
+    let found = find().unwrap();
+    assert_eq!(found.signature(), model.join("skill.oms.sig"));
+    assert_eq!(
+        found.mounted_signature_name().unwrap().as_str(),
+        "skill.oms.sig"
+    );
+    assert_eq!(&*found.read_signature().unwrap(), b"x");
+    // It is no content of the model.
+    let directory = found.open(Links::Refuse).unwrap();
+    let scan = found.scan_to_sign(&directory, &[]).unwrap();
+    let names: Vec<_> = scan.entries.keys().map(FileName::as_str).collect();
+    assert_eq!(names, ["sub/other.oms.sig"]);
+
+    std::fs::write(model.join("a.oms.sig"), b"").unwrap();
+    let several = find().unwrap_err();
+    assert!(
+        several.to_string().contains("/a.oms.sig, ")
+            && several.to_string().contains("/skill.oms.sig"),
+        "{several}"
+    );
+    std::fs::write(model.join("model.sig"), b"").unwrap();
+    assert_eq!(find().unwrap().signature(), model.join("model.sig"));
+    let given = ModelLocation::find(&model, Some(&model.join("a.oms.sig"))).unwrap();
+    assert_eq!(given.signature(), model.join("a.oms.sig"));
+}
+
+#[test]
 fn a_model_is_found_once() {
     use std::os::unix::fs::symlink;
 
