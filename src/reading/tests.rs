@@ -659,3 +659,78 @@ proptest! {
         }
     }
 }
+
+/// Has the bytes before `end` in memory, and gives the others once it is let go.
+struct Partly {
+    bytes: Vec<u8>,
+    end: usize,
+    asked: std::sync::mpsc::SyncSender<()>,
+    let_go: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Partly {
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> usize {
+        let start = usize::try_from(offset).unwrap().min(self.bytes.len());
+        let read = (self.bytes.len() - start).min(buffer.len());
+        buffer[..read].copy_from_slice(&self.bytes[start..start + read]);
+        read
+    }
+}
+
+impl SourceFile for Partly {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.bytes.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64, _: Caching) -> std::io::Result<usize> {
+        let end = usize::try_from(offset).unwrap() + buffer.len();
+        if end > self.end && end < self.bytes.len() {
+            let _ = self.asked.try_send(());
+            let _ = self.let_go.lock().unwrap().recv();
+        }
+        Ok(self.fill(buffer, offset))
+    }
+
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let end = usize::try_from(offset).unwrap() + buffer.len();
+        end <= self.end && self.fill(buffer, offset) == buffer.len()
+    }
+}
+
+struct OnePartly(Arc<Partly>, Arc<Memory>);
+
+impl Source for OnePartly {
+    fn open(&self, name: &crate::name::FileName) -> Result<Arc<dyn SourceFile>, SourceError> {
+        if name.as_str() == NAME {
+            Ok(Arc::clone(&self.0) as Arc<dyn SourceFile>)
+        } else {
+            self.1.open(name)
+        }
+    }
+}
+
+#[test]
+fn what_is_verified_ahead_is_there_before_the_rest_is_waited_for() {
+    let bytes = random(16 * MIB, 31);
+    let memory = model(&bytes);
+    let manifest = sign(&memory, Algorithm::Blake3, None, true);
+    let (asked, is_asked) = std::sync::mpsc::sync_channel(1);
+    let (let_go, is_let_go) = std::sync::mpsc::sync_channel::<()>(0);
+    let partly = Arc::new(Partly {
+        bytes: bytes.clone(),
+        end: 4 * MIB + (256 << 10),
+        asked,
+        let_go: std::sync::Mutex::new(is_let_go),
+    });
+    let source = Arc::new(OnePartly(partly, memory)) as Arc<dyn Source>;
+    let reader = Reader::new(manifest, source, None, ReaderOptions::default());
+    let file = reader.open(FileIndex::new(0)).unwrap();
+    assert_eq!(stream(&file, &bytes[..3 * MIB], 128 << 10), None);
+    is_asked
+        .recv_timeout(std::time::Duration::from_secs(5))
+        .expect("nothing was read ahead");
+    // It was in memory, and has been verified.
+    let now = file.read_now(4 * MIB as u64, 128 << 10);
+    drop(let_go);
+    assert!(now.is_some(), "it waits for what comes after it");
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 
@@ -193,4 +194,56 @@ fn a_stopped_reader_pushes_nothing() {
     // One may be on its way.
     assert_eq!(pushed(50), pushed(50));
     assert!(pushed(0) > 0);
+}
+
+/// Where the segment lies that the stream of a test is read up to, and its end.
+const PUSHED: Range<usize> = 4 * MIB..6 * MIB;
+
+#[test]
+fn a_file_that_is_opened_again_knows_what_is_being_pushed() {
+    if !pushes() {
+        return;
+    }
+    let bytes = random(40 * MIB, 21);
+    let source = model(&bytes);
+    // The first push beyond 4 MiB stays on its way until it is let go.
+    let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+    let (let_go, is_let_go) = std::sync::mpsc::sync_channel::<()>(1);
+    let (has_been, is_let_go) = (AtomicBool::new(false), Mutex::new(is_let_go));
+    let late = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&late);
+    let takes = move |offset| {
+        let offset = usize::try_from(offset).unwrap();
+        if PUSHED.contains(&offset) {
+            seen.lock().unwrap().push(offset);
+            if !has_been.swap(true, Ordering::SeqCst) {
+                begun.send(()).unwrap();
+                let _ = is_let_go.lock().unwrap().recv();
+            }
+        }
+        true
+    };
+    let (reader, pages, file) = mount(&source, Algorithm::Blake3, None, takes);
+    assert_eq!(pages.stream(&file, &bytes[..PUSHED.start]), None);
+    has_begun
+        .recv_timeout(std::time::Duration::from_secs(5))
+        .expect("no push has begun");
+    drop(file);
+    let file = reader.open(FileIndex::new(0)).unwrap();
+    let beginning = file.read_now(PUSHED.start as u64, PAGE);
+    // A request beyond what is kept back ends the push: it asks for pages that may be locked by it.
+    let other = file.read_now(PUSHED.end as u64 - (128 << 10), 128 << 10);
+    late.lock().unwrap().clear();
+    let_go.send(()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let late = late.lock().unwrap().clone();
+    assert!(other.is_some());
+    assert!(
+        late.is_empty(),
+        "pushed although a request came in between: {late:?}"
+    );
+    assert!(
+        beginning.is_none(),
+        "a request for what is kept back isn't held"
+    );
 }
