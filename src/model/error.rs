@@ -44,13 +44,21 @@ pub enum FileError {
     /// The signature names no such file.
     #[error("\"{0}\": the file isn't signed")]
     NotSigned(Escaped),
+    /// It is signed, and the options left it out.
+    #[error("\"{0}\": the file was left out")]
+    LeftOut(Escaped),
     /// It isn't what was signed, or can't be read.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
 impl FileError {
-    pub(super) fn not_signed(name: &str) -> Self {
-        Self::NotSigned(Escaped::bounded(name))
+    pub(super) fn missing(name: &str, is_left_out: bool) -> Self {
+        let name = Escaped::bounded(name);
+        if is_left_out {
+            Self::LeftOut(name)
+        } else {
+            Self::NotSigned(name)
+        }
     }
 }

@@ -77,7 +77,11 @@ fn into_io(error: ReadError) -> io::Error {
         ReadError::Source { error, .. } => match error {
             SourceError::Missing => io::ErrorKind::NotFound,
             SourceError::NotAFile(_) => io::ErrorKind::InvalidData,
-            SourceError::Io(error) => error.kind(),
+            SourceError::Io(error) => match error.kind() {
+                // Callers would try again for ever, or take it for the end of the file.
+                io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => io::ErrorKind::Other,
+                kind => kind,
+            },
         },
         ReadError::Stopped { .. } | ReadError::Abandoned { .. } => io::ErrorKind::Other,
     };

@@ -24,6 +24,7 @@ pub use self::options::OpenOptions;
 pub use self::signed::{SignedModel, Trusted, warn_of_absent};
 pub use self::store::{StoreError, StorePlace, open_store};
 use crate::manifest::{ManifestFile, VerifiedManifest};
+use crate::name::FileName;
 use crate::reading::{Reader, ReaderOptions, ReaderStats, Source, TableStore, ViolationLog};
 
 /// A signed model whose signature was verified, and whose directory has the signed names.
@@ -31,7 +32,6 @@ use crate::reading::{Reader, ReaderOptions, ReaderStats, Source, TableStore, Vio
 pub struct Model {
     signed: SignedModel,
     store: Option<Arc<TableStore>>,
-    options: OpenOptions,
     /// Made for the first file that is opened.
     reader: OnceLock<Arc<Reader>>,
 }
@@ -47,24 +47,22 @@ impl Model {
         trust: impl Into<Trusted<'a>>,
         options: OpenOptions,
     ) -> Result<Self, OpenError> {
-        let signed = SignedModel::open(path, trust, &options)?;
-        Self::new(signed, options)
+        Self::new(SignedModel::open(path, trust, options)?)
     }
 
-    /// The same for a model whose signature was verified already.
+    /// The same for a model whose signature was verified already, with the options of that.
     ///
     /// # Errors
     /// [`OpenError::Differs`] and [`OpenError::Store`].
-    pub fn new(signed: SignedModel, options: OpenOptions) -> Result<Self, OpenError> {
+    pub fn new(signed: SignedModel) -> Result<Self, OpenError> {
         let differences = signed.name_differences();
         if !differences.is_empty() {
             return Err(OpenError::Differs(differences));
         }
-        let store = open_store(&options.store, signed.location())?.map(Arc::new);
+        let store = open_store(&signed.options.store, signed.location())?.map(Arc::new);
         Ok(Self {
             signed,
             store,
-            options,
             reader: OnceLock::new(),
         })
     }
@@ -95,8 +93,11 @@ impl Model {
     /// # Errors
     /// [`FileError`].
     pub fn file(&self, name: &str) -> Result<ModelFile, FileError> {
-        let index = self.manifest().position(name);
-        let index = index.ok_or_else(|| FileError::not_signed(name))?;
+        let manifest = self.manifest();
+        let index = manifest.position(name).ok_or_else(|| {
+            let is_it = |left_out: &FileName| left_out.as_str() == name;
+            FileError::missing(name, manifest.left_out().iter().any(is_it))
+        })?;
         Ok(ModelFile::new(self.reader().open(index)?))
     }
 
@@ -113,7 +114,7 @@ impl Model {
     /// The reader underneath.
     pub fn reader(&self) -> &Arc<Reader> {
         self.reader
-            .get_or_init(|| self.new_reader(self.options.reader()))
+            .get_or_init(|| self.new_reader(self.signed.options.reader()))
     }
 
     fn new_reader(&self, options: ReaderOptions) -> Arc<Reader> {

@@ -139,7 +139,7 @@ impl Model {
         } = options;
         let reader = self.new_reader(ReaderOptions {
             retain: Retain::Partial,
-            ..self.options.reader()
+            ..self.signed.options.reader()
         });
         let location = self.signed.location();
         let fs = FileSystem::new(

@@ -47,7 +47,7 @@ pub struct SignedModel {
     trusted_as: Option<SignerName>,
     directory: Arc<LocalDirectory>,
     scan: Scan,
-    unsigned: Unsigned,
+    pub(super) options: OpenOptions,
 }
 
 impl SignedModel {
@@ -58,9 +58,21 @@ impl SignedModel {
     pub fn open<'a>(
         path: impl AsRef<Path>,
         trust: impl Into<Trusted<'a>>,
-        options: &OpenOptions,
+        options: OpenOptions,
     ) -> Result<Self, OpenError> {
         let location = ModelLocation::find(path.as_ref(), options.signature.as_deref())?;
+        Self::at(location, trust, options)
+    }
+
+    /// The same for a model that was found already.
+    ///
+    /// # Errors
+    /// As [`SignedModel::open`].
+    pub fn at<'a>(
+        location: ModelLocation,
+        trust: impl Into<Trusted<'a>>,
+        options: OpenOptions,
+    ) -> Result<Self, OpenError> {
         let ignored = location.ignored(&options.ignore_paths)?;
         let bundle = location.read_signature()?;
         let shape = location.shape();
@@ -96,7 +108,7 @@ impl SignedModel {
             trusted_as,
             directory: Arc::new(directory),
             scan,
-            unsigned: options.unsigned,
+            options,
         })
     }
 
@@ -132,7 +144,7 @@ impl SignedModel {
 
     /// What is missing, of the wrong type, or there without being signed.
     pub fn name_differences(&self) -> Vec<Difference> {
-        verify_names(&self.manifest, &self.scan, self.unsigned)
+        verify_names(&self.manifest, &self.scan, self.options.unsigned)
     }
 
     /// What is signed and was to be left out. A mount hides it and says so; a model without it

@@ -6,25 +6,27 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::ahead::{Ahead, FileAhead};
+use super::ahead::FileAhead;
 use super::chunk::VerifiedBytes;
 use super::fetch::{Answer, FileChunks, NoAnswer, Request, Wait};
 use super::table::ChunkTable;
 use super::violation::ReadError;
 use crate::manifest::FileIndex;
 
-/// An open file of a signed model.
+/// An open file of a signed model. All that have it open share what is behind it.
 pub struct OpenFile {
     chunks: Arc<FileChunks>,
     ahead: Arc<FileAhead>,
 }
 
 impl OpenFile {
-    pub(super) fn new(chunks: FileChunks, ahead: Arc<Ahead>) -> Self {
-        let chunks = Arc::new(chunks);
+    /// One more handle on what `ahead` is about. It is what the reader finds again as long as it is
+    /// in use: by a handle, or by a job that verifies ahead. So a file that is opened anew knows of
+    /// the pushes that are still under way.
+    pub(super) fn new(ahead: Arc<FileAhead>) -> Self {
         Self {
-            ahead: FileAhead::new(Arc::clone(&chunks), ahead),
-            chunks,
+            chunks: Arc::clone(ahead.chunks()),
+            ahead,
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::available_parallelism;
 
-use super::ahead::{Ahead, PageSink};
+use super::ahead::{Ahead, FileAhead, PageSink};
 use super::chunk::buffer::BufferPool;
 use super::chunk::{ChunkCache, Retain};
 use super::fetch::{FileChunks, Shared};
@@ -50,8 +50,8 @@ impl Default for ReaderOptions {
     }
 }
 
-/// An open file, while it is open.
-type Handle = Mutex<Weak<OpenFile>>;
+/// An open file, while it is in use.
+type InUse = Mutex<Weak<FileAhead>>;
 
 /// Reads a signed model, verifying every byte.
 pub struct Reader {
@@ -59,7 +59,7 @@ pub struct Reader {
     opening: Arc<Opening>,
     ahead: Arc<Ahead>,
     /// By index. Made when a file is first opened: of a million files, most never are.
-    open: Box<[OnceLock<Box<Handle>>]>,
+    open: Box<[OnceLock<Box<InUse>>]>,
 }
 
 impl Reader {
@@ -203,11 +203,12 @@ impl Reader {
             .table(index, Box::new(with_table), Box::new(wanted));
     }
 
-    /// The handle of a proved file: the one that is in use, or a new one.
+    /// A handle on a proved file, which shares what other handles on it have.
     fn handle(&self, index: FileIndex, table: Arc<ChunkTable>) -> Result<Arc<OpenFile>, ReadError> {
-        let handle = self.open[index.get()].get_or_init(Box::default);
-        if let Some(open) = lock(handle).upgrade() {
-            return Ok(open);
+        let in_use = self.open[index.get()].get_or_init(Box::default);
+        let handle = |ahead| Ok(Arc::new(OpenFile::new(ahead)));
+        if let Some(ahead) = lock(in_use).upgrade() {
+            return handle(ahead);
         }
         let file = self.shared.file(index);
         let opened = self.shared.source.open(&file.name);
@@ -218,15 +219,15 @@ impl Reader {
                 error,
             })
             .inspect_err(|error| self.shared.reports.report(error))?;
-        let mut handle = lock(handle);
+        let mut in_use = lock(in_use);
         // Another thread may have been faster.
-        if let Some(open) = handle.upgrade() {
-            return Ok(open);
+        if let Some(ahead) = in_use.upgrade() {
+            return handle(ahead);
         }
         let chunks = FileChunks::new(index, table, source, Arc::clone(&self.shared));
-        let opened = Arc::new(OpenFile::new(chunks, Arc::clone(&self.ahead)));
-        *handle = Arc::downgrade(&opened);
-        Ok(opened)
+        let ahead = FileAhead::new(Arc::new(chunks), Arc::clone(&self.ahead));
+        *in_use = Arc::downgrade(&ahead);
+        handle(ahead)
     }
 }
 

@@ -97,7 +97,7 @@ const TRUSTED: &[Trusted] = &[
     trusted("VerifiedByAny", "src/oms/verify.rs"),
     trusted("VerifiedManifest", "src/manifest/verified.rs"),
     trusted("MergedValues", "src/reading/table/subtree.rs"),
-    trusted("HostKey", "src/reading/table/host_key.rs"),
+    trusted("HostKey", "src/reading/table/proved.rs"),
     trusted("Hashed", "src/reading/table/full_pass.rs"),
     trusted("ChunkDigests", "src/reading/table/proved.rs"),
     trusted("ChunkProof", "src/reading/table/proved.rs"),

@@ -24,7 +24,7 @@ pub(crate) fn open_store(
 
 /// Says, once for each store, that there are tables that are no longer believed.
 pub(crate) fn warn_of_old_tables(store: &TableStore) {
-    if store.newly_outdated() {
+    if store.tells_of_old_tables() {
         tracing::warn!(
             store = %Escaped::path(store.directory()),
             "chunk tables of an earlier release are no longer believed, so files may be hashed \

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use model_fs::model::{StorePlace, Trusted};
+use model_fs::reading::location::ModelLocation;
 use model_fs::{OpenError, OpenOptions, SignedModel};
 
 use crate::args::{IgnoreArgs, ModelArgs, TrustArgs};
@@ -29,15 +30,18 @@ pub(crate) fn options(
 pub(crate) fn open(
     model: &ModelArgs,
     trust: TrustArgs,
-    options: &OpenOptions,
+    options: OpenOptions,
 ) -> Result<SignedModel, Failure> {
+    let location = ModelLocation::find(&model.model, options.signature.as_deref())?;
+    // What is wrong with the command line is told before what is wrong with files that it names.
+    location.ignored(&options.ignore_paths)?;
     // Before the signature is read: it may be large.
     let trust = load_trust(trust.chosen())?;
     let trusted = match &trust {
         trust::Trusted::Flags(trust) => Trusted::from(trust),
         trust::Trusted::Store(store) => Trusted::from(store),
     };
-    Ok(SignedModel::open(&model.model, trusted, options)?)
+    Ok(SignedModel::at(location, trusted, options)?)
 }
 
 impl From<OpenError> for Failure {

@@ -103,6 +103,11 @@ impl FileAhead {
         })
     }
 
+    /// The chunks of the file.
+    pub(super) fn chunks(&self) -> &Arc<FileChunks> {
+        &self.chunks
+    }
+
     /// Takes in a request before it is answered. Whether it may be answered now.
     pub(super) fn arrive(&self, request: &Range<u64>) -> bool {
         let arrival = lock(&self.state).segments.arrive(request);
@@ -202,36 +207,43 @@ impl FileAhead {
         if self.chunks.shared().is_stopped() {
             return false;
         }
-        self.verify_into_cache(run.iter().filter(|&chunk| awaited(chunk)));
+        self.verify_into_cache(run.iter().filter(|&chunk| awaited(chunk)), None);
         run.iter().last().is_none_or(awaited)
     }
 
-    /// Verifies chunks that aren't in the cache yet, and puts them there. Gives them too.
+    /// Verifies chunks that aren't in the cache yet, and puts them there, and into `verified` if they
+    /// are wanted.
     fn verify_into_cache(
         &self,
         wanted: impl Iterator<Item = ChunkIndex>,
-    ) -> Vec<(ChunkIndex, VerifiedBytes)> {
+        mut verified: Option<&mut Vec<(ChunkIndex, VerifiedBytes)>>,
+    ) {
         let cache = &self.chunks.shared().cache;
         let is_missing = |&chunk: &ChunkIndex| cache.peek(self.chunks.key(chunk)).is_none();
         let missing: Vec<_> = wanted.filter(is_missing).collect();
         let mut claims = self.chunks.claim(missing.into_iter());
-        let mut verified = Vec::new();
         for run in self.chunks.runs(claims.mine()) {
-            let mut results = self.chunks.verify(run, Wait::No);
-            let (_, rest) = run.split_at(results.len() as u64);
-            if !rest.is_empty() {
-                results.extend(self.chunks.verify(rest, Wait::Yes));
-            }
-            for (chunk, result) in run.iter().zip(results) {
-                if let Ok(bytes) = result {
-                    self.keep_ahead(chunk, &bytes);
-                    claims.complete(chunk, Ok(bytes.clone()));
-                    verified.push((chunk, bytes));
+            let mut rest = run;
+            // What is in memory is handed out before the source is waited for.
+            for wait in [Wait::No, Wait::Yes] {
+                if rest.is_empty() {
+                    break;
                 }
+                let results = self.chunks.verify(rest, wait);
+                let (tried, left) = rest.split_at(results.len() as u64);
+                for (chunk, result) in tried.iter().zip(results) {
+                    if let Ok(bytes) = result {
+                        self.keep_ahead(chunk, &bytes);
+                        claims.complete(chunk, Ok(bytes.clone()));
+                        if let Some(verified) = &mut verified {
+                            verified.push((chunk, bytes));
+                        }
+                    }
+                }
+                rest = left;
             }
         }
         claims.give_up();
-        verified
     }
 
     /// Verifies and pushes the chunks that begin in a segment, as long as no request has come in
@@ -246,7 +258,9 @@ impl FileAhead {
             return false;
         };
         let wanted = rest.iter().filter(|_| pushing.is_wanted());
-        for (chunk, bytes) in self.verify_into_cache(wanted) {
+        let mut verified = Vec::new();
+        self.verify_into_cache(wanted, Some(&mut verified));
+        for (chunk, bytes) in verified {
             self.push(chunk, &bytes, segment, pushing);
         }
         rest.is_empty() || pushing.is_wanted()

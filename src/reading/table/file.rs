@@ -22,7 +22,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::geometry::needs_values;
+use super::geometry::{needs_values, signed_root};
 use super::subtree::{self, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::manifest::SignedContent;
@@ -152,9 +152,9 @@ impl TableHeader {
         }
     }
 
-    /// Requires that it is about `content`, wherever it is from: its identity, a signed length, and
-    /// a length that a table is needed for. A small file is checked against its signed digest
-    /// directly, and nothing takes the place of that.
+    /// Requires that it is about `content`, wherever it is from: its identity, a signed length, a
+    /// signed root hash, and a length that a table is needed for. A small file is checked against
+    /// its signed digest directly, and nothing takes the place of that.
     ///
     /// # Errors
     /// [`TableFileError::OtherContent`].
@@ -166,6 +166,9 @@ impl TableHeader {
             || !needs_values(content, self.len)
         {
             return Err(TableFileError::OtherContent("length"));
+        }
+        if signed_root(content).is_some_and(|root| self.root != *root) {
+            return Err(TableFileError::OtherContent("root hash"));
         }
         Ok(())
     }

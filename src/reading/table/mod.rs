@@ -8,10 +8,10 @@
 //! |---|---|
 //! | `geometry` | which content needs a table at all |
 //! | `subtree` | BLAKE3 chaining values, and how they merge |
-//! | `file`, `host_key` | tables as bytes, and the key under which this host keeps them |
+//! | `file` | tables as bytes |
 //! | `full_pass` | hashing a whole file for everything that is wanted of it |
 //! | `digest` | what chunks are compared by |
-//! | `proved` | [`ChunkTable`]: the only way from a proof to a table |
+//! | `proved` | [`ChunkTable`]: the only way from a proof to a table; the key of this host |
 //! | `proof` | what a pass has to compute, and what its result says |
 //! | `store`, `shipped` | tables that this host keeps, and those that travel with a model |
 
@@ -20,7 +20,6 @@ mod file;
 #[doc(hidden)]
 pub mod full_pass;
 mod geometry;
-mod host_key;
 pub(super) mod proof;
 mod proved;
 #[doc(hidden)]

@@ -12,16 +12,17 @@
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
-//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof;
-//! the identity in it is the signed content's own. Doesn't: read files.
+//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof; the
+//! identity in it is the signed content's own, and the key never leaves. Doesn't: read files.
 
 use std::fmt;
+
+use zeroize::Zeroizing;
 
 use super::digest::{ChunkDigest, Mismatch};
 use super::file::{TableFileError, TableHeader};
 use super::full_pass::Hashed;
 use super::geometry::{max_whole, needs_values, shards_are_chunks, signed_root};
-use super::host_key::HostKey;
 use super::subtree::{self, MergedValues, VALUE_LEN};
 use crate::chunk::{ChunkIndex, Chunks};
 use crate::digest::Algorithm;
@@ -37,8 +38,7 @@ pub(crate) struct ChunkDigests {
     subtrees: Option<MergedValues>,
 }
 
-/// That some bytes, as long as the chunk, are the signed ones of that chunk.
-/// Only [`ChunkDigests::check`] makes one.
+/// That bytes are the signed ones of a chunk, all of them. Only [`ChunkDigests::check`] makes one.
 pub(crate) struct ChunkProof {
     chunk: ChunkIndex,
     digest: ChunkDigest,
@@ -124,13 +124,8 @@ impl Candidate {
         let SignedContent::Whole(digest) = content else {
             return None;
         };
-        (claimed <= max_whole(digest.algorithm())).then(|| {
-            Self(ChunkDigests {
-                content: content.clone(),
-                chunks: Chunks::new(claimed.max(1), claimed),
-                subtrees: None,
-            })
-        })
+        let is_small = claimed <= max_whole(digest.algorithm());
+        is_small.then(|| Self(ChunkDigests::signed(content, claimed.max(1), claimed)))
     }
 
     /// The digests; chunks may be verified by them.
@@ -160,11 +155,8 @@ impl SelfProving {
         content: &SignedContent,
         header: &TableHeader,
     ) -> Result<Self, TableFileError> {
-        let root = signed_root(content).ok_or(TableFileError::OtherContent("hash"))?;
+        signed_root(content).ok_or(TableFileError::OtherContent("hash"))?;
         header.require(content)?;
-        if header.root != *root {
-            return Err(TableFileError::OtherContent("root hash"));
-        }
         Ok(Self {
             content: content.clone(),
             header: header.clone(),
@@ -177,6 +169,24 @@ impl SelfProving {
     /// [`TableFileError::Root`].
     pub(super) fn merge(self, values: Box<[u8]>) -> Result<Candidate, TableFileError> {
         ChunkDigests::under_root(self.content, &self.header, values).map(Candidate)
+    }
+}
+
+/// The key of this host for what it has proved itself. Only what is in this file uses it.
+pub(super) struct HostKey(Zeroizing<[u8; 32]>);
+
+/// The context of the MAC key. Another meaning of what is signed with it needs another context:
+/// stores of version 1 hold bindings that a model's owner could have chosen.
+const MAC_CONTEXT: &str = "model-fs index store 2026-11-30 binding MAC, store version 2";
+
+impl HostKey {
+    /// The key that is derived from a secret of the store and what identifies the machine.
+    pub(super) fn derive(material: &[u8]) -> Self {
+        Self(Zeroizing::new(blake3::derive_key(MAC_CONTEXT, material)))
+    }
+
+    fn mac(&self, header: &TableHeader) -> blake3::Hash {
+        blake3::keyed_hash(&self.0, &header.authenticated())
     }
 }
 
@@ -201,9 +211,6 @@ impl Bound {
             return Err(TableFileError::Mac);
         }
         header.require(content)?;
-        if signed_root(content).is_some_and(|root| header.root != *root) {
-            return Err(TableFileError::OtherContent("root hash"));
-        }
         Ok(Self {
             content: content.clone(),
             header: header.clone(),
@@ -225,6 +232,15 @@ impl Bound {
 }
 
 impl ChunkDigests {
+    /// Digests that were signed as those of chunks of `size` bytes.
+    fn signed(content: &SignedContent, size: u64, len: u64) -> Self {
+        Self {
+            content: content.clone(),
+            chunks: Chunks::new(size, len),
+            subtrees: None,
+        }
+    }
+
     /// Chaining values that merge to the root hash of a header that was admitted.
     fn under_root(
         content: SignedContent,
@@ -233,19 +249,13 @@ impl ChunkDigests {
     ) -> Result<Self, TableFileError> {
         let chunks = header.chunks();
         let expected = chunks.count() * VALUE_LEN as u64;
-        let merged = MergedValues::merge(header.size, values);
-        match merged {
-            Some(merged)
-                if merged.as_bytes().len() as u64 == expected && *merged.root() == header.root =>
-            {
-                Ok(Self {
-                    content,
-                    chunks,
-                    subtrees: Some(merged),
-                })
-            }
-            _ => Err(TableFileError::Root),
-        }
+        let merged = MergedValues::merge(header.size, values)
+            .filter(|it| it.as_bytes().len() as u64 == expected && *it.root() == header.root);
+        Ok(Self {
+            content,
+            chunks,
+            subtrees: Some(merged.ok_or(TableFileError::Root)?),
+        })
     }
 }
 
@@ -292,13 +302,8 @@ impl ChunkTable {
         let SignedContent::Shards(shards) = content else {
             return None;
         };
-        shards_are_chunks(content).then(|| {
-            Self(ChunkDigests {
-                content: content.clone(),
-                chunks: Chunks::new(shards.shard_size().get(), shards.len()),
-                subtrees: None,
-            })
-        })
+        let size = shards.shard_size().get();
+        shards_are_chunks(content).then(|| Self(ChunkDigests::signed(content, size, shards.len())))
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
@@ -359,12 +364,6 @@ impl ChunkTable {
     /// The algorithm that chunks are checked with.
     pub fn algorithm(&self) -> Algorithm {
         self.0.algorithm()
-    }
-
-    /// Bytes of memory that the table takes, beside what it shares with the manifest.
-    pub fn footprint(&self) -> usize {
-        let subtrees = self.0.subtrees.as_ref();
-        subtrees.map_or(0, |values| values.as_bytes().len())
     }
 
     /// The header and the values for a store to keep, under this host's MAC; `None` for a table

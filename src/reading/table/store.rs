@@ -31,8 +31,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::file::{self, OpenTable, TableFileError};
-use super::host_key::HostKey;
-use super::proved::{Bound, ChunkTable, ProvedLength};
+use super::proved::{Bound, ChunkTable, HostKey, ProvedLength};
 use crate::files::{Directory, OpenError, is_user, is_writable_by_others, open_entry};
 use crate::manifest::SignedContent;
 use crate::name::Escaped;
@@ -48,7 +47,6 @@ const OLD_VERSIONS: [&str; 1] = ["v1"];
 pub struct TableStore {
     directory: Directory,
     key: HostKey,
-    newly_outdated: bool,
 }
 
 /// Why there is no index store.
@@ -124,15 +122,14 @@ impl TableStore {
         material.extend_from_slice(machine);
         Ok(Self {
             key: HostKey::derive(&material),
-            newly_outdated: mark_old_versions(&directory),
             directory,
         })
     }
 
-    /// Whether this opening is the first to find tables of earlier versions, which are no longer
-    /// believed, so that files may be hashed once more. [`clean`](Self::clean) removes them.
-    pub fn newly_outdated(&self) -> bool {
-        self.newly_outdated
+    /// Whether there are tables of earlier versions, which are no longer believed, so that files may
+    /// be hashed once more; each store says so once. [`clean`](Self::clean) removes them.
+    pub fn tells_of_old_tables(&self) -> bool {
+        mark_old_versions(&self.directory)
     }
 
     /// The directory.
@@ -487,10 +484,10 @@ mod tests {
             std::fs::write(folder.join(&name), &file).unwrap();
         }
         let store = store(dir.path());
-        assert!(store.newly_outdated());
         assert!(!has(&store, 1));
+        assert!(store.tells_of_old_tables());
         assert!(dir.path().join("v1.ignored").exists());
-        assert!(!self::store(dir.path()).newly_outdated());
+        assert!(!self::store(dir.path()).tells_of_old_tables());
         assert!(store.clean().unwrap());
         assert!(!dir.path().join("v1").exists());
         assert!(!dir.path().join("v1.ignored").exists());

@@ -26,8 +26,8 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     let mut options = signed_model::options(&args.model, &ignore, args.index_dir.as_deref());
     // Nothing is read again.
     options.cache_bytes = 0;
-    let signed = signed_model::open(&args.model, args.trust, &options)?;
-    let model = Model::new(signed, options)?;
+    let signed = signed_model::open(&args.model, args.trust, options)?;
+    let model = Model::new(signed)?;
     let Some(store) = model.table_store() else {
         return Err(
             Failure::from(anyhow::anyhow!("there is no index store to write to"))

@@ -44,8 +44,8 @@ pub(crate) fn run(
     if let Some(bytes) = args.cache_size.map(ByteSize::bytes) {
         opening.cache_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
-    let found = signed_model::open(&args.model, args.trust, &opening)?;
-    let model = Model::new(found, opening)?;
+    let found = signed_model::open(&args.model, args.trust, opening)?;
+    let model = Model::new(found)?;
     model
         .table_store()
         .iter()

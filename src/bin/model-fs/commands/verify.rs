@@ -53,7 +53,7 @@ struct Report {
 
 fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let options = signed_model::options(&args.model, &args.ignore, None);
-    let model = signed_model::open(&args.model, args.trust, &options)?;
+    let model = signed_model::open(&args.model, args.trust, options)?;
     let store = open_store(args.index_dir.as_deref(), model.location())?;
     let bytes = model.claimed_bytes();
     let mut failures = model.left_out_differences();
