@@ -156,11 +156,6 @@ impl MountTable {
             known.is_none_or(|known| known.device != entry.device)
         })
     }
-
-    /// Every place where the file system `device` is attached.
-    pub fn of_device(&self, device: DeviceId) -> impl Iterator<Item = &MountEntry> {
-        self.0.iter().filter(move |entry| entry.device == device)
-    }
 }
 
 #[cfg(test)]
