@@ -4,9 +4,9 @@
 //! what becomes of a program that asks for unreadable content without end is decided in
 //! [`populate_loop`](super::populate_loop), which is told of each failing read; when a request is
 //! let go, in [`pending`](super::pending). It never waits for a source: look-ups, reads
-//! and opens that have to are answered from other threads. Every request that would change something is answered EROFS
-//! ([`read_only`](super::read_only)). Only here do inodes and handles meet the numbers of FUSE.
-//! Doesn't: mount; see [`MountSession`](super::MountSession).
+//! and opens that have to are answered from other threads. Every request that would change
+//! something is answered EROFS ([`read_only`](super::read_only)). Only here do inodes and handles
+//! meet the numbers of FUSE. Doesn't: mount; see [`MountSession`](super::MountSession).
 
 use std::ffi::OsStr;
 use std::sync::Arc;

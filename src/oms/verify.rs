@@ -1,8 +1,8 @@
 //! Checks the signature of a bundle.
 //!
 //! Guarantees: a [`VerifiedStatement`] holds bytes that a trusted signer signed as an in-toto
-//! payload, and only a check in this file makes one. The bytes that the signature is checked over are the
-//! bytes that are kept.
+//! payload, and only a check in this file makes one. The bytes that the signature is checked over
+//! are the bytes that are kept.
 //!
 //! Releases before 1.0 signed another message, by a mistake ([`super::dsse`]). It is tried where
 //! the regular one doesn't hold, before a byte of the payload is parsed; what was signed in this

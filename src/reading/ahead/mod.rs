@@ -211,8 +211,8 @@ impl FileAhead {
         run.iter().last().is_none_or(awaited)
     }
 
-    /// Verifies chunks that aren't in the cache yet, and puts them there, and into `verified` if they
-    /// are wanted.
+    /// Verifies chunks that aren't in the cache yet, and puts them there, and into `verified` if
+    /// they are wanted.
     fn verify_into_cache(
         &self,
         wanted: impl Iterator<Item = ChunkIndex>,

@@ -1,8 +1,8 @@
 //! Recognising sequential readers, and deciding what to verify ahead of them: policy alone.
 //!
 //! Guarantees: what is read ahead of a stream is bounded in bytes, by what the stream has consumed
-//! and by a share of the cache, in whole steps and segments; a few random reads never start it. Doesn't: read, verify or wait;
-//! [the folder](super) does what is planned here.
+//! and by a share of the cache, in whole steps and segments; a few random reads never start it.
+//! Doesn't: read, verify or wait; [the folder](super) does what is planned here.
 //!
 //! Three things are done for a stream ([`Means`]). Where requests are small or the source takes its
 //! time, chunks are verified into the cache ahead of it: a mount by an ordinary user has requests

@@ -1,8 +1,8 @@
 //! Verified bytes, and the only places that make them.
 //!
-//! Guarantees, held by the compiler: a [`VerifiedBytes`] holds bytes that hashed to a digest under a
-//! trusted root, in a private buffer that nothing can write to any more; or the signature file that
-//! was verified, or nothing at all. Its fields are private to this file. It is made by
+//! Guarantees, held by the compiler: a [`VerifiedBytes`] holds bytes that hashed to a digest under
+//! a trusted root, in a private buffer that nothing can write to any more; or the signature file
+//! that was verified, or nothing at all. Its fields are private to this file. It is made by
 //! [`ChunkVerifier`], which hashes exactly the buffer that it then hands out; by [`verify_length`],
 //! which does so with the last chunk of a file; by [`VerifiedBytes::of_signature`], from a manifest
 //! that only a checked signature can make; and by [`VerifiedBytes::end_of_file`], of no bytes.

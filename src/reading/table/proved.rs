@@ -12,8 +12,8 @@
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
-//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof; the
-//! identity in it is the signed content's own, and the key never leaves. Doesn't: read files.
+//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof;
+//! the identity in it is the signed content's own, and the key never leaves. Doesn't: read files.
 
 use std::fmt;
 

@@ -126,8 +126,8 @@ impl TableStore {
         })
     }
 
-    /// Whether there are tables of earlier versions, which are no longer believed, so that files may
-    /// be hashed once more; each store says so once. [`clean`](Self::clean) removes them.
+    /// Whether there are tables of earlier versions, which are no longer believed, so that files
+    /// may be hashed once more; each store says so once. [`clean`](Self::clean) removes them.
     pub fn tells_of_old_tables(&self) -> bool {
         mark_old_versions(&self.directory)
     }
