@@ -145,6 +145,8 @@ fn beside(root: &Directory) -> impl Iterator<Item = SignaturePlace> {
         name.push(".sig");
         name
     });
+    // The same one for a model that is called `model`.
+    let own = own.filter(|name| name != SIGNATURE_NAME);
     let names = own.into_iter().chain([SIGNATURE_NAME.into()]);
     names.map(|name| SignaturePlace::Usual(Path::new("..").join(name)))
 }

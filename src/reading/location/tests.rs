@@ -63,6 +63,11 @@ fn finds_published_signatures_and_does_not_guess_among_several() {
     };
     assert_eq!(paths, [dir.join("model.sig"), dir.join("skill.sig")]);
 
+    let namesake = dir.join("model");
+    std::fs::create_dir(&namesake).unwrap();
+    let found = ModelLocation::find(&namesake, None).unwrap();
+    assert_eq!(found.signature(), dir.join("model.sig"));
+
     std::fs::write(model.join("skill.oms.sig"), b"x").unwrap();
     let found = find().unwrap();
     assert_eq!(found.signature(), model.join("skill.oms.sig"));
