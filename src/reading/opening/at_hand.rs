@@ -61,7 +61,7 @@ impl AtHandProver {
         if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed)
             && let Ok(table) = self.prove_length(index, candidate, &*source)
         {
-            self.keep(&table);
+            self.save(&table);
             return Ok(AtHand::Table(table));
         }
         Ok(AtHand::Nothing)
@@ -85,7 +85,7 @@ impl AtHandProver {
     }
 
     /// Keeps a table for the next reader. Doing without is slower and no less safe.
-    pub(super) fn keep(&self, table: &ChunkTable) {
+    pub(super) fn save(&self, table: &ChunkTable) {
         if let Some(store) = &self.store
             && let Err(error) = store.save(table)
         {

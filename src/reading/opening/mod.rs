@@ -152,7 +152,7 @@ impl Opening {
             let found = self.at_hand.prove(index, wants_table);
             std::mem::forget(owed);
             if let Ok(AtHand::Table(table)) = found {
-                return self.settle(index, table);
+                return self.record(index, table);
             }
             let mut waiters = self.take_waiters(index, None);
             match found {
@@ -228,8 +228,8 @@ impl Opening {
             std::mem::forget(owed);
             match proved {
                 Ok(table) => {
-                    this.at_hand.keep(&table);
-                    this.settle(index, table);
+                    this.at_hand.save(&table);
+                    this.record(index, table);
                 }
                 Err(error) => {
                     this.shared.reports.report(&error);
@@ -240,7 +240,7 @@ impl Opening {
     }
 
     /// Takes note of a proof, and tells those who wait for it.
-    fn settle(&self, index: FileIndex, table: ChunkTable) {
+    fn record(&self, index: FileIndex, table: ChunkTable) {
         self.note_len(index, table.proved_len());
         let table = Arc::new(table);
         let before = {

@@ -50,19 +50,43 @@ impl Queue {
             };
             state.working += 1;
             drop(state);
-            let done = scanner.perform(task, &mut found);
+            let mut working = Working::on(self);
+            working.outcome = scanner.perform(task, &mut found);
+            drop(working);
             state = lock(&self.state);
-            state.working -= 1;
-            match done {
-                Ok(tasks) => state.waiting.extend(tasks),
-                Err(error) => state.failed = Some(error),
-            }
-            self.changed.notify_all();
         }
     }
 
     /// Why the scan was given up, if it was.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
         lock(&self.state).failed.take()
+    }
+}
+
+/// A task under way. However it ends, by a panic too, the other threads are told.
+struct Working<'a> {
+    queue: &'a Queue,
+    /// What is left to do of it.
+    outcome: io::Result<Vec<Task>>,
+}
+
+impl<'a> Working<'a> {
+    fn on(queue: &'a Queue) -> Self {
+        Self {
+            queue,
+            outcome: Err(io::Error::other("a thread of the scan has ended")),
+        }
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.queue.state);
+        state.working -= 1;
+        match std::mem::replace(&mut self.outcome, Ok(Vec::new())) {
+            Ok(tasks) => state.waiting.extend(tasks),
+            Err(error) => state.failed = Some(error),
+        }
+        self.queue.changed.notify_all();
     }
 }
