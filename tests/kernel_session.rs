@@ -178,7 +178,7 @@ impl Mounted {
         self.mountpoint.join("file")
     }
 
-    /// How the session ended. A hang is the test harness's to report.
+    /// How the session ended. The test harness reports a hang.
     fn end(&self) -> SessionEnd {
         self.end.recv().unwrap().unwrap()
     }
@@ -190,7 +190,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Also after a failed assertion: once to stop, once to cut off.
+        // Also after a failed assertion: the first call stops, the second one cuts off.
         self.stop.stop();
         self.stop.stop();
         let _ = self.end.recv();
@@ -295,7 +295,7 @@ fn a_busy_mount_is_refused_to_others_and_detached_on_stop() {
     while mounted.is_mounted() {
         thread::yield_now();
     }
-    // Out of sight, and yet served to whoever has it open.
+    // The mount is detached, and yet served to programs that have files of it open.
     assert!(!mounted.file().exists());
     let mut content = Vec::new();
     file.read_to_end(&mut content).unwrap();
@@ -314,7 +314,8 @@ fn grace_has_an_end() {
     mounted.stop.stop();
     assert_eq!(mounted.end(), SessionEnd::Aborted(StopReason::Asked));
     assert!(!mounted.is_mounted());
-    // Only where the kernel lets us cut the connection; else that waits for the process to exit.
+    // Only where the kernel lets us abort the connection; elsewhere reads fail only once the
+    // process exits.
     if Path::new("/sys/fs/fuse/connections")
         .read_dir()
         .is_ok_and(|mut dir| dir.next().is_some())
@@ -342,7 +343,7 @@ fn requests_that_nobody_answers_are_not_waited_for() {
         not_tested("requests that wait: this kernel shows no FUSE connections (fusectl)");
         return;
     }
-    // Asks for attributes, for ever. With the mount it ends.
+    // Asks for attributes and gets no answer until the mount ends.
     let asking = thread::spawn(move || File::open(path).and_then(|file| file.metadata()));
     let waits = || {
         let table = MountTable::read().unwrap();
@@ -353,7 +354,7 @@ fn requests_that_nobody_answers_are_not_waited_for() {
     while !waits() {
         thread::yield_now();
     }
-    // The hour of grace isn't used up, or this test would never end.
+    // Ending doesn't wait for the hour of grace; if it did, this test would seem to hang.
     mounted.stop.stop();
     assert_eq!(mounted.end(), SessionEnd::Aborted(StopReason::Asked));
     assert!(asking.join().unwrap().is_err());
@@ -371,7 +372,7 @@ fn a_request_that_panics_ends_nothing_else() {
     let mounted = Mounted::of(filesystem, Duration::from_secs(60), |options| {
         options.threads = std::num::NonZeroUsize::new(2).unwrap();
     });
-    // More often than there are threads.
+    // More requests than there are threads.
     for _ in 0..10 {
         let error = File::open(mounted.file()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(5));
@@ -472,7 +473,7 @@ fn what_is_mounted_over_it_stays() {
     };
     assert_eq!(at(&mounted.mountpoint).as_deref(), Some("tmpfs"));
     rustix::mount::unmount(&mounted.mountpoint, rustix::mount::UnmountFlags::empty()).unwrap();
-    // Beneath it lies ours, dead by now, and `umount` is for those too.
+    // Beneath it lies our mount, whose daemon has ended, and `umount` must work for those too.
     assert_eq!(at(&mounted.mountpoint).as_deref(), Some(FS_TYPE));
     unmount(&mounted.mountpoint).unwrap();
     assert!(!mounted.is_mounted());
@@ -484,8 +485,7 @@ fn source_at(path: &Path) -> Option<std::ffi::OsString> {
     table.at(path).map(|entry| entry.source.clone())
 }
 
-/// Two directories that change names without rest, as who owns the directory above may have them
-/// do.
+/// Two directories that keep exchanging names, as the owner of their parent directory may do.
 struct Swapping {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -562,7 +562,7 @@ fn a_foreign_file_system_is_not_unmounted_however_names_change() {
             match unmount(&mountpoint) {
                 Ok(()) => break,
                 Err(UnmountError::NotOurs { fs_type, .. }) => assert_eq!(fs_type, "tmpfs"),
-                // It moved between two looks at it, or the other thread is looking at it too.
+                // The mount moved between two looks at it, or the other thread is using it.
                 Err(
                     UnmountError::Moved { .. }
                     | UnmountError::Busy { .. }
@@ -621,7 +621,7 @@ fn a_mount_that_was_renamed_with_a_directory_above_it_is_taken_away() {
         let session =
             MountSession::start(OneFile::default(), &mountpoint, &options, shutdown).unwrap();
         std::fs::rename(root.join("a"), root.join("b")).unwrap();
-        // What has the path now is another directory.
+        // The path now leads to another directory.
         std::fs::create_dir_all(&mountpoint).unwrap();
         assert!(is_mounted(&root.join("b/mnt")));
         if aborted {
@@ -662,7 +662,7 @@ fn a_mount_is_unmounted_through_a_link_and_by_a_path_with_dots() {
     let mounted = Mounted::new();
     let link = mounted.dir.path().join("link");
     std::os::unix::fs::symlink("mount point", &link).unwrap();
-    // Not what lies in it.
+    // The directory above isn't a mount, though it holds one.
     assert!(matches!(
         unmount(mounted.dir.path()),
         Err(UnmountError::NotMounted { .. })

@@ -59,18 +59,18 @@ fn bundle(payload: &str, signature: &str, hint: &str) -> String {
     )
 }
 
-/// Verifies a file, and holds what is kept of it against the file.
+/// Verifies a file, and compares what is kept of it with the file.
 fn keeps(file: &str, expected: &[u8]) {
     let key = key();
     let trust = Trust::Key(key.public_key().clone());
     let digest = Algorithm::Sha256.hash(expected);
     let file: Arc<[u8]> = file.as_bytes().into();
-    // Somebody else holds the same memory, and it stays as it was.
+    // The caller keeps a reference to the same memory, which must stay as it was.
     let verified = VerifiedManifest::verify(file.clone(), &trust, &ModelShape::Directory).unwrap();
     assert!(*verified.bundle() == file);
     assert_eq!(verified.payload_digest(), digest);
     let bytes = file.to_vec();
-    // Nobody does.
+    // This time the caller keeps no reference.
     let verified = VerifiedManifest::verify(file, &trust, &ModelShape::Directory).unwrap();
     assert!(verified.bundle()[..] == bytes[..]);
     assert_eq!(verified.payload_digest(), digest);
@@ -94,7 +94,7 @@ fn every_spelling_of_base64() {
                 let text = engine.encode(&payload);
                 assert!(text.contains(['+', '-']) && text.contains(['/', '_']));
                 keeps(&bundle(&text, &STANDARD.encode(&signature), hint), &payload);
-                // The two needn't be spelt alike.
+                // Payload and signature needn't be encoded alike.
                 keeps(
                     &bundle(&STANDARD.encode(&payload), &engine.encode(&signature), hint),
                     &payload,

@@ -180,7 +180,7 @@ fn what_no_verifier_would_take_is_not_signed() {
     }
     assert!(SigningCertificate::from_pem(b"", none).is_err());
 
-    // An issuer that is for servers only. One that issued nothing here is none of our business.
+    // An issuer that is for servers only is refused, unless it issued nothing in this chain.
     let issuer = Key::new(Scheme::P256(256));
     let servers = Spec::authority("ca", &issuer, "root", &key)
         .but(|spec| spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1")));
@@ -201,14 +201,14 @@ fn what_no_verifier_would_take_is_not_signed() {
             .map(|index| Spec::authority(&format!("ca {index}"), &key, "root", &key).der())
             .collect();
         let text = pem_file(authorities.iter().map(Vec::as_slice));
-        // What is there twice goes in once.
+        // A certificate that is given twice is taken once.
         SigningCertificate::from_pem(pem(&good.der()).as_bytes(), [&text, &text])
     };
     assert!(chain(MAX_CERTIFICATES - 1).is_ok());
     assert!(chain(MAX_CERTIFICATES).is_err());
 }
 
-/// A key that lives elsewhere.
+/// A key whose signatures are made elsewhere, as on a token.
 struct Elsewhere(PrivateKey, bool);
 
 impl SigningKey for Elsewhere {

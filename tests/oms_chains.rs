@@ -729,7 +729,7 @@ fn algorithms() {
     judge_all(&shapes);
 }
 
-/// Signatures by SHA-1 and by short keys count for nothing, whatever OpenSSL's settings are.
+/// Signatures with SHA-1 or by short keys count for nothing, regardless of OpenSSL's settings.
 #[test]
 fn weak_algorithms() {
     if OpenSsl::new().is_none() {
@@ -844,7 +844,8 @@ fn random(seed: u64) -> Shape {
     )
 }
 
-/// Thirty authorities, each certified by as many others as fit: more paths than anybody can try.
+/// Thirty authorities, each certified by as many others as fit: more paths than could ever be
+/// tried.
 #[test]
 fn loops_are_bounded() {
     let name = |index: usize| format!("ca {index}");
@@ -872,7 +873,7 @@ fn loops_are_bounded() {
         start.elapsed()
     );
 
-    // All of one name, which only signatures tell apart.
+    // All have the same name; only signatures tell them apart.
     let others: Vec<_> = (0..30)
         .map(|index| Spec::authority("ca", key(index), "ca", key(30)))
         .collect();
@@ -955,7 +956,7 @@ fn files_of_certificates() {
         error,
         "the certificate file has no CERTIFICATE block (found: PRIVATE KEY)"
     );
-    // Cut off in a block, wherever: not fewer certificates.
+    // Cut off anywhere within a block: an error, not fewer certificates.
     let begin = text.rfind("-----BEGIN").unwrap();
     for end in begin + "-----BEGIN ".len()..text.trim_end().len() {
         assert_eq!(read(&text[..end]), Err(CertificateError::Pem), "{end}");
@@ -1001,8 +1002,8 @@ fn files_of_certificates() {
     );
 }
 
-/// No damage to a certificate makes a path, unless it is to the part of the root that nobody needs
-/// (its own signature) or that says nothing (unused bits).
+/// A damaged certificate never gives a path, unless the damage is in a part of the root that isn't
+/// needed (its own signature) or that has no meaning (unused bits).
 #[test]
 fn damaged_certificates() {
     let line = line(1);

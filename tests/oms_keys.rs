@@ -127,7 +127,7 @@ fn what_cannot_be_used_is_named() {
         public("secp256k1-pub.pem"),
         KeyError::UnsupportedCurve("1.3.132.0.10".into())
     );
-    // Explicit parameters, of the named curve: which one they are would have to be believed.
+    // Explicit parameters that describe a named curve. That they do would have to be believed.
     assert_eq!(public("p256-pub-explicit.pem"), KeyError::UnnamedCurve);
 
     let private = |name| private(name).unwrap_err();
@@ -142,7 +142,7 @@ fn what_cannot_be_used_is_named() {
         opened("p256-pkcs8-des3.pem", PASSWORD).unwrap_err(),
         KeyError::Encryption
     );
-    // The password is right; what it opens is the trouble.
+    // The password is right; the decrypted content is what is wrong.
     assert_eq!(
         opened("secp256k1-sec1-aes256.pem", PASSWORD).unwrap_err(),
         KeyError::UnsupportedCurve("1.3.132.0.10".into())
@@ -150,7 +150,7 @@ fn what_cannot_be_used_is_named() {
     for name in ["p256-sec1-explicit.pem", "p256-pkcs8-explicit.pem"] {
         assert_eq!(private(name), KeyError::UnnamedCurve, "{name}");
     }
-    // What was weak is said, and what to do; the password may be wrong or right.
+    // The error says what was weak, and what to do, whether or not the password is right.
     for (name, expected) in [
         (
             "p256-pkcs8-pbkdf2-sha1.pem",
@@ -311,7 +311,7 @@ proptest! {
         } else {
             pem[index] = byte;
         }
-        // Whatever opens is a key that works.
+        // Every file that can be read gives a key that works.
         if let Ok(key) = PrivateKey::from_pem(&pem, Some(&Password::new(PASSWORD.into()))) {
             let signature = key.sign(&[b"message"]).unwrap();
             prop_assert!(key.public_key().verify(&[b"message"], &signature).is_ok());

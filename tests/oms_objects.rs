@@ -170,7 +170,7 @@ fn statements() {
             .map(|_| ())
             .map_err(|error| error.to_string())
     });
-    // Whoever only looks gets the same answer.
+    // A caller that parses without verifying gets the same answer.
     let positional = json!([bundle(b"{}")["mediaType"], [], []]).to_string();
     let error = UnverifiedManifest::parse_without_verifying(positional.into_bytes()).unwrap_err();
     assert!(error.to_string().contains(REFUSED), "{error}");

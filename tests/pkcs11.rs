@@ -2,7 +2,7 @@
 //!
 //! Needs `SoftHSM` 2 (Debian's package `softhsm2`). Its absence is a failure with a message. Each
 //! test has tokens of its own; only child processes learn where those are (`SOFTHSM2_CONF`). The
-//! reference implementation has a say too, see `tests/interop`.
+//! reference implementation takes part too, see `tests/interop`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -394,7 +394,7 @@ fn what_fits_twice_or_not_at_all_is_an_error() {
     assert!(two.stderr.contains("token=second"), "{two}");
     bench.refuses(1, "more than one token fits", two);
 
-    // The right one among them, by all that tokens and keys have.
+    // The right key among them, named by every attribute that tokens and keys have.
     bench.signs(
         "pkcs11:token=token;model=SoftHSM%20v2;object=key;id=%02",
         &GIVE_PIN,

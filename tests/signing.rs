@@ -22,11 +22,12 @@ use test_support::process::{Finished, finish};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Nobody hashes this many bytes within the limit of a test: what fails then fails before.
+/// More bytes than can be hashed within a test's time limit: a command that fails in time has
+/// failed before hashing.
 const ENDLESS: u64 = 1 << 42;
 
-/// A folder to work in, with two keys, which is also the home: trust store and index store are in
-/// it.
+/// A folder to work in, with two keys. It is also the home directory, so trust store and index
+/// store are in it.
 struct Folder(TempDir);
 
 impl Folder {
@@ -187,7 +188,7 @@ fn who_is_refused_is_refused_before_anything_is_hashed() {
 fn what_is_no_regular_file_is_written_as_it_is() {
     let folder = Folder::with_model("m");
     let sign = format!("model-fs sign m {KEY} --signature");
-    // Links as those in /dev, where a test that fails takes nothing away from others.
+    // Links like those in /dev, made here, so that a test that fails can't remove the real ones.
     symlink("/proc/self/fd/1", folder.path("stdout")).expect("link");
     symlink("/dev/null", folder.path("null")).expect("link");
     for line in [
@@ -203,7 +204,8 @@ fn what_is_no_regular_file_is_written_as_it_is() {
         assert!(told.contains("signed: 2 files"), "{finished}");
         folder.works(&format!("model-fs verify m {TRUST} --signature out"));
     }
-    // Where it stands: what a shell wrote before stays, and what it writes then comes behind.
+    // Written at the current offset: what a shell wrote before stays, and what it writes later
+    // follows.
     folder.works(&format!(
         "{{ echo before; {sign} stdout; echo behind; }} > out"
     ));
@@ -235,7 +237,7 @@ fn a_signature_that_is_a_link_stays_one() {
     symlink("../signatures/m", folder.path("m/model.sig")).expect("link");
     let first = folder.read("signatures/m");
     fs::write(folder.path("m/more"), "more").expect("write");
-    // Whoever owns the model chose where it leads, so it is followed only where the user names it.
+    // The model's owner chose where the link leads, so it is followed only where the user names it.
     for force in ["", "--force"] {
         let line = format!("model-fs sign m {KEY} {force}");
         folder.fails(1, &line, &["a symbolic link", "--signature"]);
@@ -286,7 +288,7 @@ fn content_is_never_overwritten_by_a_signature() {
             assert!(folder.read("m/weights") == weights, "{line}");
         }
     }
-    // One of ours, in the place of which no content can be.
+    // A file of ours: its place can't hold content.
     folder.works(&format!("model-fs sign m {KEY} --signature m/signed"));
     folder.works(&format!("model-fs sign m {KEY} --signature m/signed"));
     folder.works(&format!("model-fs verify m {TRUST} --signature m/signed"));
@@ -387,7 +389,7 @@ fn a_model_that_is_a_file_is_that_file_alone() {
     finished.expect(&mount);
     assert!(found.expect("read") == content);
     beside.expect("umount");
-    // On the directory that holds it, it would cover it.
+    // A mount on the directory that holds the model would cover the model.
     let above = folder.run(&format!("model-fs mount ./m.gguf . {TRUST}"));
     clear(folder.0.path());
     above.expect_code(1, "a mount over the model");
@@ -464,7 +466,7 @@ fn what_the_user_names_may_be_a_stream() {
     ] {
         folder.works(verify);
     }
-    // Bounded, and a directory is none.
+    // The size is bounded, and a directory isn't accepted.
     for (line, words) in [
         ("--public-key /dev/zero", ["/dev/zero", "more than"]),
         ("--public-key m", ["public key m", "directory"]),
@@ -494,7 +496,7 @@ fn what_a_model_holds_may_not_be_a_stream() {
     folder.works(&format!("model-fs sign m {KEY}"));
     fs::rename(folder.path("m/model.sig"), folder.path("aside")).expect("rename");
     folder.works("mkfifo m/model.sig");
-    // Nobody writes to it: this would wait for ever.
+    // Nothing writes to this FIFO, so opening it to read would wait for ever.
     let line = format!("model-fs verify m {TRUST}");
     folder.fails(1, &line, &["model.sig", "a FIFO, not a regular file"]);
     for target in ["/dev/stdin", "/dev/zero", "/proc/self/fd/0"] {
@@ -517,7 +519,7 @@ fn patterns_are_refused_and_absent_paths_are_told() {
         folder.fails(2, &line, &["exact", "--ignore-paths"]);
     }
     assert!(!folder.path("m/model.sig").exists());
-    // It may be a name, and the way that the hint shows works.
+    // The argument may be a name, and the spelling that the hint shows works.
     folder.works(&format!(
         "model-fs sign m {KEY} --ignore-paths 'b[1].log' --ignore-paths a.log"
     ));
@@ -637,7 +639,7 @@ fn a_limit_for_paths_is_about_the_directory_that_was_opened() {
     fs::remove_file(folder.path("link")).expect("remove");
     symlink("elsewhere/m", folder.path("link")).expect("link");
     folder.fails(3, "model-fs verify link", &[]);
-    // By a link of /proc, as if it lay elsewhere than it does.
+    // Reached by a link of /proc, as if the model lay elsewhere than it does.
     folder.works("exec 3< allowed/m; model-fs verify /proc/self/fd/3");
     folder.fails(
         3,

@@ -1,7 +1,7 @@
 //! Signing with Sigstore, through the real command line: against a stand-in on this host that
 //! speaks the interfaces of certificate authority, log (both versions) and timestamp authority, and
-//! does its part rightly, wrongly or not at all. The reference implementation verifies what it
-//! signs too, see `tests/interop`.
+//! answers rightly, wrongly or not at all. The reference implementation also verifies what is
+//! signed here, see `tests/interop`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -25,13 +25,13 @@ use test_support::sigstore::instance::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// The token isn't believed, and quoted in the answer.
+    /// The token is refused, and the answer quotes it.
     TokenRefused,
     /// The certificate is for another key.
     OtherKey,
-    /// The certificate is by an authority that nobody trusts.
+    /// The certificate is by an authority that isn't trusted.
     OtherAuthority,
-    /// The certificate isn't in a certificate log that anybody trusts.
+    /// The certificate isn't in any trusted certificate log.
     OtherCertificateLog,
     /// The authority sends us, and with us the token, to the log.
     Redirect,
@@ -40,7 +40,7 @@ enum Fault {
     OtherEntry,
     /// The right entry, by another log.
     OtherLog,
-    /// An answer that isn't one.
+    /// An answer that can't be understood.
     Garbage,
     TimeRefused,
     /// A time stamp over something else.
@@ -151,7 +151,7 @@ impl StandIn {
         let request = &request["publicKeyRequest"];
         let key = pem::parse(request["publicKey"]["content"].as_str().unwrap()).unwrap();
         let key = key.contents();
-        // The signer has the key: they signed who they are.
+        // The signer has the key: they signed their own subject.
         let point = &key[key.len() - 65..];
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
             .verify(
@@ -251,7 +251,8 @@ impl StandIn {
         (201, answer.to_string().into_bytes())
     }
 
-    /// Rekor v2. It is told a digest only; what the entry says of the payload is that.
+    /// Rekor v2. It is sent a digest only, so the digest is all that the entry says about the
+    /// payload.
     fn log_v2(&self, request: &Value) -> (u16, Vec<u8>) {
         match self.fault {
             Fault::EntryRefused => return (400, b"no such thing here".to_vec()),
@@ -403,7 +404,7 @@ impl Model {
     fn run(&self, arguments: &[&str]) -> Output {
         let output = built::program_at_home(self.directory.path())
             .args(arguments)
-            // Proxies have no part in what stays on this host.
+            // Requests to this host must not go through a proxy.
             .env("http_proxy", "http://127.0.0.1:1")
             .env("all_proxy", "http://127.0.0.1:1")
             .output()
@@ -570,7 +571,7 @@ fn services_by_their_urls() {
         let model = Model::new();
         model.config(&stand_in.instance.trusted_root());
         let timestamps = format!("{url}/api/v1/timestamp");
-        // A slash at the end of an URL is no part of it.
+        // A slash at the end of a URL is no part of it.
         let base = format!("{url}/");
         let urls = ["--fulcio-url", &base, "--rekor-url", &base];
         let more: &[&str] = match kind {
@@ -610,7 +611,7 @@ fn a_token_on_the_command_line() {
     let output = model.sign(&["--identity-token", &model.token, "-vvv"]);
     Model::done(&output);
     Model::done(&model.verify(IDENTITY));
-    // It went to the authority, and to nobody else.
+    // The token went to the authority and nowhere else.
     for (path, body) in &*stand_in.requests.lock().unwrap() {
         let has = body
             .windows(model.token.len())
@@ -723,7 +724,7 @@ fn nobody_there() {
     }
 }
 
-/// Before anything is hashed or asked.
+/// Refused before anything is hashed or any service is asked.
 #[test]
 fn what_can_not_work_is_said_first() {
     let (stand_in, url) = StandIn::start(Kind::HashedRekord, Fault::None);
@@ -787,7 +788,8 @@ fn what_can_not_work_is_said_first() {
     assert!(!model.directory.path().join("model/.model-fs").exists());
 }
 
-/// The trusted root decides, not who answers: the services of one instance, the root of another.
+/// The trusted root decides, not the service that answers: the services of one instance, the root
+/// of another.
 #[test]
 fn another_instance_does_not_sign() {
     let (stand_in, url) = StandIn::start(Kind::Dsse, Fault::None);

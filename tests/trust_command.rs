@@ -55,7 +55,7 @@ impl Home {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// The user's entries; a host may have its own.
+    /// The user's entries; a host may have entries of its own.
     fn listed(&self) -> Vec<Value> {
         let all: Value = serde_json::from_str(&self.done(&["list", "--json"])).unwrap();
         let file = self.file();
@@ -252,12 +252,12 @@ fn every_certificate_of_a_chain_is_shown() {
     let added = home.done(&["add", "--name", "k", "--public-key", &pem]);
     assert!(added.contains("  key ae62c229dc2686848e"), "{added}");
 
-    // The last block cut off: nobody is added, not the first alone.
+    // The last block is cut off: no signer is added, not even with the first block alone.
     let text = fs::read_to_string(&roots).unwrap();
     let cut = home.write("cut.pem", &text[..text.len() - 20]);
     let error = home.refused(1, &["add", "--name", "cut", "--certificate-chain", &cut]);
     assert!(error.contains("damaged PEM block"), "{error}");
-    // Nor does a name of a file speak to the terminal.
+    // A file's name can't act on the terminal either.
     let named = home.write("a\u{1b}[2J\n.pem", "");
     let error = home.refused(1, &["add", "--certificate-chain", &named]);
     assert!(error.contains("a\\u{1b}[2J\\u{a}.pem"), "{error}");
@@ -376,7 +376,7 @@ fn the_password_is_the_first_line() {
     }
 }
 
-/// By the program: what is distrusted takes a name that is there.
+/// Through the program: `distrust` takes only a name that exists.
 #[test]
 fn distrust() {
     let home = Home::new();

@@ -126,7 +126,7 @@ fn names_the_signer_that_matched() {
         .unwrap();
     assert_eq!(who(&store, bundle.clone()).unwrap(), "ca");
 
-    // Nobody: who it claims to be, and what would trust them.
+    // No trusted signer: the error has the claimed signer, and what would be needed to trust it.
     let error = who(&store, signed("p521-sec1.pem")).unwrap_err();
     let VerifyWithStoreError::Nobody { claim, refused } = &error else {
         panic!("{error}")
@@ -226,7 +226,7 @@ fn limits() {
                 "signed by \"k\", who is not trusted for this model"
             );
         }
-        // Another signer with the same key isn't held back by it.
+        // That doesn't hold back another signer with the same key.
         let both = format!(
             "{entry}[signers.k.models]\n{models}\n{}",
             key_entry("z", &public("p256-pub.pem"))
@@ -483,7 +483,7 @@ fn add_and_remove_keep_the_rest() {
     let root = Key::new(Scheme::P256(256));
     let certificates = pem_file([&Spec::root("root", &root).der()[..]]);
     let private = root.pkcs8_pem();
-    // Any instance's will do; it is read, but nothing is verified with it here.
+    // The trusted root of any instance will do: it is read, but nothing is verified with it here.
     let json = folder.write(
         "root.json",
         sigstore_verify::trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT,
@@ -550,7 +550,7 @@ fn add_and_remove_keep_the_rest() {
     file.remove(&SignerName::new("k").unwrap()).unwrap();
     let error = file.remove(&SignerName::new("k").unwrap()).unwrap_err();
     assert!(matches!(error.problem, Problem::Unknown(_)));
-    // Nothing happens before it is saved.
+    // Nothing changes on disk before `save`.
     assert_eq!(TrustStore::load([&path]).unwrap().signers().count(), 3);
     file.save().unwrap();
     assert_eq!(TrustStore::load([&path]).unwrap().signers().count(), 2);
@@ -638,7 +638,8 @@ fn a_pin_by_payload_covers_names() {
     assert_eq!(root, same_root);
     let payload = digest_of_payload(&vetted);
     assert_ne!(payload, digest_of_payload(&renamed));
-    // It is of the decoded bytes, so a bundle that spells them otherwise has the same.
+    // The payload digest is of the decoded bytes, so a bundle that encodes them differently has the
+    // same one.
     let claims = UnverifiedManifest::parse_without_verifying(vetted.clone()).unwrap();
     assert_eq!(claims.payload_digest().to_hex(), payload);
 
@@ -716,7 +717,7 @@ fn a_distrusted_name_hides_later_ones_and_says_nothing_else() {
     let [hidden] = store.hidden() else { panic!() };
     assert_eq!(hidden.signer.name().as_str(), "k");
     assert_eq!((hidden.signer.file(), &*hidden.by), (&*system, &*user));
-    // Who is trusted first isn't distrusted by a later file.
+    // A signer that is trusted by an earlier file isn't distrusted by a later one.
     let store = TrustStore::load([&system, &user]).unwrap();
     assert_eq!(who(&store, signed("p256-sec1.pem")).unwrap(), "k");
 
@@ -737,7 +738,7 @@ fn a_distrusted_name_hides_later_ones_and_says_nothing_else() {
     }
 }
 
-/// A link in the middle of the way, at any depth: its directory and its owner count too.
+/// A link in the middle of the path, at any depth: its directory and its owner count too.
 #[test]
 fn every_directory_and_link_on_the_way_counts() {
     let folder = Folder::new();
@@ -764,7 +765,7 @@ fn every_directory_and_link_on_the_way_counts() {
             folder.path(directory).display()
         );
         assert!(error.contains(&named), "{error}");
-        // Somebody else can't exchange what is ours in such a one.
+        // In a directory with the sticky bit, other users can't replace our files.
         set(&folder.path(directory), 0o1777);
         load().unwrap();
         set(&folder.path(directory), 0o755);
@@ -799,7 +800,8 @@ fn what_leads_nowhere_or_is_no_file() {
     }
     load("l40").unwrap();
     assert!(load("l41").unwrap_err().contains("symbolic links"));
-    // What isn't there is empty, however the way there looks; what is there isn't.
+    // A missing file counts as empty, even where the way to it is unsafe; a file that exists
+    // doesn't.
     symlink("gone", folder.path("dangling")).unwrap();
     assert!(load("dangling").unwrap().is_empty());
     fs::create_dir(folder.path("open")).unwrap();
@@ -813,7 +815,7 @@ fn what_leads_nowhere_or_is_no_file() {
             .contains("Not a directory")
     );
     assert!(load("open").unwrap_err().contains("not a regular file"));
-    // Nobody waits for the other end of a pipe, and no device is opened.
+    // A pipe is refused without waiting for its other end, and no device is opened.
     rustix::fs::mknodat(
         rustix::fs::CWD,
         folder.path("pipe"),

@@ -43,7 +43,7 @@ const PAGE: usize = 4096;
 /// Random reads of a sample.
 const RANDOM_READS: usize = 2000;
 
-/// Memory that no sample takes more of, in bytes.
+/// More memory than any sample takes, in bytes.
 const ENOUGH: usize = 768 << 20;
 
 struct Options {
@@ -304,8 +304,8 @@ fn warm(path: &Path) -> io::Result<()> {
     io::copy(&mut File::open(path)?, &mut io::sink()).map(|_| ())
 }
 
-/// Takes memory and gives it back. Virtual machines lend free memory to others, and pay for the
-/// first use after that; the sample that comes next shouldn't.
+/// Takes memory and gives it back. A virtual machine may have lent free memory to its host, and
+/// then the first use of it is slow; that time shouldn't be part of the next sample.
 fn touch_memory() {
     std::hint::black_box(vec![1_u8; ENOUGH]);
 }

@@ -193,8 +193,8 @@ impl Workshop {
     }
 }
 
-/// Writes a chunk table beside the model, as docs/format.md has it. It proves itself, so anybody
-/// may.
+/// Writes a chunk table beside the model, as docs/format.md has it. A table is proved against the
+/// signature when it is used, so anyone may write one.
 fn ship(
     model: &Path,
     content: &SignedContent,

@@ -27,7 +27,7 @@ use test_support::reference;
 const FILES: usize = 8;
 const MIB: usize = 1 << 20;
 
-/// Two contestants, the ratio of their throughputs as it should be, and what it says.
+/// Two contestants, and the target for the ratio of their throughputs, if there is one.
 const RATIOS: [(&str, &str, Option<f64>); 6] = [
     ("sha256 again", "all cores' SHA-256", Some(0.90)),
     ("sha256", "all cores' SHA-256", Some(0.90)),
@@ -97,7 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             if packages.is_some() {
                 contestants.push(format!("reference {name}"));
             }
-            // What comes again comes after what came before; who begins changes.
+            // `NAME again` has to come after `NAME`; which contestant begins alternates.
             if round % 2 == 1 {
                 contestants.rotate_left(1);
             }

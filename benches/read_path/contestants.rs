@@ -29,7 +29,7 @@ pub(crate) const SLOW: Duration = Duration::from_millis(5);
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum System {
-    /// Nobody in between.
+    /// The file itself, with nothing in between.
     Direct,
     /// The same, of a file that the page cache holds in single pages, as it does files of FUSE
     /// (seen in `/proc/kpageflags` up to Linux 6.18), where others are in folios of up to
@@ -86,7 +86,7 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// Makes everything in `folder`, as far as it isn't there.
+    /// Makes everything in `folder` that isn't there yet.
     pub(crate) fn new(folder: &Path, size: u64, other_build: Option<&Path>) -> io::Result<Self> {
         let arena = Self {
             folder: folder.to_owned(),
@@ -388,7 +388,7 @@ fn is_mounted(mountpoint: &Path) -> io::Result<bool> {
         .any(|line| line.split(' ').nth(4).map(Path::new) == Some(mountpoint)))
 }
 
-/// Bytes that no compression and no sparse file makes fewer.
+/// Bytes that neither compression nor a sparse file can shrink.
 fn write_data(path: &Path, size: u64) -> io::Result<()> {
     let mut file = File::create(path)?;
     let mut noise = blake3::Hasher::new().finalize_xof();
@@ -418,10 +418,10 @@ fn write_pages(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Touches memory and frees it again. Virtual machines give free memory back to their host, and the
-/// first touch of each page then costs what no reader should be charged with.
+/// first touch of each page then costs time that isn't the reader's.
 fn back_memory(bytes: u64) -> io::Result<()> {
     let mut map = MmapMut::map_anon(usize::try_from(bytes).map_err(io::Error::other)?)?;
-    // Only quicker.
+    // Not needed, but faster.
     let _ = map.advise(memmap2::Advice::HugePage);
     map.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     Ok(())
@@ -432,7 +432,7 @@ fn warm(path: &Path) -> io::Result<()> {
     io::copy(&mut File::open(path)?, &mut io::sink()).map(|_| ())
 }
 
-/// Takes a file out of the page cache, and leaves everybody else's alone.
+/// Takes one file out of the page cache, and leaves all other files in it.
 fn cool(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::fadvise(
         File::open(path)?,

@@ -44,7 +44,7 @@ pub(crate) enum Method {
     /// `pread` of 1 MiB past the page cache.
     Direct,
     /// [`Read`](Self::Read), for the third time: the second access to a page moves it between lists
-    /// of the page cache, which is no matter of who reads it.
+    /// of the page cache, which doesn't depend on what is being measured.
     ReRead,
     /// The 1 MiB in the middle, and nothing else.
     OneMib,
@@ -144,7 +144,7 @@ fn read_parallel(path: &Path, threads: u64) -> io::Result<u64> {
 /// Maps a file.
 #[allow(unsafe_code)]
 fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the file is this benchmark's own and nobody writes to it while it is mapped; the
+    // SAFETY: the file is this benchmark's own and no process writes to it while it is mapped; the
     // bytes are only added up, so that even then nothing but the sum would be wrong.
     unsafe { Mmap::map(file) }
 }

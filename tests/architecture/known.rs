@@ -1,3 +1,4 @@
-//! What breaks a rule and is known to: the rule, and what breaks it. What no longer does has to go.
+//! Known violations: the rule, and what breaks it. An entry that no longer breaks its rule must be
+//! removed.
 
 pub(crate) const KNOWN: &[&str] = &[];

@@ -1,4 +1,4 @@
-//! How the source is laid out, held by rules.
+//! Rules for the layout of the source.
 //!
 //! Over all of `src/`, the library and the program:
 //! - imports go downward: [`LAYERS`], and within two of them [`OMS`] and [`READING`];
@@ -9,8 +9,8 @@
 //! - that file is a leaf: a module beneath it would see the private fields;
 //! - `docs/design.md` shows the layers as they are. `MODEL_FS_BLESS=1` writes them there.
 //!
-//! [`KNOWN`] lists what breaks a rule all the same. It is held both ways: what no longer breaks a
-//! rule has to leave the list. `put_in` shows each rule fail.
+//! [`KNOWN`] lists the exceptions. An exception that no longer breaks its rule must be removed from
+//! the list. `put_in` shows each rule fail.
 
 mod document;
 mod known;
@@ -167,7 +167,7 @@ fn the_design_shows_the_layers_as_they_are() {
     );
 }
 
-/// What `test_support::built` works out is what cargo says.
+/// The paths that `test_support::built` works out are those that cargo gives.
 #[test]
 fn programs_and_scratch_folders_are_found() {
     let same = |found: &Path, told: &str| {

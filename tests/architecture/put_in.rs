@@ -1,4 +1,4 @@
-//! Each rule finds what is put in, and passes over what only looks like it.
+//! Each rule finds a violation that is put in, and passes over code that only looks like one.
 
 use crate::rules::{
     Layer, Order, Trusted, circles, forged, judge, not_leaves, too_long, too_wide, upward,
@@ -186,7 +186,8 @@ fn circles_are_found_also_by_way_of_others() {
         ],
         &["circle: src/middle/a.rs, src/middle/b.rs, src/middle/c.rs"],
     );
-    // Who declares modules and passes their names on takes no part, unless it uses them itself.
+    // A file that only declares modules and re-exports their names takes no part, unless it uses
+    // them itself.
     let child = (
         "src/middle/child.rs",
         "use super::Own; pub struct Child(Own);",

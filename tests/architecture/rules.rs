@@ -9,7 +9,7 @@ use crate::source::{Found, Mention, Reference, Source, Tree, is_punct, is_tests,
 /// Lines of a file without its tests.
 const MOST_LINES: usize = 600;
 
-/// The same, for folders that are held to less.
+/// The same, for folders with a lower limit.
 const MOST_LINES_IN: [(&str, usize); 1] = [("src/reading/", 400)];
 
 /// Columns of a line, comments included.
@@ -29,7 +29,7 @@ fn finding(what: String, more: impl Into<String>) -> Finding {
     Finding { what, more }
 }
 
-/// What is found and not known, and what is known and no longer found.
+/// Violations that aren't known, and known ones that no longer occur.
 pub(crate) fn judge(findings: &[Finding], known: &[&str]) -> Vec<String> {
     let known: BTreeSet<&str> = known.iter().copied().collect();
     let found: BTreeSet<&str> = findings.iter().map(|found| found.what.as_str()).collect();
@@ -224,8 +224,8 @@ pub(crate) fn too_wide(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A row of a table in a comment, an address alone in one, or a raw string, which has no way to go
-/// on in the next line.
+/// A row of a table in a comment, an address alone in one, or a raw string, which can't be
+/// continued on the next line.
 fn cant_be_wrapped(line: &str) -> bool {
     let line = line.trim_start();
     let comment = ["//! ", "/// ", "// "]

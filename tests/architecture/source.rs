@@ -3,8 +3,8 @@
 //!
 //! Guarantees: comments, strings and what is compiled for tests only (`#[cfg(test)]`) count for
 //! nothing; a path is followed through `use` declarations, renamed ones and those of other modules
-//! too, to the file that defines its last name. Doesn't: know types. What is called as a method, or
-//! comes of a glob import of names that nothing defines by a keyword, isn't seen.
+//! too, to the file that defines its last name. Doesn't: know types. What is called as a method
+//! isn't seen, nor what a glob import brings in without a keyword that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -211,7 +211,7 @@ impl Source {
                 add(self.find(path, &mention.path), false);
             }
         }
-        // What is used is used, wherever else it is passed on.
+        // A use counts, even where the name is re-exported too.
         let used: Vec<Reference> = references
             .iter()
             .filter(|reference| !reference.passed_on)

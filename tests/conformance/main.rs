@@ -1,8 +1,8 @@
 //! What OMS demands, asked of the program itself: real bundles of other implementations, statements
-//! that are signed and wrong, sizes that nobody means well with, and what is reported.
+//! that are signed and wrong, hostile sizes, and what is reported.
 //!
-//! Every command runs with a home of its own, so nothing depends on whom the user of the tests
-//! trusts.
+//! Every command runs with a home of its own, so nothing depends on whom the user who runs the
+//! tests trusts.
 
 mod manners;
 mod program;

@@ -33,7 +33,7 @@ macro_rules! words {
     };
 }
 
-/// Nothing in it acts on a terminal, and no line of it is one that a name forged.
+/// Checks that nothing in a text acts on a terminal, and that no name has forged a line of it.
 #[track_caller]
 fn assert_harmless(text: &str, what: &str) {
     let acts = |c: char| {
@@ -177,7 +177,7 @@ fn a_reader_that_closes_the_pipe_ends_nothing_but_the_output() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*said), (Some(0), ""), "{words:?}");
     }
-    // What was found out is still what the exit code says.
+    // The exit code still says what was found out.
     flip(&model.join("weights"), 5);
     for json in [&[][..], &["--json"]] {
         let (reader, writer) = std::io::pipe().expect("make a pipe");
@@ -204,7 +204,7 @@ fn a_result_that_does_not_fit_on_the_disk_is_a_failure() {
         assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
         assert!(said.contains("error: cannot write the result"), "{said}");
     }
-    // What is wrong with a model counts for more, and is told where it can be.
+    // A problem with the model counts for more, and is reported where that is possible.
     flip(&model.join("weights"), 5);
     let verify = words!["verify", model, "--public-key", public_key(), "--json"];
     let output = home.run_into(full(), &verify);
@@ -258,13 +258,13 @@ fn an_index_that_cannot_be_written_is_not_claimed() {
         done.stdout.starts_with("indexed: 2 files, 3.00 MiB hashed"),
         "{done}"
     );
-    // From now on nothing needs to be written.
+    // From now on nothing has to be written.
     let again = index("ulimit -f 1;").expect("index");
     assert!(
         again.stdout.starts_with("indexed: 2 files, 0 B hashed"),
         "{again}"
     );
-    // What nobody signed is left out, and that is said.
+    // Unsigned files are left out, and that is said.
     fs::write(model.join("more"), "x").expect("write");
     let said = index("").expect("index");
     assert!(said.stderr.contains("left out: 1 file"), "{said}");
@@ -426,7 +426,7 @@ fn hostile_paths_are_shown_not_sent() {
     assert_harmless(&logged, "log");
 }
 
-/// JSON means what it says, and acts on no terminal while it is read.
+/// JSON documents keep names exact, and don't act on a terminal that shows them.
 #[test]
 fn documents_are_harmless_and_exact() {
     let (home, folder) = (Home::new(), scratch());
@@ -442,7 +442,7 @@ fn documents_are_harmless_and_exact() {
     assert_eq!(json(&shown)["files"][0]["name"], HOSTILE);
 }
 
-/// What is printed goes through one place, which neither panics nor sends what a name holds.
+/// What is printed goes through one place, which neither panics nor sends a name unescaped.
 #[test]
 fn nothing_is_printed_past_the_one_place_for_it() {
     fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -83,7 +83,7 @@ impl Home {
         finish(command.args(["-c", line]), LIMIT)
     }
 
-    /// Mounts, which must work, shows the mountpoint, and unmounts. Nothing of it where tests of
+    /// Mounts, which must work, shows the mountpoint, and unmounts. Does nothing where tests of
     /// mounts are left out.
     #[track_caller]
     pub(crate) fn mounted(&self, model: &Path, trust: &[String], look: impl FnOnce(&Path)) {

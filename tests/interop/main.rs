@@ -54,7 +54,7 @@ const FILES: [(&str, usize); 13] = [
 /// Names that the reference signs as files, but refuses as shards.
 const COLONS: [(&str, usize); 2] = [("a:b", 1500), ("a:0:10", 10)];
 
-/// Lies in the model directory but is never signed nor shown.
+/// Lies in the model directory, but is neither signed nor shown.
 const UNSIGNED: &str = ".gitattributes";
 
 /// A model directory with keys, not yet signed.
@@ -78,7 +78,8 @@ impl Model {
         if !form.is_sharded() {
             files.extend(COLONS);
         }
-        // Shards say nothing about an empty file: it is no failure, and isn't in the mount either.
+        // Shards say nothing about an empty file, so its absence is no failure, and it isn't in the
+        // mount either.
         let is_signed = |size: usize| size > 0 || !form.is_sharded();
         let signed = files.iter().filter(|(_, size)| is_signed(*size));
         let names = signed.map(|(name, _)| *name).collect();
@@ -91,7 +92,7 @@ impl Model {
         for (name, size) in files {
             let path = model.path().join(name);
             fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("mkdir");
-            // Each file differs from each other, also where the sizes agree.
+            // Every file differs from every other, even where the sizes agree.
             let mut content = vec![0; size];
             blake3::Hasher::new()
                 .update(name.as_bytes())
@@ -287,7 +288,7 @@ fn theirs_holds_here(curve: &str, form: Form) {
     model
         .reference
         .sign(&model.path(), &model.keys, &form.theirs());
-    // First that the reference itself accepts it, so that a failure below is ours.
+    // The reference itself has to accept it first, so that a failure below is ours.
     model
         .reference
         .accepts(&model.path(), &model.keys, &form.theirs())
@@ -336,7 +337,7 @@ fn sha256_shards_that_the_reference_signs_hold_here_with_p521() {
     theirs_holds_here("P-521", Form::Sha256Shards);
 }
 
-/// It verifies these only when it is told the hash, as the tests do.
+/// The reference verifies these only when it is told the hash, which these tests do.
 #[test]
 fn blake2b_files_that_the_reference_signs_hold_here() {
     theirs_holds_here("P-256", Form::Blake2b);
@@ -392,7 +393,8 @@ fn blake2b_shards_signed_here_for_the_reference_hold_there() {
 }
 
 /// The specification calls the algorithm of a shard by the hash's name. The reference looks for a
-/// name of its own, whatever the hash; where it stops to, `--compat reference` has no use any more.
+/// name that it made up, for every hash. Once a later release accepts the specified name, shards no
+/// longer need `--compat reference`.
 #[test]
 fn shards_signed_here_by_the_text_do_not_hold_there() {
     for form in [Form::Sha256Shards, Form::Blake2bShards] {

@@ -17,7 +17,7 @@ struct Signing {
     reference: Reference,
 }
 
-/// Who does it.
+/// Which of the two command lines is run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Side {
     Here,
@@ -120,7 +120,7 @@ fn ignored_paths_are_recorded_and_ignored_on_both_sides() {
             fs::write(one.join("more"), "x").expect("write a file");
             fs::write(&two, "changed").expect("write a file");
             signing.verify(verifier, &[]).expect(&what);
-            // A neighbour of the same beginning isn't ignored.
+            // A neighbour whose name begins in the same way isn't ignored.
             let neighbour = signing.model().join("ignored-not");
             fs::write(&neighbour, "x").expect("write a file");
             signing.must_refuse(verifier, &[], &what);
@@ -128,7 +128,7 @@ fn ignored_paths_are_recorded_and_ignored_on_both_sides() {
                 .verify(verifier, &[flag, &neighbour])
                 .expect("ignored by the one who verifies");
             fs::remove_file(neighbour).expect("remove a file");
-            // What is signed can't be left out by the one who verifies.
+            // The verifier can't leave out what is signed.
             let signed = signing.model().join("weights.bin");
             signing.must_refuse(verifier, &[flag, &signed], &what);
         }

@@ -1,4 +1,4 @@
-//! Models that are a file and no directory.
+//! Models that are a file, not a directory.
 //!
 //! The specification wants the file's own name in the manifest (OMS v1.0, 6.1.2), the reference
 //! writes and wants `.`. We write the name, and `.` with `--compat reference`; and accept both.
@@ -58,7 +58,7 @@ impl SingleFile {
         model_fs([Path::new("verify"), &model, Path::new("--public-key"), key])
     }
 
-    /// Holds here, mounted and not, under whatever name, and no longer once changed.
+    /// The model verifies here, mounted and not, under any name, and no longer once it is changed.
     fn must_hold_here(&self, what: &str) {
         self.verify(NAME).expect(what);
         let renamed = "renamed.gguf";
@@ -83,7 +83,7 @@ impl SingleFile {
         flip(&self.path(NAME), 4096);
     }
 
-    /// Holds there, mounted here and not, and no longer once changed.
+    /// The reference accepts the model, mounted here and not, and no longer once it is changed.
     fn must_hold_there(&self, form: Form, what: &str) {
         let accepts = |model: &Path| self.reference.accepts(model, &self.keys, &form.theirs());
         accepts(&self.path(NAME)).must_accept(what);
@@ -143,7 +143,7 @@ fn signed_here_by_the_text_a_single_file_has_its_own_name() {
         .must_reject(NAME, "the file's own name");
 }
 
-/// A manifest that names nothing is none of a directory, even of one with one file.
+/// A manifest whose only name is `.` describes no directory, not even one with a single file.
 #[test]
 fn a_directory_with_the_signature_of_a_file_is_refused() {
     let Some(model) = SingleFile::new() else {

@@ -11,7 +11,7 @@ use test_support::process::finish;
 
 use crate::support::{BLAKE3, Host, LIMIT, Model, SHA256, public_key, tool};
 
-/// Takes a mount away, also after a failed test.
+/// Removes a mount, also after a failed test.
 struct Clear(PathBuf);
 
 impl Drop for Clear {
@@ -48,7 +48,7 @@ fn mount_returns_once_files_can_be_read_and_leaves_nothing_behind_when_unmounted
         let weights = mount.path().join("weights");
         tool("cmp", [model.golden("weights"), weights]).expect("cmp");
         let daemon = daemon_of(mount.path());
-        // It is tied to no terminal and no directory.
+        // The daemon is tied to no terminal and no directory.
         let directory = std::fs::read_link(format!("/proc/{}/cwd", daemon.as_raw_pid()));
         assert_eq!(directory.expect("look"), Path::new("/"));
         for descriptor in 0..3 {

@@ -1,8 +1,9 @@
 //! What a model's owner ships never becomes what is trusted about another model.
 //!
 //! The adversary owns a toy: a model signed with BLAKE3 under a key that is trusted for toys. A
-//! host reads it once. In the tables that are shipped with it they have written the identity of
-//! what somebody else signed, about a production model, whose files they replace by the toy's.
+//! host reads it once. In the tables that are shipped with it they have written the identity of a
+//! production model's file, which another signer signed, and they replace that model's files by the
+//! toy's.
 
 use std::fs;
 use std::num::NonZeroU64;
@@ -146,7 +147,7 @@ fn production_fails(host: &Host, production: &Production, model: &Model, what: &
     host.run(&mut verify).expect_code(4, "verify");
 }
 
-/// Whatever an adversary writes over the identity in a shipped table, and under whatever name.
+/// An adversary writes another identity into a shipped table, and ships it under any name.
 #[test]
 fn a_table_that_is_shipped_with_a_toy_says_nothing_about_another_model() {
     let Some(_) = Host::new() else { return };

@@ -159,7 +159,7 @@ fn content_that_is_not_the_signed_one_is_4() {
     let finished = verify(&host, &model, &public_key(), &[]);
     says(&finished.expect_code(4, "a changed byte"), &["weights"]);
     let finished = host.run(&mut host.on_model("index", &model.path(), &[]));
-    // The shipped table spares it the look at all but the last chunk.
+    // With the shipped table, only the last chunk has to be read.
     finished.expect_code(0, "index of a blake3 model");
     model.restore("weights");
     fs::write(model.file("extra"), b"x").expect("write");

@@ -14,7 +14,7 @@ use crate::support::{
 
 const LEN: u64 = 2 << 20;
 
-/// The tables in a directory, however deep.
+/// The tables beneath a directory, at any depth.
 fn tables(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten() {
@@ -54,13 +54,13 @@ fn model(options: &[&str]) -> Model {
     model
 }
 
-/// Everything but the key of a store, as somebody else's host would have it.
+/// Copies everything of a store but its key, as if the store came from another host.
 fn copy_entries(from: &Host, to: &Host) {
     let (from, to) = (from.store().join("v2"), to.store());
     tool("cp", ["-a".as_ref(), from.as_os_str(), to.as_os_str()]).expect("copy a store");
 }
 
-/// A table that says of a changed copy of the file what the true one says of the true one.
+/// A table that describes a changed copy of the file as the true table describes the true file.
 struct Forgery {
     /// The changed content.
     content: Vec<u8>,
@@ -92,7 +92,7 @@ fn entries_copied_from_another_host_are_not_believed() {
     let model = model(SHA256);
     assert_eq!(read_all(&host, &model), 1);
     let elsewhere = Host::anywhere();
-    // So that it has a key.
+    // So that the store has a key.
     let mut index = elsewhere.on_model("index", &model.path(), &[]);
     elsewhere.run(&mut index).expect("index");
     for table in tables(&elsewhere.store()) {
@@ -101,7 +101,7 @@ fn entries_copied_from_another_host_are_not_believed() {
     copy_entries(&host, &elsewhere);
     the_table(&elsewhere.store());
     assert_eq!(read_all(&elsewhere, &model), 1, "an entry was believed");
-    // It was written anew, and is this host's own now.
+    // The table was written anew, and is this host's own now.
     assert_eq!(read_all(&elsewhere, &model), 0);
 }
 
@@ -176,7 +176,7 @@ fn edited_shipped_tables_are_not_believed() {
         fs::write(&table, wrong).expect("write");
         assert_eq!(passes(), 1, "{} bytes", wrong.len());
     }
-    // Claims a length of its own: one byte more or less in the same number of chunks.
+    // The table claims another length, with the same number of chunks.
     for len in [LEN - 1, LEN - CHUNK + 1] {
         let mut lying = genuine.clone();
         lying[16..24].copy_from_slice(&len.to_le_bytes());
@@ -198,7 +198,7 @@ fn edited_shipped_tables_are_not_believed() {
 #[test]
 fn a_forged_shipped_table_delivers_no_forged_content() {
     let Some(host) = Host::new() else { return };
-    // For sha256 a shipped table proves nothing, whoever wrote it.
+    // For sha256 a shipped table proves nothing, no matter who wrote it.
     for options in [BLAKE3, SHA256] {
         let model = model(options);
         let learned = Host::anywhere();
@@ -219,7 +219,7 @@ fn a_forged_shipped_table_delivers_no_forged_content() {
             assert_eio(read, &format!("{options:?}"));
             mount.unmount();
         }
-        // The right bytes come through it all.
+        // All the while, reads give the right bytes.
         model.restore("weights");
         assert_eq!(read_all(&host, &model), 1);
     }
@@ -244,7 +244,7 @@ fn a_store_that_others_may_write_is_refused() {
         let failed = host.mount_fails(&model.path(), &chosen, 1);
         assert!(failed.stderr.contains("owned by another user"), "{failed}");
     }
-    // Nor is one that whoever owns the model owns.
+    // Nor is one inside the model, which the model's owner controls.
     let inside = model.path().join(".model-fs/index");
     fs::create_dir_all(&inside).expect("mkdir");
     let failed = host.mount_fails(

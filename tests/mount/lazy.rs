@@ -30,7 +30,7 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     add_sparse(&model, "weights", 4 * GIB, &[0, 2 * GIB + 300_000]);
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
-    // Nothing of the content yet, and nothing that grows with it.
+    // No content has been read yet, and nothing whose size grows with the content.
     assert_eq!(mount.stats().source_bytes, 0);
     assert!(mount.bytes_read_by_daemon() < MIB);
 
@@ -144,7 +144,7 @@ fn a_second_read_asks_nobody() {
     let delivered = mount.stats().delivered_bytes;
     // Another open of the same file: the kernel has kept its pages.
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
-    // But for pages that the kernel, which is free to, has taken back meanwhile.
+    // Except for pages that the kernel has dropped meanwhile, which it may.
     assert!(mount.stats().delivered_bytes - delivered < MIB);
     mount.unmount();
 }

@@ -1,7 +1,7 @@
 //! What the kernel is told of lengths, and what becomes of a length that was only claimed.
 //!
 //! The adversary gives files another length: before the mount, while they are looked up, or for
-//! ever. Whoever reads gets the signed bytes, all of them and no more, or an error.
+//! ever. Every reader gets the signed bytes, all of them and no more, or an error.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -32,7 +32,7 @@ fn names() -> Vec<String> {
 
 fn model(options: &[&str]) -> Model {
     let len = |index: usize| match index {
-        // Around pages, and so small that nothing else shares one.
+        // Sizes around a page, and so small that nothing else shares the page.
         0..SMALL => 1 + (index as u64 * 97) % 20_000,
         _ => WHOLE + 1 + (index as u64 * 4099) % 50_000,
     };
@@ -43,7 +43,7 @@ fn model(options: &[&str]) -> Model {
             .map(|(at, name)| (name, len(at))),
     );
     model.sign(options);
-    // Without tables, so that large files take a full pass whatever they were signed with.
+    // Without tables, so that large files take a full pass, no matter how they were signed.
     let tables = model.file(".model-fs");
     if tables.exists() {
         fs::remove_dir_all(tables).expect("remove the tables");
@@ -57,7 +57,7 @@ fn resize(path: &Path, by: i64) {
     file.set_len(len.saturating_add_signed(by)).expect("resize");
 }
 
-/// Gives back its bytes to a file, without replacing it.
+/// Writes a file's signed bytes back, without replacing the file.
 fn refill(model: &Model, name: &str) {
     fs::write(model.file(name), model.bytes(name)).expect("write");
 }
@@ -151,7 +151,7 @@ fn read_by_ranks(model: &Model, mount: &Mount, ranks: usize, mappings: bool) -> 
     let golden = model.golden("");
     let children: Vec<Child> = (0..ranks)
         .map(|at| ways[at % ways.len()])
-        // Beside them, processes that only look.
+        // Beside the readers, processes that only ask for lengths.
         .chain(["stat", "stat"])
         .map(|way| rank(way, mount, &golden, start, &list))
         .collect();
@@ -171,8 +171,8 @@ fn read_by_ranks(model: &Model, mount: &Mount, ranks: usize, mappings: bool) -> 
     all
 }
 
-/// Eight ranks over 400 files had 90 of 3,200 reads cut short, and zeros that nobody signed where
-/// some had been appended, while a claimed length was believed.
+/// Eight ranks over 400 files had 90 of 3,200 reads cut short, and got unsigned zeros where some
+/// had been appended, when a claimed length was still believed.
 fn nobody_gets_anything_but_the_signed_bytes(options: &[&str]) {
     let Some(_) = Host::new() else { return };
     let model = model(options);
@@ -197,7 +197,7 @@ fn nobody_gets_anything_but_the_signed_bytes(options: &[&str]) {
             });
             delivered += got.right;
             match attack {
-                // All is as it was signed by the time that anybody reads.
+                // By the time of the reads, everything is as it was signed.
                 Attack::CutAndRestore | Attack::AppendAndRestore => {
                     assert_eq!(got.errors, 0, "{attack:?}, {ranks} ranks");
                     assert_eq!(mount.stats().violations, 0);
@@ -257,7 +257,7 @@ fn the_kernel_keeps_proved_lengths_and_no_others() {
     model.sign(SHA256);
     resize(&model.file("large"), 5000);
     let mount = host.mount(&model.path(), &[]);
-    // Listing tells no lengths.
+    // A listing has no lengths.
     let list = tool("ls", ["-R".as_ref(), mount.path().as_os_str()]).expect("ls");
     assert!(list.stdout.contains("large"), "{list}");
     for name in ["large", "small", "dir/small"] {
@@ -273,7 +273,7 @@ fn the_kernel_keeps_proved_lengths_and_no_others() {
         None,
         "a claim is asked for each time"
     );
-    // Whoever looks again is told what is claimed then.
+    // A program that asks again is told what is claimed by then.
     resize(&model.file("large"), -6000);
     assert_eq!(size("large"), large - 1000);
     model.restore("large");
@@ -284,7 +284,7 @@ fn the_kernel_keeps_proved_lengths_and_no_others() {
     mount.unmount();
 }
 
-/// Where a table is at hand the length is proved by a look, whatever the source claims.
+/// Where a table is at hand, asking for the length proves it, no matter what the source claims.
 #[test]
 fn a_length_that_can_be_proved_at_hand_is_never_claimed() {
     let Some(_) = Host::new() else { return };

@@ -54,7 +54,7 @@ fn a_snapshot_of_links_mounts_as_files_where_the_signature_allows_links() {
         }
         mount.unmount();
 
-        // The link is led elsewhere: before the mount, and below it.
+        // The link is made to lead elsewhere: before the mount, and beneath it.
         let link = snapshot.join("sub/weights");
         let mount = host.mount(&snapshot, &[]);
         fs::remove_file(&link).expect("remove");
@@ -69,7 +69,7 @@ fn a_snapshot_of_links_mounts_as_files_where_the_signature_allows_links() {
         assert_eio(read, "the wrong blob, before the mount");
         mount.unmount();
 
-        // It leads nowhere, or to what is no file.
+        // The link leads nowhere, or to something that isn't a file.
         fs::remove_file(&link).expect("remove");
         for target in [
             "../../../blobs/none",
@@ -140,8 +140,8 @@ fn sign_with_links(host: &Host, model: &Path) {
     host.run(&mut sign).expect("sign");
 }
 
-/// That reading is an error, asked for by a process that can be given up: one that hangs in a file
-/// system can't be killed. What is said of it.
+/// Checks that reading is an error, and what its message says. A child process reads: a process
+/// that hangs in a file system can't be killed, but it can be left behind.
 fn fails_without_hanging(mount: &Mount, name: &str, what: &str) {
     cannot_be_read(&mount.file(name), what);
 }
@@ -163,7 +163,7 @@ fn a_link_into_the_mount_itself_is_an_error_and_nobody_hangs() {
     let model = Model::new([("dir/weights", 2 << 20), ("other", 3 << 20)]);
     sign_with_links(&host, &model.path());
     let mount = host.mount(&model.path(), &[]);
-    // What opens it may keep a descriptor, so that the chunks of another name are asked for.
+    // The opener may keep a descriptor, so that chunks are asked for under another name.
     let there = |name: &str| mount.file(name);
     let bound = tempfile::TempDir::new().expect("make a mountpoint");
     let binds = tool("mount", [Path::new("--bind"), mount.path(), bound.path()]).succeeded();

@@ -1,7 +1,7 @@
 //! Signed models, mounted by the real program on the real kernel, read by ordinary programs.
 //!
-//! What must hold of a mount, seen from outside: the source's bytes for whoever reads it in
-//! whatever way, and an error in place of any byte that isn't the signed one.
+//! What must hold of a mount, seen from outside: every reader gets the source's bytes, in every way
+//! of reading, and an error in place of any byte that isn't the signed one.
 //!
 //! Needs `/dev/fuse`, `fusermount3`, `python3` (for `mmap`), and the usual tools of a Linux system.
 //! What is missing fails the tests; `MODEL_FS_SKIP=fuse` leaves them out on purpose.

@@ -23,7 +23,7 @@ use crate::support::{BLAKE3, Host, LIMIT, Model};
 const HOSTILE: &[u8] =
     b"\x1b[2J\n2026-01-01T00:00:00Z ERROR forged\nsigner  acme\n\xc2\x9b1m\xe2\x80\xae";
 
-/// Takes a mount at a path, absolute and without links, away, whatever becomes of the test.
+/// Removes the mount at a path (absolute and without links), even when the test fails.
 struct Unmount(PathBuf);
 
 impl Unmount {
@@ -152,7 +152,7 @@ fn hidden_signed_files_are_in_the_status() {
     assert!(mount.stderr().contains("hidden"), "{}", mount.stderr());
     mount.unmount();
 
-    // However many there are, the status stays one that can be read.
+    // The status stays short enough to be read, however many files there are.
     let many = Model::new((0..1000).map(|n| (format!("dir/{n:03}{}", "\u{7}".repeat(200)), 1)));
     many.sign(BLAKE3);
     let mount = host.mount(&many.path(), &["--ignore-paths", "dir"]);
@@ -230,7 +230,7 @@ fn status_believes_only_a_mount_of_ours() {
     std::os::unix::fs::symlink(mount.path(), &link).expect("link");
     let shown = status(&host, &link, &["--json"]).expect("status");
     let facts: Value = serde_json::from_str(&shown.stdout).expect("JSON");
-    // Not the daemon's word.
+    // The kernel's answer; what the daemon says doesn't count.
     assert_eq!(facts["mounted_by"], rustix::process::geteuid().as_raw());
     mount.unmount();
 }

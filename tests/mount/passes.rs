@@ -11,12 +11,12 @@ use crate::support::{Host, Mode, Model, SHA256, assert_eio, assert_same, open, p
 
 const LEN: u64 = 5 << 20;
 
-/// A process that does nothing until this goes.
+/// A process that is stopped until this is dropped.
 pub(crate) struct Stopped(Pid);
 
 impl Stopped {
-    /// Returns once every thread of it does nothing: one that still takes a request in would keep
-    /// it, and the process that waits for it, beyond any signal.
+    /// Returns once every thread is stopped. A thread that still took in a request would keep it,
+    /// and then no signal could end the process that waits for the answer.
     pub(crate) fn new(pid: Pid) -> Self {
         kill_process(pid, Signal::STOP).expect("stop a process");
         let stopped = Self(pid);
@@ -64,7 +64,7 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
     // Proved, open, and in the page cache of the first mount.
     let other = open(&mount.file("other"), Mode::Direct).expect("open");
     fs::read(slow.file("other")).expect("fill the page cache");
-    // What was proved once is known, whatever the source does.
+    // What was proved once stays known, even while the source doesn't answer.
     assert_eq!(fs::metadata(mount.file("dir/7")).expect("stat").len(), 10);
 
     let stopped = Stopped::new(slow.pid());
@@ -104,7 +104,7 @@ fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
     slow.unmount();
 }
 
-/// `cat`, which only the answer to its open or a signal ends.
+/// `cat`, which waits in its open until that is answered or a signal ends it.
 struct Opener(std::process::Child);
 
 impl Opener {
@@ -140,7 +140,8 @@ impl Opener {
     }
 }
 
-/// The kernel keeps a thread whose open is being served, whatever signal it gets.
+/// While an open is being served, the kernel keeps the thread that waits for it, no matter which
+/// signal the thread gets.
 #[test]
 fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
     let Some(host) = Host::new() else { return };
@@ -151,7 +152,7 @@ fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
     let mount = reader.mount(slow.path(), &[]);
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         let stopped = Stopped::new(slow.pid());
-        // One waits for the look at a length, the other for a proof.
+        // One waits until its length has been looked at, the other for a proof.
         let openers = ["big", "small"].map(|name| Opener::new(&mount.file(name)));
         while !openers.iter().all(Opener::waits) {
             std::thread::sleep(Duration::from_millis(5));
@@ -173,7 +174,7 @@ fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
     slow.unmount();
 }
 
-/// A pass over what is no longer the file keeps nobody from the right bytes.
+/// A full pass over a file that was replaced doesn't keep readers from the right bytes.
 #[test]
 fn a_pass_begins_anew_when_its_file_is_replaced() {
     let Some(host) = Host::new() else { return };
@@ -271,7 +272,7 @@ fn a_mount_that_ends_during_a_full_pass_is_gone_at_once_and_ends_with_the_pass()
     let stopped = Stopped::new(slow.pid());
     std::thread::scope(|scope| {
         let path = mount.file("big");
-        // Right, or an error; that depends on who is faster.
+        // Right, or an error, depending on which side is faster.
         let model = &model;
         scope.spawn(move || {
             if let Ok(found) = read_range(&path, Mode::Cached, 0, 6 << 20) {

@@ -45,11 +45,11 @@ fn a_process_that_populates_a_mapping_of_unreadable_content_is_ended() {
     for verb in ["populate", "lock"] {
         let finished = finish(&mut populate(verb, &mount, &[]), LIMIT);
         assert!(finished.killed_by(9), "{verb}: {finished}");
-        // By the daemon, not by our own limit.
+        // Ended by the daemon, not by our own limit.
         assert!(finished.status.is_some(), "{verb}: {finished}");
         assert!(mount.stderr().contains("killed a process"), "{verb}");
     }
-    // This one says so by itself.
+    // This program reports the error itself.
     let finished = finish(&mut populate("advise", &mount, &[]), LIMIT);
     finished.expect_code(5, "populate by advice");
     mount.unmount();

@@ -1,5 +1,5 @@
-//! Pages that the kernel is given before anybody asks for them, as it is where its own read-ahead
-//! is small.
+//! Pages that the daemon gives to the kernel before a program asks for them, as it does where the
+//! kernel's own read-ahead is small.
 
 use std::fs::{self, File};
 use std::os::linux::fs::MetadataExt as _;
@@ -46,7 +46,7 @@ fn pushes(mount: &Mount) -> bool {
     pushes
 }
 
-/// Has the kernel forget a file's pages, as far as nobody uses them.
+/// Has the kernel forget those of a file's pages that aren't in use.
 fn forget(file: &File) {
     rustix::fs::fadvise(file, 0, None, Advice::DontNeed).expect("forget");
 }
@@ -129,8 +129,8 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
     mount.unmount();
 }
 
-/// One reader in order, again and again, while the kernel forgets pages and the source changes:
-/// nothing wrong, and nobody waits for somebody who waits for him.
+/// One reader in order, again and again, while the kernel forgets pages and the source changes: no
+/// wrong bytes, and no deadlock.
 #[test]
 fn a_changing_source_gives_signed_bytes_or_errors() {
     for form in [BLAKE3, SHARDS] {

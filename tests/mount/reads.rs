@@ -9,7 +9,7 @@ use crate::support::{
     open, part, pread, tool,
 };
 
-/// Sizes around everything that is verified in one piece.
+/// Sizes around every limit of what is verified in one piece.
 const SIZES: [u64; 16] = [
     0,
     1,
@@ -29,7 +29,7 @@ const SIZES: [u64; 16] = [
     2 * SHARD + 12_345,
 ];
 
-/// Names that are hard on programs.
+/// Names that programs often handle wrongly.
 fn names() -> Vec<String> {
     let mut deep = vec!["deep"; 60].join("/");
     deep.push_str("/file");
@@ -54,7 +54,7 @@ fn names() -> Vec<String> {
 }
 
 /// Has each file of a model read in each way. Every way gets a mount of its own, so that none
-/// lives on what another left in the page cache.
+/// profits from what another left in the page cache.
 #[track_caller]
 fn read_in_every_way(model: &Model, options: &[&str]) {
     let Some(host) = Host::new() else { return };

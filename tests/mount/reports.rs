@@ -146,7 +146,7 @@ fn inspect_shows_what_is_claimed_and_that_nothing_was_verified() {
         "--ignore-paths",
         "cache",
     ]);
-    // Not even whether the content is there.
+    // It isn't even checked whether the content is there.
     flip(&model.file("weights"), 5);
     for path in [model.path(), model.file("model.sig")] {
         let mut inspect = host.command("inspect");
@@ -417,7 +417,7 @@ fn descriptors_that_are_used_up_are_told_as_such() {
 #[test]
 fn a_status_with_long_names_and_many_violations_is_shortened() {
     let Some(host) = Host::new() else { return };
-    // Written with six bytes a character where JSON holds it.
+    // JSON takes six bytes for this character.
     let directory = vec!["\u{1}".repeat(250); 13].join("/");
     let names: Vec<_> = (0..40)
         .map(|number| format!("{directory}/{number}"))
@@ -475,7 +475,7 @@ fn lockdown_also_takes_away_what_the_kernel_had_cached_and_the_signature() {
     let mut said = BufReader::new(holder.stdout.take().expect("a pipe")).lines();
     let mut asked = holder.stdin.take().expect("a pipe");
     let mut touch = || {
-        // Fails once it is gone.
+        // Fails once the process is gone.
         let _ = asked.write_all(b"\n");
         said.next().is_some_and(|line| line.is_ok())
     };

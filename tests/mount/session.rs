@@ -48,7 +48,7 @@ fn a_hang_up_opens_the_log_anew_and_nothing_else() {
         assert!(std::time::Instant::now() < deadline, "no new log");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    // It serves as before, and what happens from now on is in the new file.
+    // The mount serves as before, and what happens from now on is in the new file.
     let found = fs::read(mount.file("weights")).expect("read");
     assert_same(&found, model.bytes("weights"), "after a hang-up");
     flip(&model.file("weights"), 1000);
@@ -180,7 +180,7 @@ fn a_mount_whose_source_hangs_ends_when_it_is_asked_to() {
     let stopped = Stopped::new(slow.pid());
     let answered = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        // Gone before the readers are waited for, also if this fails.
+        // Dropped before the readers are waited for, even if an assertion fails.
         let stopped = stopped;
         for index in 0..64 {
             let (file, answered) = (&file, &answered);
@@ -245,7 +245,7 @@ fn a_second_mount_on_the_same_point_is_refused() {
     second.arg("--").arg(mount.path());
     let failed = host.run(&mut second).expect_code(1, "mount");
     assert!(failed.stderr.contains("model-fs umount"), "{failed}");
-    // The first is none the worse for it.
+    // The first mount still works.
     let found = fs::read(mount.file("weights")).expect("read");
     assert_same(&found, model.bytes("weights"), "the first mount");
     mount.unmount();
@@ -262,7 +262,7 @@ fn the_dead_mount_of_a_killed_daemon_is_cleared() {
     let mut status = host.command("status");
     let failed = host.run(status.arg(mount.path())).expect_code(1, "status");
     assert!(failed.stderr.contains("dead"), "{failed}");
-    // Mounting over it says what to do.
+    // The error of mounting over it says what to do.
     let mut again = host.on_model("mount", &model.path(), &[]);
     again.arg("--").arg(mount.path());
     let failed = host.run(&mut again).expect_code(1, "mount");

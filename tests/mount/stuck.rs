@@ -18,14 +18,14 @@ const FILES: usize = 64;
 const READERS: usize = 16;
 const LEN: u64 = 2 << 20;
 
-/// To tell what hangs from what takes its time.
+/// A time limit that tells what hangs from what is just slow.
 const GUARD: Duration = Duration::from_secs(20);
 
 /// A model of which each file but one, `intact`, lies on another mount, whose daemon can be
 /// stopped.
 struct Hanging {
     names: Vec<String>,
-    /// Where the files lie that can hang.
+    /// Where the files that can hang lie.
     source: Model,
     model: Model,
     slow: Mount,
@@ -102,7 +102,7 @@ fn readers_of_many_files_that_hang_hold_up_nobody_else() {
                 });
             }
         }
-        // Not on this thread: it has to let the others go.
+        // Not on this thread, which has to release the others.
         let mount = &mount;
         scope.spawn(move || {
             for mode in [Mode::Direct, Mode::Cached] {

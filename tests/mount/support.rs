@@ -1,6 +1,6 @@
 //! Models, hosts and mounts.
 //!
-//! Guarantees: nothing outlives its test: a [`Mount`] takes its mount and its daemon along, and a
+//! Guarantees: nothing outlives its test. Dropping a [`Mount`] ends its mount and its daemon, and a
 //! daemon that a test waits for too long is killed, which ends every wait for it. Nothing is read
 //! from or left in the home of the user who runs the tests.
 
@@ -30,7 +30,7 @@ use test_support::process::{Finished, finish};
 /// For a command: many times what it needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// For a daemon, after which it is taken for stuck.
+/// For a daemon, which is considered stuck after that time.
 const DAEMON_LIMIT: Duration = Duration::from_secs(300);
 
 /// Bytes in a chunk of the tables that the program writes, and the largest blake3 file without one.
@@ -42,10 +42,10 @@ pub(crate) const WHOLE: u64 = 1 << 20;
 /// The largest shard that is verified in one piece.
 pub(crate) const SHARD: u64 = 4 << 20;
 
-/// What the kernel answers to whoever asks for a byte that can't be proved.
+/// The kernel's answer to a program that reads a byte that can't be proved.
 pub(crate) const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
-/// The signal for whoever touches a page that can't be proved.
+/// The signal for a program that touches a page that can't be proved.
 pub(crate) const SIGBUS: i32 = 7;
 
 /// Ways to sign: a name, and the options of `sign`.
@@ -61,7 +61,7 @@ pub(crate) fn public_key() -> PathBuf {
     keys::path("p256-pub.pem")
 }
 
-/// Bytes that depend on their name only, and look like nothing.
+/// Bytes that depend only on the name, and look random.
 pub(crate) fn noise(name: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new()
@@ -132,7 +132,7 @@ impl Model {
         self.path().join(name)
     }
 
-    /// A copy that nobody tampers with.
+    /// A copy of the file that no test tampers with.
     pub(crate) fn golden(&self, name: &str) -> PathBuf {
         self.scratch.path().join("golden").join(name)
     }
@@ -141,7 +141,7 @@ impl Model {
         &self.files[name]
     }
 
-    /// Signs, on a host of its own, so that nobody else profits from what it learned.
+    /// Signs on a host of its own, so that no other host profits from what was learned.
     #[track_caller]
     pub(crate) fn sign(&self, options: &[&str]) {
         let publisher = Host::anywhere();
@@ -151,7 +151,7 @@ impl Model {
         publisher.run(&mut command).expect("sign");
     }
 
-    /// Takes away whatever has the name of a file.
+    /// Removes what has this name: a file, a directory or a link.
     pub(crate) fn remove(&self, name: &str) {
         let path = self.file(name);
         let gone = match fs::symlink_metadata(&path) {
@@ -230,7 +230,7 @@ impl Host {
         Mount::new(self, model, options)
     }
 
-    /// Has the mount of a model fail, and sees to it that nothing is left of it.
+    /// Tries a mount that must fail, and checks that nothing is left of it.
     #[track_caller]
     pub(crate) fn mount_fails(&self, model: &Path, options: &[&str], code: i32) -> Finished {
         let mountpoint = TempDir::new().expect("make a mountpoint");
@@ -251,7 +251,7 @@ pub(crate) struct Mount {
     mountpoint: TempDir,
     daemon: Child,
     stderr: File,
-    /// Gone when the mount goes, which calls the watchdog off.
+    /// Dropped with the mount, which ends the watchdog thread.
     _watchdog: Sender<()>,
 }
 
@@ -280,7 +280,7 @@ impl Mount {
         std::thread::spawn(move || {
             if receiver.recv_timeout(DAEMON_LIMIT) == Err(RecvTimeoutError::Timeout) {
                 eprintln!("the daemon is killed at its time limit");
-                // Whoever waits for it gets an error then.
+                // Everything that waits for the daemon gets an error then.
                 let _ = kill_process(pid, Signal::KILL);
             }
         });
@@ -320,12 +320,12 @@ impl Mount {
         Pid::from_child(&self.daemon)
     }
 
-    /// What it did and met.
+    /// What the daemon did and met.
     pub(crate) fn status(&self) -> Status {
         status_of(self.path()).expect("a mount tells its status")
     }
 
-    /// The part of it that is for the user who mounted.
+    /// The part of the status that is for the user who mounted.
     pub(crate) fn owner_status(&self) -> OwnerStatus {
         self.status().owner.expect("we are the owner")
     }
@@ -420,7 +420,7 @@ fn status_of(mountpoint: &Path) -> Option<Status> {
 pub(crate) enum Mode {
     /// Through the kernel's page cache.
     Cached,
-    /// Past it.
+    /// Past the page cache.
     Direct,
 }
 
@@ -492,10 +492,10 @@ pub(crate) fn tool<S: AsRef<OsStr>>(
     finish(command.env("LC_ALL", "C").args(arguments), LIMIT)
 }
 
-/// Python, without what its user has set up.
+/// Python, without the user's own settings.
 pub(crate) fn python() -> Command {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    // What is called so may be a slow script that looks for the right version.
+    // The command of that name may be a slow script that looks for the right version.
     let python = PYTHON.get_or_init(|| {
         let found = tool("python3", ["-c", "import sys; print(sys.executable)"]);
         found.expect("run python3").stdout.trim().into()

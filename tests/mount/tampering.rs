@@ -1,4 +1,5 @@
-//! Whatever becomes of the source, before the mount or after it: the signed bytes, or an error.
+//! No matter how the source changes, before the mount or after it: reads give the signed bytes, or
+//! an error.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -41,7 +42,7 @@ enum Tamper {
     FullDirectory,
 }
 
-/// Those that leave a regular file of that name, so that a mount succeeds.
+/// The changes that leave a regular file of that name, so that a mount succeeds.
 const CONTENT: [Tamper; 9] = [
     Tamper::Flip(0),
     Tamper::Flip(299),
@@ -54,7 +55,7 @@ const CONTENT: [Tamper; 9] = [
     Tamper::Swap,
 ];
 
-/// Those that a mount finds when it lists the model, and what it calls them.
+/// The changes that a mount finds when it lists the model, and what it calls them.
 const NAMES: [(Tamper, &str); 5] = [
     (Tamper::Remove, "missing"),
     (Tamper::LinkToCopy, "a symbolic link"),
@@ -105,7 +106,7 @@ impl Tamper {
 
     fn undo(self, model: &Model, name: &str) {
         match self {
-            // In place, so that whoever holds the file open sees it too.
+            // In place, so that a process that has the file open sees the change too.
             Self::Flip(_) | Self::Cut(_) | Self::Extend(_) | Self::Empty => {
                 fs::write(model.file(name), model.bytes(name)).expect("write");
             }
@@ -178,7 +179,7 @@ fn all_right(mount: &Mount, model: &Model, name: &str, context: &str) {
     );
 }
 
-/// Content that was changed before anybody mounted it.
+/// Content that was changed before the mount.
 #[track_caller]
 fn changed_before_the_mount(options: &[&str]) {
     let Some(host) = Host::new() else { return };
@@ -386,7 +387,7 @@ fn a_changed_byte_anywhere_costs_its_chunk_and_no_other() {
             let around = place.saturating_sub(2000);
             assert_eio(pread(&file, around, 4096), &what);
             assert_eio(pread(&file, place, 1), &what);
-            // A request that only begins or ends there.
+            // A request that reaches beyond the chunk.
             assert_eio(pread(&file, place.saturating_sub(300_000), 600_000), &what);
             let start = place / chunk * chunk;
             for neighbour in [start.wrapping_sub(1), start + chunk] {
@@ -448,7 +449,7 @@ fn what_was_cached_before_the_change_stays_the_signed_content() {
     let mount = host.mount(&model.path(), &[]);
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("read it once");
     fs::write(model.file("weights"), vec![b'X'; 3 << 20]).expect("write");
-    // From the page cache, without asking anybody.
+    // Answered from the page cache, without a request to the daemon.
     tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("read it again");
     assert_eio(
         read_range(&mount.file("weights"), Mode::Direct, 1 << 20, 4096),

@@ -153,7 +153,7 @@ fn attributes_say_what_was_signed_and_by_whom() {
         attribute(&large, "user.model-fs.state").expect("state"),
         "proved"
     );
-    // Whoever copies would take along what is listed.
+    // A program that copies files would copy every listed attribute.
     let root = mount.path();
     for path in [root, &large, &mount.file("small"), &mount.file("model.sig")] {
         assert_eq!(names(path), "", "{}", path.display());
@@ -293,7 +293,7 @@ fn times_change_with_what_was_signed_and_with_nothing_else() {
         model.sign(options);
         let first = times_of(&model);
         assert_eq!(times_of(&model), first, "another mount");
-        // What the source says of its times doesn't matter, nor who signs when.
+        // The source's times don't matter, nor does who signs, or when.
         fs::File::options()
             .write(true)
             .open(model.file("same"))
@@ -353,7 +353,7 @@ fn python_runs_the_version_that_is_mounted_and_not_the_one_that_it_has_cached() 
 }
 
 /// A mount that an ordinary user may look into, and that user. Where the tests don't run as root,
-/// it is the user who runs them. `None` only where the tests were switched off.
+/// that is the user who runs them. `None` only where the tests were switched off.
 fn mounted_for_all(host: &Host, model: &Model) -> Option<(OrdinaryUser, Mount)> {
     let user = OrdinaryUser::new()?;
     let mountpoint = tempfile::TempDir::new_in(user.home()).expect("make a mountpoint");
@@ -423,7 +423,7 @@ fn rsync_copies_with_extended_attributes() {
 #[test]
 fn only_the_owner_and_root_see_the_full_status() {
     let Some(host) = Host::new() else { return };
-    // Only root can be another user, too.
+    // Only root can also run programs as another user.
     if !have(Need::Root) {
         return;
     }
@@ -458,8 +458,8 @@ fn only_the_owner_and_root_see_the_full_status() {
     mount.unmount();
 }
 
-/// Whoever owns the model may have a signed name lead to what only root can see; its length is not
-/// told to those who can't.
+/// The model's owner may have a signed name lead to a file that only root can see. Users who can't
+/// see it aren't told its length.
 #[test]
 fn others_are_not_told_lengths_that_are_only_claimed_where_links_are_followed() {
     let Some(host) = Host::new() else { return };
@@ -570,7 +570,7 @@ fn only_what_was_signed_is_there() {
     }
     mount.unmount();
 
-    // What the user leaves out on top of it isn't there either, changed or not.
+    // What the user leaves out in addition isn't there either, changed or not.
     fs::write(model.file("sub/file"), b"changed").expect("write");
     let mount = host.mount(&model.path(), &["--ignore-paths", "sub"]);
     let wanted = ["model.sig", "weights"].map(str::to_owned);
@@ -619,7 +619,7 @@ fn the_signature_in_the_mount_is_the_verified_one() {
         let signature = fs::read(&place).expect("read the signature");
         let given = ["--signature", place_text];
         let mount = host.mount(&model.path(), if is_default { &[] } else { &given });
-        // It stays what was verified, whatever becomes of the file.
+        // The mount shows what was verified, even after the file is removed.
         fs::remove_file(&place).expect("remove");
         for mode in [Mode::Cached, Mode::Direct] {
             let found = read_range(&mount.file(shown), mode, 0, 1 << 20).expect("read");

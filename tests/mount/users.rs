@@ -11,7 +11,7 @@ use test_support::unprivileged::OrdinaryUser;
 
 use crate::support::{BLAKE3, Host, LIMIT, SHA256, noise, private_key, public_key};
 
-/// Takes a mount away that another user made.
+/// Removes a mount that another user made.
 struct Clear(PathBuf);
 
 impl Drop for Clear {
@@ -20,7 +20,7 @@ impl Drop for Clear {
     }
 }
 
-/// Lets everybody use FUSE, as udev does on every usual system; a bare one leaves the device to
+/// Lets every user use FUSE, as udev does on ordinary systems. Minimal systems leave the device to
 /// root.
 fn open_fuse_to_all() {
     if rustix::process::geteuid().is_root() {
@@ -69,7 +69,7 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
         run(&user, "cmp", &["model/weights", "mnt/weights"]).expect("cmp");
         let status = run(&user, built::program(), &["status", "mnt"]);
         assert!(status.succeeded(), "{status}");
-        // What only an administrator may do.
+        // Options that only an administrator may use.
         assert!(status.stdout.contains("sudo tee"), "{status}");
 
         flip(&weights, 1_500_000);

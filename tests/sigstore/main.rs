@@ -1,5 +1,5 @@
-//! The Sigstore method against an instance of our own: every part that a forger could bend is bent,
-//! one at a time, and nothing else is.
+//! The Sigstore method against an instance of our own: every part that a forger could change is
+//! changed, one at a time.
 
 mod program;
 
@@ -308,7 +308,7 @@ fn certificates_are_of_the_authority_and_for_code_signing() {
         let certificate = signing.certified_by(&Key::p256(), &instance.certificate_log, NOW);
         let error = rejected(&signing.bundle_with(&certificate), &instance.trust());
         assert!(matches!(error, SigstoreError::Chain(_)), "{error}");
-        // Somebody who was certified, as an authority.
+        // The holder of a signer's certificate acts as an authority.
         let holder = Signing::new(&instance, kind);
         let mut signing = Signing::new(&instance, kind);
         signing.certificate.issuer = holder.certificate.subject.clone();
@@ -412,13 +412,13 @@ fn certificates_are_logged() {
             scts(&[]),
             scts(&[good.clone(), good.clone()]),
             scts(&[flipped]),
-            // Of a log that nobody trusts, and of one that signs something else.
+            // By a log that isn't trusted, and by one that is trusted for something else.
             scts(&[sct(&tbs, &issuer, &Key::p256(), NOW)]),
             scts(&[sct(&tbs, &issuer, &instance.rekor, NOW)]),
             // Over another certificate, or for another authority.
             scts(&[sct(&of_another.tbs(), &issuer, log, NOW)]),
             scts(&[sct(&tbs, &instance.root.0.id(), log, NOW)]),
-            // When the log's key was not in use.
+            // At a time when the log's key was not in use.
             scts(&[sct(&tbs, &issuer, log, NOW - 2 * 365 * 24 * 3600)]),
             scts(&[good[..good.len() - 1].to_vec()]),
         ]
@@ -589,7 +589,7 @@ fn forged_log_entries_are_noticed() {
             let error = forged(&|entry| entry["inclusionProof"]["treeSize"] = "12".into());
             assert_eq!(error, SigstoreError::Entry(EntryRule::TreeSize));
         }
-        // The body, whatever it is changed to.
+        // Any change of the body.
         let error = forged(&|entry| {
             let mut body = STANDARD
                 .decode(entry["canonicalizedBody"].as_str().unwrap())
@@ -631,7 +631,7 @@ fn entries_of_other_logs_are_refused() {
         bundle.entries[0]["logId"]["keyId"] = b64(log.id()).into();
         let error = rejected(&bundle, &instance.trust());
         assert_eq!(error, SigstoreError::Entry(EntryRule::CheckpointSignature));
-        // With a hint that says so too.
+        // With that log's key hint in the checkpoint too.
         let note = bundle.entries[0]["inclusionProof"]["checkpoint"]["envelope"].clone();
         let (head, signature) = note.as_str().unwrap().trim_end().rsplit_once(' ').unwrap();
         let mut signature = STANDARD.decode(signature).unwrap();
@@ -640,7 +640,7 @@ fn entries_of_other_logs_are_refused() {
             format!("{head} {}\n", b64(signature)).into();
         let error = rejected(&bundle, &instance.trust());
         assert_eq!(error, SigstoreError::Entry(EntryRule::CheckpointSignature));
-        // Beside an honest one.
+        // Beside an honest entry.
         let honest = signing.bundle_with(&bundle.certificate);
         let mut both = bundle.clone();
         both.signature.clone_from(&honest.signature);
@@ -708,7 +708,7 @@ fn several_entries_must_all_hold() {
 
     flip(&mut bundle.entries[1]["inclusionPromise"]["signedEntryTimestamp"]);
     assert!(check(&bundle.to_json(), &instance.trust()).is_err());
-    // The crate would be content with one proof for both.
+    // `sigstore-verify` would be content with one proof for both.
     bundle.entries[1] = second.to_json();
     bundle.entries[1]
         .as_object_mut()
@@ -737,7 +737,8 @@ fn a_time_must_be_proved() {
         bundle.timestamps = vec![];
         let error = rejected(&bundle, &instance.trust());
         assert!(matches!(error, SigstoreError::Time(_)), "{error}");
-        // A time stamp does; but then nobody signed the index of Rekor v1.
+        // A time stamp proves the time; but without a promise, nothing signs the log index of Rekor
+        // v1.
         bundle.timestamps = stamped;
         let signer = check(&bundle.to_json(), &instance.trust()).unwrap();
         let Signer::Sigstore {
@@ -879,7 +880,7 @@ fn unknown_kinds_are_named() {
     }
 }
 
-/// What was logged says itself what kind it is.
+/// A logged entry states its own kind.
 #[test]
 fn the_kind_is_the_logged_one() {
     let instance = Instance::new();
@@ -903,8 +904,7 @@ fn the_kind_is_the_logged_one() {
     }
 }
 
-/// The log holds something else under the same certificate: each part of a body is compared.
-/// By position, its header would say the right thing.
+/// A body that is an array is refused: read by position, its header would say the right thing.
 #[test]
 fn the_body_is_an_object() {
     let instance = Instance::new();
@@ -921,6 +921,7 @@ fn the_body_is_an_object() {
     }
 }
 
+/// The log holds something else under the same certificate: each part of a body is compared.
 #[test]
 fn the_body_is_about_this_envelope() {
     let instance = Instance::new();
@@ -1100,7 +1101,7 @@ fn what_is_signed_must_be_a_statement() {
     }
 }
 
-/// Release 0.2 signed a list of subjects; with Sigstore, as everybody else does.
+/// Release 0.2 signed a list of subjects; with Sigstore, over the regular PAE.
 #[test]
 fn statements_of_release_0_2() {
     let instance = Instance::new();
@@ -1130,8 +1131,8 @@ fn statements_of_release_0_2() {
     }
 }
 
-/// A payload is parsed once it is known to be signed by somebody trusted, and not before: the error
-/// is about the signer or the signature, though the payload is nothing at all.
+/// A payload is parsed only once it is known that a trusted signer signed it: the error is about
+/// the signer or the signature, though the payload isn't even JSON.
 #[test]
 fn nothing_is_parsed_for_strangers() {
     let (instance, other) = (Instance::new(), Instance::new());
@@ -1235,7 +1236,7 @@ fn the_crate_accepts(parts: &Parts, root: &Value) {
     assert!(verified.tlog_verified() && verified.sct_verified());
 }
 
-/// `sigstore-verify` accepts this and we don't. Where it becomes stricter, this fails, and the
+/// `sigstore-verify` accepts this and we don't. If it becomes stricter, this test fails, and the
 /// table in `oms::sigstore` is out of date.
 fn only_we_refuse(what: &str, parts: &Parts, root: &Value) {
     let result = check(&parts.to_json(), &trust(root, IDENTITY, ISSUER));
@@ -1406,7 +1407,7 @@ proptest! {
     }
 }
 
-/// An authority that isn't one.
+/// A certificate that may not be an authority.
 struct NoAuthority {
     what: &'static str,
     extensions: Vec<Extension>,
@@ -1463,7 +1464,8 @@ fn no_authorities() -> Vec<NoAuthority> {
     .into()
 }
 
-/// What the authorities of a trusted root say of themselves counts, as of any issuer.
+/// What the certificates of a trusted root's authorities say about themselves counts, as it does
+/// for any issuer.
 #[test]
 fn what_only_we_check_of_authorities() {
     let usage = Extension::key_usage;
@@ -1533,8 +1535,8 @@ fn what_only_we_check_of_authorities() {
     read(&instance).unwrap();
 }
 
-/// What the built-in root doesn't know may be newer than the program; what a given one doesn't,
-/// isn't.
+/// A log that the built-in root doesn't know may be newer than the program, and the error says so;
+/// with a trusted root that the user gave, it doesn't.
 #[test]
 fn an_unknown_log_is_said_to_be_newer_where_it_may_be() {
     let instance = Instance::new();

@@ -13,7 +13,7 @@ use test_support::sigstore::instance::{
 
 use super::flip;
 
-/// A model that [`statement`] is about, and a home in which nobody is trusted.
+/// A model that [`statement`] is about, and a home directory whose trust store is empty.
 struct Model(tempfile::TempDir);
 
 impl Model {
@@ -122,7 +122,7 @@ fn claims_are_shown() {
     let model = Model::new(&json!({}));
     for kind in Kind::ALL {
         let mut bundle = Signing::new(&instance, kind).bundle();
-        // Whether or not anything of it is true.
+        // Shown whether or not any of it is true.
         flip(&mut bundle.entries[0]["inclusionProof"]["hashes"][0]);
         fs::write(model.path("model/model.sig"), bundle.to_json()).unwrap();
         let output = model.run(&["inspect", "model"]);

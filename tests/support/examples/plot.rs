@@ -6,8 +6,8 @@
 //!
 //! Each report (by default those in `docs/performance`) gives SVG files beside it: `REPORT.svg`
 //! with the medians of a `read_path` report, `REPORT-CURVE.svg` for each curve of a `cost` report.
-//! Bars and lines are medians, thin lines go from the first to the third quartile. Whatever has no
-//! plot is passed over.
+//! Bars and lines are medians, thin lines go from the first to the third quartile. Reports that
+//! have no plot are passed over.
 
 use std::error::Error;
 use std::fs;

@@ -1,8 +1,9 @@
 //! Where cargo puts what it builds.
 //!
-//! Cargo tells the targets of a package where its programs and its folder for temporary files are,
-//! as they are compiled; no other crate. So it is found by the place of the running test or
-//! benchmark, `target/PROFILE/deps`. `tests/architecture` compares it with what cargo says.
+//! Cargo tells only the targets of a package, while they are compiled, where its programs and its
+//! folder for temporary files are. This crate isn't one of them, so it finds both from the place of
+//! the running test or benchmark, `target/PROFILE/deps`. `tests/architecture` compares it with what
+//! cargo says.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,8 +30,8 @@ pub fn program() -> &'static str {
     &PROGRAM
 }
 
-/// The program under test in a home of its own, where it runs: nothing that the user of the tests
-/// has configured or trusts plays a part.
+/// The program under test, run in a home directory of its own, so that nothing that the user who
+/// runs the tests has configured or trusts plays a part.
 pub fn program_at_home(home: &Path) -> Command {
     let mut command = Command::new(program());
     for variable in [

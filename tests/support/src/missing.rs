@@ -1,14 +1,15 @@
-//! What a test needs and may not have: one rule for all of them.
+//! What a test needs and may not find: one rule for all tests.
 //!
 //! - What can be had everywhere ([`Need`]) and is missing *fails* the test that needs it, with the
 //!   remedy. `MODEL_FS_SKIP`, a list of names with commas between them
-//!   (`MODEL_FS_SKIP=fuse,engines`), leaves out on purpose what needs these, there or not.
+//!   (`MODEL_FS_SKIP=fuse,engines`), leaves out on purpose the tests that need these, even where
+//!   they are available.
 //! - What can't be had everywhere is said, and the test passes: the bundles of other
 //!   implementations, which aren't part of the repository ([`vectors`]), and what a kernel or
 //!   machine doesn't offer ([`not_tested`]).
 //!
-//! Guarantees: whatever isn't tested is said once by each test program, on its standard error, past
-//! what the test harness holds back of tests that pass.
+//! Guarantees: each test program says once what isn't tested. It does so on its standard error
+//! directly, since the test harness holds back the output of tests that pass.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

@@ -1,8 +1,9 @@
-//! Mounts that end with the test, whatever becomes of it.
+//! Mounts that end with the test, even with one that fails.
 //!
-//! Guarantees: when a [`Mounted`] goes, so does its mount, also in a test that panics and also when
-//! the daemon is stuck or dead. Nothing here touches the file system behind the mountpoint from
-//! this process: what waits for a stuck daemon is a child, and a child has a time limit.
+//! Guarantees: when a [`Mounted`] is dropped, its mount goes too, also in a test that panics and
+//! also when the daemon is stuck or dead. Nothing here touches the file system behind the
+//! mountpoint from this process: what waits for a stuck daemon is a child, and a child has a time
+//! limit.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -80,7 +81,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Takes away whatever is mounted there, the polite way first.
+/// Unmounts what is mounted there, gently at first, then by force.
 pub fn clear(mountpoint: &Path) {
     let ways: [&[&str]; 3] = [
         &[built::program(), "umount"],

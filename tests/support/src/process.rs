@@ -2,7 +2,7 @@
 //!
 //! Guarantees: [`finish`] returns; a child that outstays its limit is killed with all that it
 //! started. Output goes through files, not pipes: a daemon that a command leaves behind keeps its
-//! end of a pipe open, and whoever waits for the end of that pipe waits for the daemon.
+//! end of a pipe open, and a reader that waits for the end of that pipe waits for the daemon.
 //!
 //! Limits are there to end what is stuck, not to measure: each is many times what is needed.
 

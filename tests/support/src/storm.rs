@@ -1,10 +1,10 @@
-//! Readers at random while somebody changes the source.
+//! Readers at random while another thread changes the source.
 //!
 //! Guarantees: every byte that a read or a page fault gave is compared with the signed one; an
 //! error other than EIO, and a read that ends early, count as wrong. When the storm is over and the
-//! source is as it was signed, every byte is read once more, which must work. Doesn't: fault as a
-//! program does, which a page that can't be proved would end with SIGBUS: pages of a mapping are
-//! read through `/proc/self/mem`, where the same fault is an error.
+//! source is as it was signed, every byte is read once more, which must work. Doesn't: touch mapped
+//! pages directly, since a page that can't be proved would end the process with SIGBUS. Pages of a
+//! mapping are read through `/proc/self/mem` instead, where the same fault is an error.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -25,7 +25,7 @@ pub const STALL: Duration = Duration::from_secs(1);
 /// One access in so many drops the file's pages from the kernel's cache.
 const EVICT: u64 = 8;
 
-/// Wrong answers that are told.
+/// How many wrong answers are reported.
 const TOLD: usize = 20;
 
 /// A file of the model and its signed bytes.
@@ -165,7 +165,8 @@ impl<'a> Reader<'a> {
     /// One access. Says what was wrong about the bytes.
     fn access(&mut self, index: usize) -> io::Result<Option<String>> {
         let file = &self.storm.files[index];
-        // Now and then anew, which is proved again where nobody else has it open.
+        // Now and then the file is opened anew. Where no other reader has it open, it is proved
+        // again.
         if self.dice.below(200) == 0 {
             self.open[index] = None;
         }
@@ -185,7 +186,8 @@ impl<'a> Reader<'a> {
         let wanted = wanted.min(len - offset);
         let mut found = vec![0; usize::try_from(wanted).expect("small")];
         let given = if mapped {
-            // Never looked at in place: this is the same page fault, with an error for a SIGBUS.
+            // Not read in place: this causes the same page fault, but gives an error instead of a
+            // SIGBUS.
             let address = map.as_ptr().addr() as u64 + offset;
             let given = read_all(&self.memory, &mut found, address);
             unmap(map, offset, found.len())?;
@@ -193,8 +195,8 @@ impl<'a> Reader<'a> {
         } else {
             read_all(opened, &mut found, offset)?
         };
-        // Or all pages would be in the kernel's cache soon, and no request would come again. Not
-        // each time: the kernel takes a while to do it.
+        // Otherwise all pages would soon be in the kernel's cache, and no request would come again.
+        // Not each time, because the kernel takes a while to do it.
         if self.dice.below(EVICT) == 0 {
             rustix::fs::fadvise(opened, 0, None, Advice::DontNeed)?;
         }
@@ -213,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the kernel answers to whoever asks for what can't be proved.
+/// The kernel's answer to a read of bytes that can't be proved.
 const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 
 /// Reads as much as there is.
@@ -241,11 +243,11 @@ fn map(file: &File) -> io::Result<Mmap> {
 fn unmap(map: &Mmap, offset: u64, len: usize) -> io::Result<()> {
     let offset = usize::try_from(offset).map_err(io::Error::other)?;
     // SAFETY: the mapping is of a file and shared, so that nothing is lost and the same bytes come
-    // back; and nobody looks at them through a reference.
+    // back; and no code looks at them through a reference.
     unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
 }
 
-/// Whoever owns the source.
+/// The owner of the source, who changes it.
 struct Changer<'a> {
     storm: &'a Storm<'a>,
     dice: Dice,

@@ -22,7 +22,7 @@ use crate::missing::{Need, have};
 
 const NOBODY: u32 = 65534;
 
-/// A user without privileges, with a home of its own that goes when this goes.
+/// A user without privileges, with a home of its own that is removed when this is dropped.
 pub struct OrdinaryUser {
     home: TempDir,
 }

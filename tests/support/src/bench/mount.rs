@@ -1,7 +1,6 @@
 //! A key to sign with, and mounts by the program itself, in the background as users have them.
 //!
-//! Guarantees: a [`Mount`] takes its mount along when it goes, and a daemon that doesn't end by
-//! itself.
+//! Guarantees: dropping a [`Mount`] ends its mount, and its daemon if that doesn't end by itself.
 
 use std::ffi::OsString;
 use std::fs;

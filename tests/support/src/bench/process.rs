@@ -1,4 +1,4 @@
-//! What other processes take, and ending them.
+//! What other processes use, and how they are ended.
 
 use std::fs;
 use std::io;
@@ -53,7 +53,7 @@ pub fn output(command: &mut Command) -> io::Result<Vec<u8>> {
 pub struct Daemon(pub Child);
 
 impl Daemon {
-    /// Waits for it to end by itself, and sees to it if it doesn't.
+    /// Waits for it to end by itself, and kills it if it doesn't.
     pub fn finish(mut self) {
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline {

@@ -21,7 +21,7 @@ pub fn percentile(values: &mut [f64], per_cent: usize) -> f64 {
     }
 }
 
-/// What numbers belong to.
+/// The machine that the numbers belong to.
 pub fn machine() -> Value {
     let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let info = text("/proc/cpuinfo");

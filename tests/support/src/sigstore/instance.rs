@@ -1,6 +1,6 @@
 //! A Sigstore instance in memory: certificate authority, certificate log, signature logs of both
 //! versions and a timestamp authority, each with keys made up anew, and the trusted root that names
-//! them. It signs OMS bundles, and every part can be bent before the next one is made over it.
+//! them. It signs OMS bundles, and each part can be changed before the next part is made from it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
