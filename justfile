@@ -1,4 +1,4 @@
-# Everything that the script in `.ci` does step by step, in short. `just` lists the recipes.
+# Short commands for the steps of `.ci/run`, and for benchmarks. `just` lists the recipes.
 
 _default:
     @just --list --unsorted
@@ -25,7 +25,7 @@ bench-quick *ARGS:
 plot *ARGS:
     cargo run --release --locked --package model-fs-test-support --example plot -- {{ ARGS }}
 
-# The documents of the library, in a browser
+# The library's documentation, in a browser
 docs:
     cargo doc --locked --no-deps --open
 
