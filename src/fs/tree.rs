@@ -45,8 +45,6 @@ enum Kind {
 pub struct Tree {
     /// All inodes, the root first.
     inodes: Vec<Record>,
-    /// The inode of each file, by its index in the manifest.
-    files: Vec<u32>,
     /// The names of all inodes, one after the other.
     names: String,
     /// The children of all directories, those of one directory together and sorted by name.
@@ -62,7 +60,6 @@ impl Tree {
     pub fn new(manifest: &Manifest, signature: Option<&FileName>) -> Self {
         let mut tree = Self {
             inodes: Vec::with_capacity(manifest.files().len() + 1),
-            files: Vec::with_capacity(manifest.files().len()),
             names: String::new(),
             children: Vec::new(),
         };
@@ -77,8 +74,7 @@ impl Tree {
                 tree.insert(name, Kind::Signature, &mut path);
             }
             let index = u32::try_from(index).expect("manifests are bounded far below 2^32 files");
-            let at = tree.insert(&file.name, Kind::File(index), &mut path);
-            tree.files.push(at);
+            tree.insert(&file.name, Kind::File(index), &mut path);
         }
         if let Some(name) = signature {
             tree.insert(name, Kind::Signature, &mut path);
@@ -88,12 +84,7 @@ impl Tree {
     }
 
     /// Adds a name that follows all those before it.
-    fn insert<'a>(
-        &mut self,
-        name: &'a FileName,
-        kind: Kind,
-        path: &mut Vec<(u32, &'a str)>,
-    ) -> u32 {
+    fn insert<'a>(&mut self, name: &'a FileName, kind: Kind, path: &mut Vec<(u32, &'a str)>) {
         let (directories, last) = match name.parent() {
             Some(parent) => (parent, &name.as_str()[parent.len() + 1..]),
             None => ("", name.as_str()),
@@ -113,7 +104,7 @@ impl Tree {
         }
         path.truncate(depth);
         let parent = path.last().map_or(0, |&(at, _)| at);
-        self.push(last, parent, kind)
+        self.push(last, parent, kind);
     }
 
     fn push(&mut self, name: &str, parent: u32, kind: Kind) -> u32 {
@@ -195,7 +186,26 @@ impl Tree {
 
     /// The inode of a file, given by its index in the manifest.
     pub fn of_file(&self, index: FileIndex) -> Option<Inode> {
-        self.files.get(index.get()).map(|&at| ino_of(at))
+        // Files have inodes in the order of their indices, with others between them.
+        let (mut low, mut high) = (index.get() + 1, self.inodes.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.file_from(middle) {
+                Some((at, file)) if file < index => low = at + 1,
+                Some((at, file)) if file == index => return Some(ino_of(index_of(at))),
+                Some(_) | None => high = middle,
+            }
+        }
+        None
+    }
+
+    /// The first file from that inode on.
+    fn file_from(&self, at: usize) -> Option<(usize, FileIndex)> {
+        let rest = (at..).zip(&self.inodes[at..]);
+        rest.into_iter().find_map(|(at, record)| match record.kind {
+            Kind::File(index) => Some((at, FileIndex::new(index as usize))),
+            Kind::Directory(..) | Kind::Signature => None,
+        })
     }
 
     /// Inode and name of a directory's entry, `.` and `..` first; `None` beyond the last.
