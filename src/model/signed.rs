@@ -64,7 +64,7 @@ impl SignedModel {
         Self::at(location, trust, options)
     }
 
-    /// The same for a model that was found already.
+    /// The same for a model that was found already, with its signature.
     ///
     /// # Errors
     /// As [`SignedModel::open`].

@@ -1,57 +1,78 @@
 //! What a reader has done: counters, and a look at all of them.
+//!
+//! Guarantees: a counter is named once, and so counted and told alike. Doesn't: decide anything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::reports::Reports;
 
-/// What a reader has done since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct ReaderStats {
-    /// Bytes read from the source to serve reads and to open files.
-    pub source_bytes: u64,
-    /// Bytes of them that were verified.
-    pub verified_bytes: u64,
-    /// Bytes of them that were verified ahead of a sequential reader.
-    pub prefetched_bytes: u64,
-    /// Bytes of them that were pushed into a page cache before they were asked for.
-    pub pushed_bytes: u64,
-    /// Bytes delivered to those who asked.
-    pub delivered_bytes: u64,
-    /// Reads answered from the cache alone.
-    pub cache_hits: u64,
-    /// Bytes of verified chunks in the cache now.
-    pub cached_bytes: u64,
-    /// Full passes made, and the bytes that they hashed.
-    pub full_passes: u64,
-    /// Bytes hashed in full passes.
-    pub full_pass_bytes: u64,
-    /// Files whose chunk table is proved.
-    pub proved_files: u64,
-    /// Tables that were proved and couldn't be kept for the next reader.
-    pub unkept_tables: u64,
-    /// Places whose content isn't what was signed: each bad chunk once.
-    pub violations: u64,
-    /// Further reads and opens that met one of these places.
-    pub violation_retries: u64,
-    /// Reads and opens that the source gave no content for.
-    pub source_errors: u64,
+/// The counters, each with what it counts, and what is looked up elsewhere when they are told.
+macro_rules! counters {
+    (
+        counted: { $($(#[$counts:meta])* $counted:ident,)+ }
+        looked_up: { $($(#[$means:meta])* $looked_up:ident,)+ }
+    ) => {
+        /// What a reader has done since it was made.
+        #[derive(
+            Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(default)]
+        #[non_exhaustive]
+        pub struct ReaderStats {
+            $($(#[$counts])* pub $counted: u64,)+
+            $($(#[$means])* pub $looked_up: u64,)+
+        }
+
+        /// The counters behind [`ReaderStats`].
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $counted: Counter,)+
+        }
+
+        impl Counters {
+            fn told(&self, others: ReaderStats) -> ReaderStats {
+                ReaderStats {
+                    $($counted: self.$counted.get(),)+
+                    ..others
+                }
+            }
+        }
+    };
 }
 
-/// The counters behind [`ReaderStats`]. None of them decides anything.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) source_bytes: Counter,
-    pub(super) verified_bytes: Counter,
-    pub(super) prefetched_bytes: Counter,
-    pub(super) pushed_bytes: Counter,
-    pub(super) delivered_bytes: Counter,
-    pub(super) cache_hits: Counter,
-    pub(super) full_passes: Counter,
-    pub(super) full_pass_bytes: Counter,
-    pub(super) proved_files: Counter,
-    pub(super) unkept_tables: Counter,
+counters! {
+    counted: {
+        /// Bytes read from the source to serve reads and to open files.
+        source_bytes,
+        /// Bytes of them that were verified.
+        verified_bytes,
+        /// Bytes of them that were verified ahead of a sequential reader.
+        prefetched_bytes,
+        /// Bytes of them that were pushed into a page cache before they were asked for.
+        pushed_bytes,
+        /// Bytes delivered to those who asked.
+        delivered_bytes,
+        /// Reads answered from the cache alone.
+        cache_hits,
+        /// Full passes made.
+        full_passes,
+        /// Bytes hashed in full passes.
+        full_pass_bytes,
+        /// Files whose chunk table is proved.
+        proved_files,
+        /// Tables that were proved and couldn't be kept for the next reader.
+        unkept_tables,
+    }
+    looked_up: {
+        /// Bytes of verified chunks in the cache now.
+        cached_bytes,
+        /// Places whose content isn't what was signed: each bad chunk once.
+        violations,
+        /// Further reads and opens that met one of these places.
+        violation_retries,
+        /// Reads and opens that the source gave no content for.
+        source_errors,
+    }
 }
 
 /// A number that only grows.
@@ -71,21 +92,12 @@ impl Counter {
 impl Counters {
     /// All of them, with what others count.
     pub(super) fn look(&self, cached_bytes: u64, reports: &Reports) -> ReaderStats {
-        ReaderStats {
-            source_bytes: self.source_bytes.get(),
-            verified_bytes: self.verified_bytes.get(),
-            prefetched_bytes: self.prefetched_bytes.get(),
-            pushed_bytes: self.pushed_bytes.get(),
-            delivered_bytes: self.delivered_bytes.get(),
-            cache_hits: self.cache_hits.get(),
+        self.told(ReaderStats {
             cached_bytes,
-            full_passes: self.full_passes.get(),
-            full_pass_bytes: self.full_pass_bytes.get(),
-            proved_files: self.proved_files.get(),
-            unkept_tables: self.unkept_tables.get(),
             violations: reports.violations.count(),
             violation_retries: reports.violations.retries(),
             source_errors: reports.source_errors.count(),
-        }
+            ..ReaderStats::default()
+        })
     }
 }

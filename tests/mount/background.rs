@@ -222,3 +222,44 @@ fn a_mount_that_fails_in_the_background_says_why_and_with_which_code() {
     let plain = tempfile::TempDir::new().expect("make a folder");
     model_fs(["status".as_ref(), plain.path().as_os_str()]).expect_code(1, "status");
 }
+
+#[test]
+fn a_mount_whose_daemon_was_killed_is_replaced_also_while_it_is_in_use() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 600_000)]);
+    model.sign(BLAKE3);
+    let mount = Mounted::new(&model.path(), &public_key(), &host.store());
+    let open = std::fs::File::open(mount.path().join("weights")).expect("open");
+    kill_process(daemon_of(mount.path()), Signal::KILL).expect("kill the daemon");
+    assert!(is_mounted(mount.path()));
+    let again = [
+        OsStr::new("mount"),
+        model.path().as_os_str(),
+        mount.path().as_os_str(),
+        OsStr::new("--public-key"),
+        public_key().as_os_str(),
+        OsStr::new("--index-dir"),
+        host.store().as_os_str(),
+    ]
+    .map(OsStr::to_owned);
+    let replaced = model_fs(&again).expect("mount again");
+    assert!(
+        replaced.stderr.contains("had lost its daemon"),
+        "{replaced}"
+    );
+    let weights = mount.path().join("weights");
+    tool("cmp", [model.golden("weights"), weights]).expect("cmp");
+    // What was open in the dead one stays an error.
+    let mut byte = [0];
+    let dead = std::os::unix::fs::FileExt::read_at(&open, &mut byte, 0).expect_err("dead");
+    assert_eq!(
+        dead.raw_os_error(),
+        Some(rustix::io::Errno::NOTCONN.raw_os_error())
+    );
+    // One that lives is no business of another.
+    let refused = model_fs(&again).expect_code(1, "mount over a mount");
+    assert!(refused.stderr.contains("already mounted"), "{refused}");
+    let umount = [OsStr::new("umount"), mount.path().as_os_str()];
+    model_fs(umount).expect("unmount");
+    assert!(!is_mounted(mount.path()), "one was mounted over another");
+}

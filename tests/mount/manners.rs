@@ -252,6 +252,37 @@ fn a_mount_that_does_not_answer_is_said_to_be_one() {
 }
 
 #[test]
+fn the_check_of_a_status_is_an_exit_code() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("weights", 200_000), ("other", 100)]);
+    model.sign(BLAKE3);
+    let mount = host.mount(&model.path(), &["--on-violation", "lockdown"]);
+    let quiet = status(&host, mount.path(), &["--check"]).expect("check");
+    assert_eq!((&*quiet.stdout, &*quiet.stderr), ("", ""));
+    let mut changed = model.bytes("weights").to_vec();
+    changed[100_000] ^= 1;
+    fs::write(model.file("weights"), changed).expect("change");
+    assert!(fs::read(mount.file("weights")).is_err());
+    let found = status(&host, mount.path(), &["--check"]).expect_code(4, "check");
+    assert_eq!(found.stdout, "");
+    for told in [
+        "in 1 place;",
+        "lockdown",
+        "\"weights\" bytes 65536 to 131072",
+    ] {
+        assert!(found.stderr.contains(told), "{told}: {found}");
+    }
+    let found = status(&host, mount.path(), &["--check", "--json"]).expect_code(4, "check");
+    let facts: Value = serde_json::from_str(&found.stdout).expect("JSON");
+    assert_eq!(facts["locked_down"], true);
+    kill_process(mount.pid(), Signal::STOP).expect("stop the daemon");
+    let failed = status(&host, mount.path(), &["--check"]);
+    kill_process(mount.pid(), Signal::CONT).expect("let the daemon go on");
+    failed.expect_code(1, "check");
+    mount.unmount();
+}
+
+#[test]
 fn a_status_that_nobody_takes_ends_quietly_or_fails() {
     let Some(host) = Host::new() else { return };
     let model = Model::new([("weights", 10)]);

@@ -12,6 +12,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod asked;
 mod background;
 mod claims;
 mod commands;

@@ -15,6 +15,11 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// For scripts: show nothing but what --json does, and exit with 4 if a violation was met, 1 if
+    /// the mount doesn't answer, else 0
+    #[arg(long)]
+    pub(crate) check: bool,
+
     /// This process is the one that asks the mount, which is its stdin.
     #[arg(long, hide = true)]
     pub(crate) status_child: bool,

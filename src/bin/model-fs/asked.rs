@@ -1,0 +1,198 @@
+//! A mount of ours, asked from outside.
+//!
+//! Guarantees: only a mount is believed that the kernel's table calls one of ours, and the file
+//! system at the path is asked nothing before that is known; a mount that is dead or doesn't answer
+//! is said to be. Doesn't: know whether the process behind a mount of that type is this program: any
+//! user who may mount may call it so.
+
+use std::io::Read as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use model_fs::fs::{STATUS_ATTRIBUTE, Status};
+use model_fs::kernel::mountinfo::{MountEntry, MountTable};
+use model_fs::kernel::{self, FS_TYPE};
+use model_fs::name::{Escaped, shell_word};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use serde_json::{Map, Value};
+
+use crate::exit::Failure;
+use crate::terminal;
+
+/// `XATTR_SIZE_MAX` of Linux.
+const MAX_ATTRIBUTE: usize = 64 * 1024;
+
+/// How long a mount may take to answer. It reads nothing for that, so it answers at once or never.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The flag of the process that asks a mount, see [`Mount::ask`].
+const CHILD_FLAG: &str = "--status-child";
+
+/// What the child's answer begins with where it is the attribute, not an error's number.
+const VALUE: u8 = b'v';
+
+/// A mount of ours, as far as the kernel knows.
+pub(crate) struct Mount {
+    /// Its root; not open for anything, so the file system knows nothing of it.
+    root: OwnedFd,
+    entry: MountEntry,
+}
+
+impl Mount {
+    /// The mount on this path.
+    pub(crate) fn find(path: &Path) -> Result<Self, Failure> {
+        let shown = Escaped::path(path);
+        let failed = |error: std::io::Error| anyhow::Error::new(error).context(shown.to_string());
+        let root = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        let table = MountTable::read().context("cannot read the mount table")?;
+        let at = std::fs::read_link(magic_link(&root)).map_err(failed)?;
+        let entry = mount_id(&root)
+            .map_err(failed)?
+            .and_then(|id| table.by_id(id))
+            .with_context(|| format!("{shown} is in no mount that is known here"))?;
+        let is_root = entry.mountpoint == at;
+        if entry.fs_type != FS_TYPE {
+            let error = if is_root {
+                let fs_type = Escaped::bounded(&entry.fs_type);
+                anyhow::anyhow!("{shown} is a {fs_type} mount, not a mount of model-fs")
+            } else {
+                anyhow::anyhow!("{shown} is not a mount of model-fs")
+            };
+            return Err(error.into());
+        }
+        if !is_root {
+            let error = anyhow::anyhow!("{shown} is not a mountpoint, but lies beneath one");
+            let hint = format!("model-fs status {}", shell_word(&entry.mountpoint));
+            return Err(Failure::from(error).with_hint(hint));
+        }
+        Ok(Self {
+            root,
+            entry: entry.clone(),
+        })
+    }
+
+    /// What the mount says: a [`Status`], and what a later version of it may add.
+    pub(crate) fn facts(&self) -> Result<Map<String, Value>, Failure> {
+        let path = Escaped::path(&self.entry.mountpoint);
+        let umount = || format!("model-fs umount {}", shell_word(&self.entry.mountpoint));
+        let value = match self.ask()? {
+            Some(Ok(value)) => value,
+            None => {
+                let error = anyhow::anyhow!("the mount at {path} doesn't answer");
+                let hint = "the process that serves it is stopped or stuck: see ps and its log";
+                return Err(Failure::from(error).with_hint(hint.to_owned()));
+            }
+            Some(Err(Errno::NODATA | Errno::NOTSUP)) => {
+                let error = anyhow::anyhow!("the mount at {path} has no status of model-fs");
+                return Err(error.into());
+            }
+            Some(Err(Errno::NOTCONN | Errno::CONNABORTED)) => {
+                let error = anyhow::anyhow!("the mount at {path} is dead");
+                return Err(Failure::from(error).with_hint(umount()));
+            }
+            Some(Err(Errno::ACCESS | Errno::PERM)) => {
+                let error = anyhow::anyhow!("the mount at {path} isn't open to this user");
+                let hint = "only the user who mounted it may look, unless with --allow-other";
+                return Err(Failure::from(error).with_hint(hint.to_owned()));
+            }
+            Some(Err(errno)) => {
+                return Err(anyhow::Error::new(errno).context(path.to_string()).into());
+            }
+        };
+        serde_json::from_slice::<Status>(&value)
+            .and_then(|_| serde_json::from_slice(&value))
+            .map_err(|_| anyhow::anyhow!("the mount at {path} has no status of model-fs").into())
+    }
+
+    /// The user who mounted it, where the kernel tells.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.entry.user
+    }
+
+    /// Whether its daemon has died, so that nothing in it can be read ever again.
+    pub(crate) fn is_dead(&self) -> Result<bool, Failure> {
+        let answer = self.ask()?;
+        Ok(matches!(
+            answer,
+            Some(Err(Errno::NOTCONN | Errno::CONNABORTED))
+        ))
+    }
+
+    /// Takes it out of the directory tree. While this is there, no other mount can be taken for it:
+    /// what is open keeps its numbers.
+    pub(crate) fn detach(&self) -> Result<(), Failure> {
+        Ok(kernel::detach(&self.entry)?)
+    }
+
+    /// The status attribute; `None` if the mount doesn't answer in time.
+    ///
+    /// Another process asks: one that waits for a request that a daemon has taken, and doesn't
+    /// answer, can't be ended, and nor could this one.
+    fn ask(&self) -> Result<Option<Result<Vec<u8>, Errno>>, Failure> {
+        let mut child = Command::new("/proc/self/exe")
+            .args(["status", CHILD_FLAG, "."])
+            .stdin(self.root.try_clone()?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start a process")?;
+        let (sender, receiver) = sync_channel(1);
+        let stdout = child.stdout.take();
+        std::thread::Builder::new().spawn(move || {
+            let mut said = Vec::new();
+            let limit = MAX_ATTRIBUTE as u64 + 1;
+            let read = stdout.map(|stdout| stdout.take(limit).read_to_end(&mut said));
+            // Fails where this process waits no longer.
+            let _ = sender.send(read.map(|read| read.map(|_| said)));
+        })?;
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(said) => {
+                child.wait()?;
+                let said = said.transpose()?.unwrap_or_default();
+                let (&first, rest) = said.split_first().context("lost the process that asks")?;
+                if first == VALUE {
+                    return Ok(Some(Ok(rest.to_vec())));
+                }
+                let errno = std::str::from_utf8(rest)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
+                Ok(Some(Err(errno.map_or(Errno::IO, Errno::from_raw_os_error))))
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                // It ends now, or with the daemon.
+                let _ = child.kill();
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// In the child: asks the file system that stdin lies in, and says on stdout what came of it.
+pub(crate) fn answer() -> Result<(), Failure> {
+    let mut value = vec![0; MAX_ATTRIBUTE];
+    let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
+    let said = match asked {
+        Ok(len) => [&[VALUE], &value[..len]].concat(),
+        Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
+    };
+    terminal::print_bytes(&said)
+}
+
+/// A path that leads to what is open, whatever has the name now (proc(5)).
+fn magic_link(fd: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
+}
+
+/// The number of the mount that something open lies in. The kernel knows it, without a
+/// question to the file system (proc(5), `fdinfo`).
+fn mount_id(fd: &OwnedFd) -> std::io::Result<Option<u64>> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    Ok(id.and_then(|id| id.trim().parse().ok()))
+}
