@@ -685,3 +685,29 @@ fn read_past_the_cache(path: &Path) -> std::io::Result<Vec<u8>> {
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[test]
+fn what_a_download_has_noted_is_left_out_and_may_change() {
+    let folder = Folder::with_model("m");
+    let notes = folder.path("m/.cache/huggingface/download");
+    fs::create_dir_all(&notes).expect("mkdir");
+    fs::write(notes.join("weights.metadata"), "a commit").expect("write");
+    let signed = folder.works(&format!("model-fs sign m {KEY}"));
+    assert!(
+        signed.stderr.contains(".cache/huggingface") && signed.stderr.contains("left out"),
+        "{signed}"
+    );
+    let inspected = folder.works("model-fs inspect m");
+    assert!(
+        inspected
+            .stdout
+            .contains("ignored        .cache/huggingface"),
+        "{inspected}"
+    );
+    fs::write(notes.join("weights.metadata"), "another commit").expect("write");
+    fs::write(notes.join("more.lock"), "").expect("write");
+    folder.works(&format!("model-fs verify m {TRUST}"));
+    // What else lies there is content.
+    fs::write(folder.path("m/.cache/own"), "content").expect("write");
+    folder.fails(4, &format!("model-fs verify m {TRUST}"), &[".cache/own"]);
+}

@@ -37,8 +37,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         Links::Refuse
     };
     let directory = location.open(links)?;
-    let ignored = location.ignored(&args.ignore_paths)?;
+    let mut ignored = location.ignored(&args.ignore_paths)?;
     check_ignored(&location, &ignored)?;
+    leave_out_downloads(&location, &mut ignored)?;
     let scan = location.scan_to_sign(&directory, &ignored)?;
     let names = names_to_sign(&scan, args.allow_symlinks)?;
     if args.allow_symlinks {
@@ -130,6 +131,24 @@ fn check_ignored(location: &ModelLocation, ignored: &[FileName]) -> Result<(), F
             ));
         }
         warn_of_absent(name);
+    }
+    Ok(())
+}
+
+/// What a hub's client notes about a download in the directory that it downloads to. It is no part
+/// of the model, and the next download changes it.
+const DOWNLOADS: &str = ".cache/huggingface";
+
+/// Leaves that out, and says so.
+fn leave_out_downloads(
+    location: &ModelLocation,
+    ignored: &mut Vec<FileName>,
+) -> Result<(), Failure> {
+    let name = FileName::new(DOWNLOADS).map_err(anyhow::Error::new)?;
+    let is_left_out = ignored.iter().any(|ignored| name.is_within(ignored));
+    if !location.shape().is_single_file() && !is_left_out && !location.lacks(&name) {
+        tracing::warn!(path = %name, "left out of the signature: what a download has noted");
+        ignored.push(name);
     }
     Ok(())
 }
