@@ -2,8 +2,8 @@
 //!
 //! Guarantees: only a mount is believed that the kernel's table calls one of ours, and the file
 //! system at the path is asked nothing before that is known; a mount that is dead or doesn't answer
-//! is said to be. Doesn't: know whether the process behind a mount of that type is this program: any
-//! user who may mount may call it so.
+//! is said to be. Doesn't: know whether the process behind a mount of that type is this program:
+//! any user who may mount may call it so.
 
 use std::io::Read as _;
 use std::os::fd::{AsRawFd as _, OwnedFd};
