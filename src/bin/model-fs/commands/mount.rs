@@ -85,8 +85,8 @@ pub(crate) fn run(
     }
 }
 
-/// Takes away a mount of ours whose daemon has died, from where another is to be mounted. Files that
-/// are open in it stay unreadable, and hold up nothing.
+/// Takes away a mount of ours whose daemon has died, from where another is to be mounted. Files
+/// that are open in it stay unreadable, and hold up nothing.
 fn replace_dead(mountpoint: &Path) -> Result<(), Failure> {
     // What else may be there is told by mounting.
     let Ok(there) = Mount::find(mountpoint) else {
