@@ -46,7 +46,7 @@ pub use serve::serve;
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};
 pub use tuning::TuningReport;
-pub use unmount::{UnmountError, detach, unmount};
+pub use unmount::{UnmountError, unmount};
 
 /// The file system type in the mount table, as `findmnt -t` and `fstab` write it.
 pub const FS_TYPE: &str = "fuse.model-fs";

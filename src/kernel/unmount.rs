@@ -2,8 +2,7 @@
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
 //! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
-//! and permission to look), that process has ended too, unless the mount was only detached.
-//! Doesn't: unmount what is in use unless it is asked to.
+//! and permission to look), that process has ended too. Doesn't: unmount what is in use.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,9 +31,6 @@ const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
 /// that mount, in a directory that is held open. A mountpoint can't be renamed in its directory, so
 /// no other file system can take its place there; only root, or a process that has moved it in
 /// another mount namespace, could do that.
-///
-/// # Errors
-/// [`UnmountError`].
 pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     let unknown = |source| UnmountError::Path {
         mountpoint: mountpoint.to_owned(),
@@ -58,7 +54,34 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     drop(root);
     // Found before, because afterwards nothing ties a process to what it served.
     let daemons = daemons(entry.device);
-    remove(entry, InUse::Refused)?;
+    match unmount_entry(entry) {
+        Ok(()) => {}
+        Err(Errno::BUSY) => {
+            return Err(UnmountError::Busy {
+                mountpoint: resolved,
+            });
+        }
+        Err(Errno::PERM | Errno::ACCESS) => with_helper(&entry.mountpoint)?,
+        // Another process was faster.
+        Err(Errno::INVAL | Errno::NOENT | Errno::STALE) if found(entry).is_none() => {}
+        Err(Errno::NOENT | Errno::STALE) => {
+            return Err(UnmountError::Moved {
+                mountpoint: resolved,
+            });
+        }
+        Err(errno) => {
+            return Err(UnmountError::Kernel {
+                mountpoint: resolved,
+                source: errno.into(),
+            });
+        }
+    }
+    // Its numbers may be another mount's by now, but hardly its place too.
+    if found(entry).is_some_and(|now| now.mountpoint == entry.mountpoint) {
+        return Err(UnmountError::Remains {
+            mountpoint: resolved,
+        });
+    }
     for daemon in daemons {
         if !ended(&daemon) {
             tracing::warn!("the process that served the mount has not ended yet");
@@ -67,61 +90,8 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     Ok(())
 }
 
-/// Takes a mount out of the directory tree, also one that is in use: it ends when the last file in
-/// it is closed. Of a mount whose daemon has died nothing else can become. One that is gone already
-/// is no error. The caller keeps something open in it, so that no other mount can have its numbers.
-///
-/// # Errors
-/// [`UnmountError`].
-pub fn detach(mount: &MountEntry) -> Result<(), UnmountError> {
-    remove(mount, InUse::Detached)
-}
-
-/// What becomes of a mount that is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InUse {
-    /// It stays.
-    Refused,
-    /// It leaves the directory tree.
-    Detached,
-}
-
-/// Takes a mount away, by the system call or the helper.
-fn remove(entry: &MountEntry, in_use: InUse) -> Result<(), UnmountError> {
-    let mountpoint = || entry.mountpoint.clone();
-    match unmount_entry(entry, in_use) {
-        Ok(()) => {}
-        Err(Errno::BUSY) => {
-            return Err(UnmountError::Busy {
-                mountpoint: mountpoint(),
-            });
-        }
-        Err(Errno::PERM | Errno::ACCESS) => with_helper(&entry.mountpoint, in_use)?,
-        // Another process was faster.
-        Err(Errno::INVAL | Errno::NOENT | Errno::STALE) if found(entry).is_none() => {}
-        Err(Errno::NOENT | Errno::STALE) => {
-            return Err(UnmountError::Moved {
-                mountpoint: mountpoint(),
-            });
-        }
-        Err(errno) => {
-            return Err(UnmountError::Kernel {
-                mountpoint: mountpoint(),
-                source: errno.into(),
-            });
-        }
-    }
-    // Its numbers may be another mount's by now, but hardly its place too.
-    if found(entry).is_some_and(|now| now.mountpoint == entry.mountpoint) {
-        return Err(UnmountError::Remains {
-            mountpoint: mountpoint(),
-        });
-    }
-    Ok(())
-}
-
 /// Unmounts by the system call. `ESTALE` if it isn't there any more.
-fn unmount_entry(entry: &MountEntry, in_use: InUse) -> Result<(), Errno> {
+fn unmount_entry(entry: &MountEntry) -> Result<(), Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let (Some(parent), Some(name)) = (entry.mountpoint.parent(), entry.mountpoint.file_name())
     else {
@@ -137,16 +107,12 @@ fn unmount_entry(entry: &MountEntry, in_use: InUse) -> Result<(), Errno> {
     if !is_it {
         return Err(Errno::STALE);
     }
-    let flags = match in_use {
-        InUse::Refused => UnmountFlags::NOFOLLOW,
-        InUse::Detached => UnmountFlags::NOFOLLOW | UnmountFlags::DETACH,
-    };
-    rustix::mount::unmount(path, flags)
+    rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)
 }
 
-fn with_helper(mountpoint: &Path, in_use: InUse) -> Result<(), UnmountError> {
+fn with_helper(mountpoint: &Path) -> Result<(), UnmountError> {
     let mountpoint = mountpoint.to_owned();
-    fusermount::unmount(&mountpoint, in_use == InUse::Detached).map_err(|error| match error {
+    fusermount::unmount(&mountpoint, false).map_err(|error| match error {
         HelperError::Missing => UnmountError::NoHelper,
         HelperError::Run(source) => UnmountError::HelperFailed(source),
         HelperError::Refused(message) => {

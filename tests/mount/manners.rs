@@ -259,6 +259,10 @@ fn the_check_of_a_status_is_an_exit_code() {
     let mount = host.mount(&model.path(), &["--on-violation", "lockdown"]);
     let quiet = status(&host, mount.path(), &["--check"]).expect("check");
     assert_eq!((&*quiet.stdout, &*quiet.stderr), ("", ""));
+    model.remove("other");
+    assert!(fs::read(mount.file("other")).is_err());
+    let missing = status(&host, mount.path(), &["--check"]).expect_code(1, "check");
+    assert!(missing.stderr.contains("didn't give content"), "{missing}");
     let mut changed = model.bytes("weights").to_vec();
     changed[100_000] ^= 1;
     fs::write(model.file("weights"), changed).expect("change");

@@ -262,11 +262,11 @@ fn the_dead_mount_of_a_killed_daemon_is_cleared() {
     let mut status = host.command("status");
     let failed = host.run(status.arg(mount.path())).expect_code(1, "status");
     assert!(failed.stderr.contains("dead"), "{failed}");
-    // What isn't mounted in its place leaves it where it is.
-    let mut other = host.on_model("mount", &model.path().join("nothing"), &[]);
-    other.arg("--").arg(mount.path());
-    host.run(&mut other).expect_code(1, "mount");
-    assert!(is_mounted(mount.path()), "a dead mount stays");
+    // The error of mounting over it says what to do.
+    let mut again = host.on_model("mount", &model.path(), &[]);
+    again.arg("--").arg(mount.path());
+    let failed = host.run(&mut again).expect_code(1, "mount");
+    assert!(failed.stderr.contains("model-fs umount"), "{failed}");
     finish(
         Command::new(built::program())
             .arg("umount")

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use model_fs::fs::{STATUS_ATTRIBUTE, Status};
+use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::mountinfo::{MountEntry, MountTable};
-use model_fs::kernel::{self, FS_TYPE};
 use model_fs::name::{Escaped, shell_word};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -113,21 +113,6 @@ impl Mount {
     /// The user who mounted it, where the kernel tells.
     pub(crate) fn user(&self) -> Option<u32> {
         self.entry.user
-    }
-
-    /// Whether its daemon has died, so that nothing in it can be read ever again.
-    pub(crate) fn is_dead(&self) -> Result<bool, Failure> {
-        let answer = self.ask()?;
-        Ok(matches!(
-            answer,
-            Some(Err(Errno::NOTCONN | Errno::CONNABORTED))
-        ))
-    }
-
-    /// Takes it out of the directory tree. While this is there, no other mount can be taken for it:
-    /// what is open keeps its numbers.
-    pub(crate) fn detach(&self) -> Result<(), Failure> {
-        Ok(kernel::detach(&self.entry)?)
     }
 
     /// The status attribute; `None` if the mount doesn't answer in time.

@@ -75,7 +75,8 @@ pub(super) struct FileAhead {
     chunks: Arc<FileChunks>,
     shared: Arc<Ahead>,
     sink: Option<Arc<dyn PageSink>>,
-    state: Mutex<State>,
+    /// Apart, since the reader's note of a file that was closed keeps the place of all else.
+    state: Box<Mutex<State>>,
     /// Told when a push has ended, or goes no further.
     push_ended: Condvar,
 }
@@ -94,10 +95,10 @@ impl FileAhead {
         Arc::new(Self {
             chunks,
             sink,
-            state: Mutex::new(State {
+            state: Box::new(Mutex::new(State {
                 streams: Streams::new(shared.cache_bytes, recent, most_pushed),
                 segments: Segments::default(),
-            }),
+            })),
             push_ended: Condvar::new(),
             shared,
         })

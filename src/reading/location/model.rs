@@ -30,9 +30,9 @@ pub struct ModelLocation {
 }
 
 impl ModelLocation {
-    /// Finds a model and its signature: the one given, or for a directory `MODEL/model.sig`, then
-    /// the only `*.oms.sig` at its root, then `MODEL.sig` or `model.sig` beside it, and for a file
-    /// `MODEL.sig`. The signature need not exist.
+    /// Finds a model and its signature: the one given, or for a directory `MODEL/model.sig`,
+    /// else the only one of `*.oms.sig` at its root, and `MODEL.sig` and `model.sig` beside it; and
+    /// for a file `MODEL.sig`. The signature need not exist.
     ///
     /// # Errors
     /// [`LocationError`], when there is no model, or it may have several signatures.

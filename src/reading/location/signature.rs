@@ -4,7 +4,6 @@
 //! it.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,8 +32,9 @@ pub(super) enum SignaturePlace {
 }
 
 impl SignaturePlace {
-    /// Where the signature of a model directory is that doesn't have the usual one: the only
-    /// published one at its root; else `MODEL.sig` or `model.sig` beside it.
+    /// Where the signature of a model directory is that doesn't have the usual one: published at its
+    /// root, or `MODEL.sig` or `model.sig` beside it. None is chosen of several: what the owner of
+    /// the model adds must not take the place of what lies beside.
     ///
     /// # Errors
     /// [`LocationError::Several`], and [`LocationError::Model`] where it can't be listed.
@@ -43,14 +43,8 @@ impl SignaturePlace {
             path: root.path().to_owned(),
             error,
         };
-        let published = published(root).map_err(failed)?;
-        let beside = beside(root);
-        let beside = beside.filter(|place| place.exists(root)).collect();
-        let places: Vec<Self> = if published.is_empty() {
-            beside
-        } else {
-            published
-        };
+        let mut places = published(root).map_err(failed)?;
+        places.extend(beside(root).filter(|place| place.exists(root)));
         match places.len() {
             0 | 1 => Ok(places.into_iter().next()),
             _ => {
@@ -130,7 +124,9 @@ impl SignaturePlace {
 fn published(root: &Directory) -> io::Result<Vec<SignaturePlace>> {
     let mut places = Vec::new();
     root.for_each_name(|name| {
-        if name.as_bytes().ends_with(PUBLISHED.as_bytes()) && places.len() < MAX_PUBLISHED {
+        // No other name can be left out of the content.
+        let name = name.to_str().filter(|name| name.ends_with(PUBLISHED));
+        if let Some(name) = name.filter(|_| places.len() < MAX_PUBLISHED) {
             places.push(SignaturePlace::Usual(name.into()));
         }
         Ok(())

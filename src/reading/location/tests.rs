@@ -68,7 +68,11 @@ fn finds_published_signatures_and_does_not_guess_among_several() {
     let found = ModelLocation::find(&namesake, None).unwrap();
     assert_eq!(found.signature(), dir.join("model.sig"));
 
+    // Nor does one inside take the place of one beside.
     std::fs::write(model.join("skill.oms.sig"), b"x").unwrap();
+    std::fs::remove_file(dir.join("model.sig")).unwrap();
+    assert!(matches!(find(), Err(LocationError::Several(paths)) if paths.len() == 2));
+    std::fs::remove_file(dir.join("skill.sig")).unwrap();
     let found = find().unwrap();
     assert_eq!(found.signature(), model.join("skill.oms.sig"));
     assert_eq!(

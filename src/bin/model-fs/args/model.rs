@@ -11,8 +11,7 @@ pub(crate) struct ModelArgs {
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
 
-    /// The signature [default: MODEL/model.sig, the only *.oms.sig in MODEL, or one beside it;
-    /// MODEL.sig for a file]
+    /// The signature [default: MODEL/model.sig; MODEL.sig for a file]
     #[arg(long, value_name = "FILE")]
     pub(crate) signature: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 
     /// For scripts: show nothing but what --json does, and exit with 4 if a violation was met, 1 if
-    /// the mount doesn't answer, else 0
+    /// content couldn't be had or the mount can't be asked, else 0
     #[arg(long)]
     pub(crate) check: bool,
 

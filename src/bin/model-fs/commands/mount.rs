@@ -1,6 +1,5 @@
 //! `model-fs mount`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 
@@ -10,7 +9,6 @@ use model_fs::reading::Violation;
 use model_fs::{Model, MountOptions};
 
 use crate::args::{ByteSize, MountArgs, OnViolation};
-use crate::asked::Mount;
 use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::index_store::warn_of_old_tables;
@@ -58,7 +56,6 @@ pub(crate) fn run(
         options = options.on_violation(exec_hook(command)?);
     }
     let (path, author) = (model.signed().location().path(), model.signed().signer());
-    replace_dead(&args.mountpoint)?;
     let mounted = model.mount(&args.mountpoint, options)?;
     let hidden = mounted.manifest().left_out().len();
     if hidden > 0 {
@@ -83,23 +80,6 @@ pub(crate) fn run(
             Err(anyhow::anyhow!("files were still open when the mount ended").into())
         }
     }
-}
-
-/// Takes away a mount of ours whose daemon has died, from where another is to be mounted. Files
-/// that are open in it stay unreadable, and hold up nothing.
-fn replace_dead(mountpoint: &Path) -> Result<(), Failure> {
-    // What else may be there is told by mounting.
-    let Ok(there) = Mount::find(mountpoint) else {
-        return Ok(());
-    };
-    if there.is_dead()? {
-        there.detach()?;
-        tracing::warn!(
-            mountpoint = %Escaped::path(mountpoint),
-            "the mount that was there had lost its daemon, and is replaced"
-        );
-    }
-    Ok(())
 }
 
 /// Each open file takes a descriptor, and the usual soft limit is 1024.
