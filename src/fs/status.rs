@@ -80,6 +80,7 @@ pub struct Status {
     /// The root digest of the signed model.
     pub root_digest: String,
     /// The digest of all that was signed, names included.
+    #[serde(default)]
     pub payload_digest: String,
     /// Signed files that the mount shows.
     pub files: usize,
