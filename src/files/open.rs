@@ -36,8 +36,8 @@ pub fn open_given(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file that was *found* beneath a directory, which others may have filled: a regular file
-/// of at most `limit` bytes, or nothing. Links are followed. What is something else is not opened at
-/// all. Gives its claimed length too.
+/// of at most `limit` bytes, or nothing. Links are followed. What is something else is not opened
+/// at all. Gives its claimed length too.
 ///
 /// # Errors
 /// What the file system says; [`io::ErrorKind::FileTooLarge`] beyond the limit.

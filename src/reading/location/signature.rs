@@ -32,9 +32,9 @@ pub(super) enum SignaturePlace {
 }
 
 impl SignaturePlace {
-    /// Where the signature of a model directory is that doesn't have the usual one: published at its
-    /// root, or `MODEL.sig` or `model.sig` beside it. None is chosen of several: what the owner of
-    /// the model adds must not take the place of what lies beside.
+    /// Where the signature of a model directory is that doesn't have the usual one: published at
+    /// its root, or `MODEL.sig` or `model.sig` beside it. None is chosen of several: what the owner
+    /// of the model adds must not take the place of what lies beside.
     ///
     /// # Errors
     /// [`LocationError::Several`], and [`LocationError::Model`] where it can't be listed.

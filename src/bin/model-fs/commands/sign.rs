@@ -147,7 +147,10 @@ fn leave_out_downloads(
     let name = FileName::new(DOWNLOADS).map_err(anyhow::Error::new)?;
     let is_left_out = ignored.iter().any(|ignored| name.is_within(ignored));
     if !location.shape().is_single_file() && !is_left_out && !location.lacks(&name) {
-        tracing::warn!(path = %name, "left out of the signature, and never checked: what a download has noted");
+        tracing::warn!(
+            path = %name,
+            "left out of the signature, and never checked: what a download has noted"
+        );
         ignored.push(name);
     }
     Ok(())
