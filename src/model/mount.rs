@@ -30,7 +30,6 @@ const WORKERS: usize = 16;
 #[non_exhaustive]
 pub struct MountOptions {
     kernel: kernel::MountOptions,
-    workers: usize,
     lockdown: bool,
     on_violation: Option<ViolationHook>,
     shutdown: Option<Shutdown>,
@@ -41,7 +40,6 @@ impl Default for MountOptions {
         Self {
             // The model's path replaces it.
             kernel: kernel::MountOptions::new(""),
-            workers: WORKERS,
             lockdown: false,
             on_violation: None,
             shutdown: None,
@@ -132,7 +130,6 @@ impl Model {
     ) -> Result<Mounted, MountError> {
         let MountOptions {
             mut kernel,
-            workers,
             lockdown,
             on_violation,
             shutdown,
@@ -146,7 +143,7 @@ impl Model {
             Arc::clone(&reader),
             self.signed.scan(),
             FsOptions {
-                workers,
+                workers: WORKERS,
                 lockdown,
                 on_violation,
                 signature: location.mounted_signature_name(),

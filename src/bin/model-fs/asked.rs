@@ -6,13 +6,14 @@
 //! any user who may mount may call it so.
 
 use std::io::Read as _;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use model_fs::files::descriptor_path;
 use model_fs::fs::{STATUS_ATTRIBUTE, Status};
 use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::mountinfo::{MountEntry, MountTable};
@@ -51,7 +52,7 @@ impl Mount {
         let root = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| failed(errno.into()))?;
         let table = MountTable::read().context("cannot read the mount table")?;
-        let at = std::fs::read_link(magic_link(&root)).map_err(failed)?;
+        let at = std::fs::read_link(descriptor_path(root.as_fd())).map_err(failed)?;
         let entry = mount_id(&root)
             .map_err(failed)?
             .and_then(|id| table.by_id(id))
@@ -167,11 +168,6 @@ pub(crate) fn answer() -> Result<(), Failure> {
         Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
     };
     terminal::print_bytes(&said)
-}
-
-/// A path that leads to what is open, whatever has the name now (proc(5)).
-fn magic_link(fd: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 /// The number of the mount that something open lies in. The kernel knows it, without a

@@ -16,10 +16,14 @@ pub(crate) fn open_store(
     asked_for: Option<&Path>,
     model: &ModelLocation,
 ) -> Result<Option<TableStore>, Failure> {
-    let place = asked_for.map_or(StorePlace::Usual, |path| StorePlace::At(path.to_owned()));
-    let store = open_place(&place, model)?;
+    let store = open_place(&place(asked_for), model)?;
     store.iter().for_each(warn_of_old_tables);
     Ok(store)
+}
+
+/// Where the store is that `--index-dir` asks for, or doesn't.
+pub(crate) fn place(asked_for: Option<&Path>) -> StorePlace {
+    asked_for.map_or(StorePlace::Usual, |path| StorePlace::At(path.to_owned()))
 }
 
 /// Says, once for each store, that there are tables that are no longer believed.

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use model_fs::model::{StorePlace, Trusted};
+use model_fs::model::Trusted;
 use model_fs::reading::location::ModelLocation;
 use model_fs::{OpenError, OpenOptions, SignedModel};
 
 use crate::args::{IgnoreArgs, ModelArgs, TrustArgs};
 use crate::exit::{Exit, Failure};
 use crate::findings::names_differ;
+use crate::index_store;
 use crate::trust::{self, load_trust, not_trusted};
 
 /// What a verb's flags say about opening a model.
@@ -20,9 +21,7 @@ pub(crate) fn options(
     let mut options = OpenOptions::new().ignore_unsigned_files(ignore.ignore_unsigned_files);
     options.signature.clone_from(&model.signature);
     options.ignore_paths.clone_from(&ignore.ignore_paths);
-    if let Some(path) = index_dir {
-        options.store = StorePlace::At(path.to_owned());
-    }
+    options.store = index_store::place(index_dir);
     options
 }
 
