@@ -4,6 +4,7 @@
 //! Every command runs with a home of its own, so nothing depends on whom the user who runs the
 //! tests trusts.
 
+mod annotations;
 mod manners;
 mod program;
 mod reports;
