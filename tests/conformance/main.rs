@@ -6,6 +6,7 @@
 
 mod annotations;
 mod manners;
+mod places;
 mod program;
 mod reports;
 mod signed;
