@@ -70,7 +70,8 @@ fn model(home: &Home, folder: &Path, name: impl AsRef<OsStr>) -> PathBuf {
         "--private-key",
         private_key(),
         "--hash",
-        "sha256"
+        "sha256",
+        "--plain"
     ];
     assert_all_harmless(&home.run(sign).expect("sign"));
     path

@@ -400,8 +400,8 @@ mod tests {
         source.put("file", &bytes);
         let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes).into());
         let plan = proof::plan_of(&content);
-        let hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
-        ChunkTable::of_pass(&content, hashed).unwrap()
+        let mut hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
+        ChunkTable::of_pass(&content, &mut hashed).unwrap()
     }
 
     fn content(seed: u64) -> SignedContent {
@@ -479,8 +479,8 @@ mod tests {
         let source = Memory::default();
         source.put("file", &bytes);
         let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes).into());
-        let hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
-        let table = ChunkTable::of_pass(&content, hashed).unwrap();
+        let mut hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
+        let table = ChunkTable::of_pass(&content, &mut hashed).unwrap();
         store(dir.path()).save(&table).unwrap();
         assert!(!dir.path().join(VERSION).exists());
     }
