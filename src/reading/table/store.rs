@@ -502,9 +502,9 @@ mod tests {
         let place = Place::of(victim.identity());
         let (folder, name) = (place.folder(), &place.name);
         for version in ["v1", VERSION] {
-            let folder = dir.path().join(version).join(&folder);
+            let folder = dir.path().join(version).join(folder);
             std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join(&name), &file).unwrap();
+            std::fs::write(folder.join(name), &file).unwrap();
         }
         let store = store(dir.path());
         assert!(!has(&store, 1));
