@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use model_fs::oms::certificate::chain::{MAX_PATH, Path, PathError};
 use model_fs::oms::certificate::{Anchors, Certificate, CertificateError};
 use test_support::missing::{Need, have};
-use test_support::pki::{DAY, Key, Scheme, Spec, now, pem_file, seconds};
+use test_support::pki::{DAY, Key, Scheme, Spec, moment, now, pem_file, seconds};
 use x509_cert::Version;
 use x509_cert::der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
@@ -896,11 +896,21 @@ fn loops_are_bounded() {
 fn messages() {
     let message = |shape: &Shape| shape.find().unwrap_err().to_string();
     let expired = changed("", Expect::Bad, 2, |spec| spec.valid = (-2 * DAY, -DAY));
-    let text = message(&expired);
-    assert!(
-        text.starts_with("certificate \"CN=ca 2\": it expired at "),
-        "{text}"
+    assert_eq!(
+        message(&expired),
+        format!(
+            "certificate \"CN=ca 2\" has expired: it is valid from {} to {}, and now it is {}",
+            moment(-2 * DAY),
+            moment(-DAY),
+            moment(0)
+        )
     );
+    // Time is told only where nothing else is wrong.
+    let wrong = changed("", Expect::Bad, 2, |spec| {
+        spec.valid = (-2 * DAY, -DAY);
+        spec.ca = Some(false);
+    });
+    assert!(matches!(wrong.find(), Err(PathError::Rule { .. })));
     let limit = changed("", Expect::Bad, 0, |spec| spec.path_len = Some(1));
     assert_eq!(
         message(&limit),
