@@ -301,15 +301,15 @@ pub fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Whether text is in Unicode's normalisation form C, and stays so whatever it is put behind. Nearly
-/// all names are ASCII, which always is.
+/// Whether text is in Unicode's normalisation form C, and stays so whatever it is put behind.
+/// Nearly all names are ASCII, which always is.
 fn is_normalised(text: &str) -> bool {
     text.is_ascii() || (text.chars().next().is_none_or(is_settled) && is_nfc(text))
 }
 
 /// Whether form C leaves a character as and where it is, whatever stands before it: its quick check
-/// (UAX #15) says yes, and it is no mark that others are ordered by. A text of such characters alone
-/// is in form C.
+/// (UAX #15) says yes, and it is no mark that others are ordered by. A text of such characters
+/// alone is in form C.
 fn is_settled(c: char) -> bool {
     c.is_ascii()
         || (canonical_combining_class(c) == 0

@@ -185,8 +185,8 @@ fn untimely(error: &VerifyError) -> Option<String> {
     Some(match untimely.moment {
         Moment::Now(_) if untimely.is_early => format!("look at the clock of this host; {pin}"),
         _ => format!(
-            "{pin}; or have the certificates judged at a date when all were valid ({from} to {to}), \
-             which trusts whatever was signed with their keys since: {add} --valid-at DATE"
+            "{pin}; or have the certificates judged at a date when all were valid ({from} to \
+             {to}), which trusts whatever was signed with their keys since: {add} --valid-at DATE"
         ),
     })
 }

@@ -22,7 +22,7 @@ use crate::exit::{Exit, Failure};
 use crate::hints;
 use crate::terminal;
 use crate::trust::{
-    Files, ROOT_DIGESTS_ALONE, VALID_AT, describe, store_to_json, store_to_text, to_text,
+    Files, PINNED, ROOT_DIGESTS_ALONE, VALID_AT, describe, store_to_json, store_to_text, to_text,
 };
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
@@ -117,6 +117,11 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
             Escaped::path(path)
         ));
         payload_digests.push(digest);
+    }
+    if let NewIdentity::Certificate { valid_at: None, .. } = identity
+        && !payload_digests.is_empty()
+    {
+        said.push(format!("  valid at {PINNED}"));
     }
     let root_digests = digests("--root-digest", &args.root_digest)?;
     if !root_digests.is_empty() {

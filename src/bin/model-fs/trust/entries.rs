@@ -18,7 +18,8 @@ pub(crate) const VALID_AT: &str = "certificates are judged as of then, whatever 
      their keys later";
 
 /// What pinned payloads mean for certificates.
-pub(crate) const PINNED: &str = "any time (for the payloads below, certificates may have expired)";
+pub(crate) const PINNED: &str =
+    "any time (for the payloads that are pinned, certificates may have expired)";
 
 /// All of a store for people: who is trusted, who is distrusted, and what is hidden.
 pub(crate) fn store_to_text(store: &TrustStore) -> String {
