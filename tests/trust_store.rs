@@ -19,7 +19,7 @@ use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
 use model_fs::oms::trust::{CertificateTime, Signer, Trust};
 use model_fs::oms::trust_store::{
     FileRule, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustFile,
-    TrustStore,
+    TrustStore, TrustedSigner,
 };
 use model_fs::oms::verify::VerifyError;
 use test_support::keys;
@@ -1059,7 +1059,8 @@ fn a_moment_is_written_as_rfc_3339_has_it() {
     let levels = Levels::new([(-400 * DAY, -DAY); 3]);
     let when = |more: &str| {
         let store = folder.load(&levels.entry(more))?;
-        let Some(Trust::Certificate { when, .. }) = store.signers().next().map(|it| it.trust())
+        let Some(Trust::Certificate { when, .. }) =
+            store.signers().next().map(TrustedSigner::trust)
         else {
             panic!()
         };
@@ -1234,7 +1235,7 @@ fn a_pinned_payload_waives_time_and_nothing_else() {
         (wrong(2, |spec| spec.key_usage = None), "is not for signing"),
         (
             wrong(2, |spec| {
-                spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1"))
+                spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1"));
             }),
             "does not include codeSigning",
         ),

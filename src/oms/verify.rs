@@ -310,7 +310,8 @@ pub enum VerifyError {
     /// A certificate of the bundle can't be read.
     #[error("the bundle's certificates: {0}")]
     Certificate(#[from] CertificateError),
-    /// No path leads from the signer's certificate to a trusted one.
+    /// No path leads from the signer's certificate to a trusted one. That one is
+    /// [untimely](PathError::Untimely) is said only where its key has made the signature.
     #[error("the signer's certificate is not trusted: {0}")]
     Path(#[from] PathError),
     /// The signer's certificate is for a key that OMS doesn't sign with.
