@@ -35,12 +35,12 @@ impl FromStr for ValidAt {
         // the date alone; so the form is judged first.
         let form: Datetime = text.parse().map_err(|_| ValidAtError::Malformed)?;
         let timestamp = match (form.date, form.time, form.offset) {
-            (Some(date), None, None) => date
-                .to_string()
-                .parse::<Date>()
-                .and_then(|date| date.to_zoned(TimeZone::UTC))
-                .map_err(malformed)?
-                .timestamp(),
+            (Some(date), None, None) => {
+                let date: Date = date.to_string().parse().map_err(malformed)?;
+                // The last day of the calendar is beyond what jiff has timestamps for.
+                let midnight = date.to_zoned(TimeZone::UTC);
+                midnight.map_err(|_| ValidAtError::Future)?.timestamp()
+            }
             (Some(_), Some(_), Some(_)) => {
                 form.to_string().parse::<Timestamp>().map_err(malformed)?
             }
@@ -82,7 +82,7 @@ pub enum ValidAtError {
     #[error("its time has no offset from UTC, as Z or +02:00")]
     NoOffset,
     /// Later than now: what was valid then isn't known yet.
-    #[error("it lies in the future by the clock of this host")]
+    #[error("it lies in the future by the clock of this host (a date begins at 00:00 UTC)")]
     Future,
     /// Before 1970, when no certificate was valid.
     #[error("it lies before 1970")]
