@@ -19,7 +19,7 @@
 //! The moment is the moment of verification, as OMS asks for: unlike a Sigstore bundle, nothing
 //! here proves when a signature was made. The operator may choose another one for a signer
 //! ([`When::At`]); and for payloads that they named themselves any moment will do at which the path
-//! was valid ([`When::NowUnlessPinned`]): that waiver takes a [`PinnedPayload`], the proof that the
+//! was valid ([`When::NowUnlessPinned`]): that waiver takes a `PinnedPayload`, the proof that the
 //! payload is one of those, and there is no other way to it. [`PathError::Untimely`] is said only
 //! of paths that are right but for the moment.
 //!
