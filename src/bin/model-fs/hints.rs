@@ -179,14 +179,18 @@ fn untimely(error: &VerifyError) -> Option<String> {
     };
     let add = "model-fs trust add --name NAME --certificate-chain PEM";
     let pin = format!(
-        "have the model signed anew, or, if what was signed is known to be good, trust exactly \
-         that: {add} --payload-of SIGNATURE"
+        "if what was signed is known to be good, trust exactly that: {add} --payload-of SIGNATURE"
     );
     Some(match untimely.moment {
-        Moment::Now(_) if untimely.is_early => format!("look at the clock of this host; {pin}"),
-        _ => format!(
-            "{pin}; or have the certificates judged at a date when all were valid ({from} to \
-             {to}), which trusts whatever was signed with their keys since: {add} --valid-at DATE"
+        Moment::Now(_) if untimely.is_early => format!("look at the clock of this host; or, {pin}"),
+        Moment::Now(_) => format!(
+            "have the model signed anew; or, {pin}; or have the certificates judged at a date when \
+             all were valid ({from} to {to}), which trusts whatever was signed with their keys \
+             since: {add} --valid-at DATE"
+        ),
+        Moment::Chosen(_) => format!(
+            "in an entry of its own, with a date when all were valid ({from} to {to}): {add} \
+             --valid-at DATE; or, {pin}"
         ),
     })
 }
