@@ -188,3 +188,66 @@ fn signed_content(hashed: &Hashed, annotates: bool) -> Option<SignedContent> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::testing::Memory;
+
+    fn annotations(file: &ManifestFile) -> Annotations {
+        match &file.content {
+            SignedContent::Whole(whole) => whole.annotations(),
+            SignedContent::Shards(_) => Annotations::default(),
+        }
+    }
+
+    fn hashed(source: &Memory, names: &[FileName], plan: HashPlan) -> Vec<ManifestFile> {
+        let keep = |_: &ChunkTable| Ok(());
+        hash_model(source, names, plan, &keep, &()).unwrap().files
+    }
+
+    fn name(name: &str) -> FileName {
+        FileName::new(name).unwrap()
+    }
+
+    #[test]
+    fn each_hash_is_annotated_with_what_it_does_not_say_itself() {
+        let source = Memory::default();
+        source.put("file", b"weights");
+        let names = [name("file")];
+        let blake3 = Some(*blake3::hash(b"weights").as_bytes());
+        for (hash, blake3) in [
+            (Algorithm::Sha256, blake3),
+            (Algorithm::Blake2b, blake3),
+            (Algorithm::Blake3, None),
+        ] {
+            let serialization = Serialization::files(hash);
+            let [file] = &hashed(&source, &names, HashPlan::annotated(serialization))[..] else {
+                panic!("one file");
+            };
+            let size = Some(7);
+            assert_eq!(annotations(file), Annotations { size, blake3 }, "{hash}");
+            let plain = hashed(&source, &names, HashPlan::plain(serialization));
+            assert_eq!(annotations(&plain[0]), Annotations::default());
+        }
+    }
+
+    #[test]
+    fn of_very_many_files_only_large_ones_have_a_second_digest() {
+        let source = Memory::default();
+        let large = vec![1; usize::try_from(MAX_WHOLE).unwrap() + 1];
+        source.put("large", &large);
+        source.put("small", &large[1..]);
+        let plan = HashPlan::annotated(Serialization::files(Algorithm::Sha256));
+        let mut names = vec![name("small"); MANY_FILES];
+        let few = hashed(&source, &names[..2], plan);
+        assert!(few.iter().all(|file| annotations(file).blake3.is_some()));
+        // The same few bytes, many times.
+        source.put("small", b"x");
+        names.push(name("large"));
+        let many = hashed(&source, &names, plan);
+        assert!(many.iter().all(|file| annotations(file).size.is_some()));
+        let of_large = many.iter().map(|file| annotations(file).blake3.is_some());
+        assert_eq!(of_large.filter(|has| *has).count(), 1);
+    }
+}
