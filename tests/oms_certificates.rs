@@ -16,7 +16,7 @@ use x509_cert::ext::pkix::KeyUsages;
 fn manifest() -> Manifest {
     let files = vec![ManifestFile {
         name: FileName::new("weights.bin").unwrap(),
-        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights").into()),
     }];
     let description = Description {
         subject_name: "model".into(),

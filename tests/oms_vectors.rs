@@ -94,7 +94,7 @@ fn key_bundles() {
             let content = fs::read(model.join(&file.name)).unwrap();
             assert_eq!(
                 file.content,
-                SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                SignedContent::Whole(Algorithm::Sha256.hash(&content).into())
             );
         }
     }
@@ -142,7 +142,7 @@ fn certificate_bundles() {
                     let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
                     assert_eq!(
                         file.content,
-                        SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                        SignedContent::Whole(Algorithm::Sha256.hash(&content).into())
                     );
                 }
                 assert_eq!(manifest.files().len(), 2);
@@ -320,7 +320,7 @@ fn sigstore_bundles() {
             let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
             assert_eq!(
                 file.content,
-                SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                SignedContent::Whole(Algorithm::Sha256.hash(&content).into())
             );
         }
     }

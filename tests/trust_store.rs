@@ -66,7 +66,7 @@ fn private(name: &str) -> PrivateKey {
 fn manifest(name: &str) -> Manifest {
     let files = vec![ManifestFile {
         name: FileName::new("weights.bin").unwrap(),
-        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights").into()),
     }];
     let description = Description {
         subject_name: name.into(),
@@ -619,7 +619,7 @@ fn a_pin_by_payload_covers_names() {
     let sign = |file: &str| {
         let files = vec![ManifestFile {
             name: FileName::new(file).unwrap(),
-            content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+            content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights").into()),
         }];
         let description = Description {
             subject_name: "llama".into(),

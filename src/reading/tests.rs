@@ -244,8 +244,8 @@ fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
     for (_, manifest) in &production {
         with(24, &identity(manifest));
         let signed = &manifest.files()[0].content;
-        if let crate::manifest::SignedContent::Whole(digest) = signed {
-            with(56, &digest.as_bytes()[..32]);
+        if let crate::manifest::SignedContent::Whole(whole) = signed {
+            with(56, &whole.digest().as_bytes()[..32]);
         }
     }
     for edited in &edits {

@@ -82,7 +82,7 @@ impl Production {
         })
         .expect("an algorithm");
         let content = match self.shard_size {
-            None => SignedContent::Whole(algorithm.hash(bytes)),
+            None => SignedContent::Whole(algorithm.hash(bytes).into()),
             Some(size) => {
                 let shards = bytes.chunks(usize::try_from(size).expect("fits in memory"));
                 let digests: Vec<u8> = shards

@@ -54,7 +54,7 @@ impl Exit {
             | verify::Difference::LeftOut(_)
             | verify::Difference::WrongType { .. }
             | verify::Difference::Unsigned(_)
-            | verify::Difference::Violation(_) => true,
+            | verify::Difference::Content(_) => true,
         };
         if findings.is_empty() {
             Self::Done

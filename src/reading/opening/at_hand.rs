@@ -35,7 +35,7 @@ impl AtHandProver {
     /// possible.
     pub(super) fn prove(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
         let file = self.shared.file(index);
-        if let Some(table) = ChunkTable::of_shards(&file.content) {
+        if let Some(table) = ChunkTable::of_signed(&file.content) {
             return Ok(AtHand::Table(table));
         }
         if let Some(store) = &self.store {
@@ -58,11 +58,15 @@ impl AtHandProver {
                 .prove_length(index, candidate, &*source)
                 .map(AtHand::Table);
         }
-        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed)
-            && let Ok(table) = self.prove_length(index, candidate, &*source)
-        {
-            self.save(&table);
-            return Ok(AtHand::Table(table));
+        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed) {
+            let proved = match candidate.with_signed_length() {
+                Ok(table) => Ok(table),
+                Err(candidate) => self.prove_length(index, candidate, &*source),
+            };
+            if let Ok(table) = proved {
+                self.save(&table);
+                return Ok(AtHand::Table(table));
+            }
         }
         Ok(AtHand::Nothing)
     }

@@ -1,5 +1,4 @@
-//! Which signed digests are those of chunks as they are, which content needs a table, and which
-//! could prove one.
+//! Which signed digests are those of chunks as they are, and which content needs a table.
 //!
 //! Guarantees: one answer for each content and length, so that what signs, stores and reads agree.
 //! Doesn't: trust anything.
@@ -24,6 +23,28 @@ pub(in crate::reading) const fn max_whole(algorithm: Algorithm) -> u64 {
     }
 }
 
+/// What it takes to read a file lazily on a host that has never seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Laziness {
+    /// Its signed digests alone.
+    Signed,
+    /// A chunk table beside them, which may come from anywhere.
+    WithTable,
+    /// It can't be: it is hashed once, as a whole.
+    No,
+}
+
+/// The same of signed content of `len` bytes, as far as that is known.
+pub fn laziness(content: &SignedContent, len: Option<u64>) -> Laziness {
+    let is_small = || len.is_some_and(|len| !needs_values(content, len));
+    match content {
+        SignedContent::Shards(_) if shards_are_chunks(content) => Laziness::Signed,
+        SignedContent::Whole(_) if is_small() => Laziness::Signed,
+        SignedContent::Whole(whole) if whole.blake3().is_some() => Laziness::WithTable,
+        SignedContent::Whole(_) | SignedContent::Shards(_) => Laziness::No,
+    }
+}
+
 /// Whether the signed shards are chunks as they are.
 pub(super) fn shards_are_chunks(content: &SignedContent) -> bool {
     match content {
@@ -37,18 +58,7 @@ pub(super) fn shards_are_chunks(content: &SignedContent) -> bool {
 /// Whether content of `len` bytes needs chaining values to be read lazily.
 pub(super) fn needs_values(content: &SignedContent, len: u64) -> bool {
     match content {
-        SignedContent::Whole(digest) => len > max_whole(digest.algorithm()),
+        SignedContent::Whole(whole) => len > max_whole(whole.proving_digest().algorithm()),
         SignedContent::Shards(_) => !shards_are_chunks(content),
-    }
-}
-
-/// The signed digest that a table could prove itself against; `None` if `content` has none, so
-/// that no table of it may come from anywhere but this host's store.
-pub(super) fn signed_root(content: &SignedContent) -> Option<&[u8]> {
-    match content {
-        SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
-            Some(digest.as_bytes())
-        }
-        SignedContent::Whole(_) | SignedContent::Shards(_) => None,
     }
 }

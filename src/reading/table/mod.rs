@@ -30,7 +30,7 @@ pub mod subtree;
 
 pub(crate) use self::digest::Mismatch;
 pub use self::file::TableFileError;
-pub use self::geometry::{MAX_DIRECT_SHARD, MAX_WHOLE};
+pub use self::geometry::{Laziness, MAX_DIRECT_SHARD, MAX_WHOLE, laziness};
 pub(crate) use self::proved::{Candidate, ChunkDigests};
 pub use self::proved::{ChunkTable, ProvedLength};
 pub use self::store::{TableStore, TableStoreError};

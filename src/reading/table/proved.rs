@@ -6,9 +6,9 @@
 //!
 //! | from | proof | constructor |
 //! |---|---|---|
-//! | signed shards | the signature itself | [`ChunkTable::of_shards`] |
+//! | signed shards, a small file with a signed size | the signature itself | [`ChunkTable::of_signed`] |
 //! | a small file | its bytes hash to the signed digest | `Candidate::whole`, `Candidate::prove_length` |
-//! | a table shipped with the model | its values merge to the signed BLAKE3 digest, and its last chunk verifies | `SelfProving`, `Candidate::prove_length` |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest; its length was signed, or its last chunk verifies | `SelfProving`, `Candidate::with_signed_length`, `Candidate::prove_length` |
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::digest::{ChunkDigest, Mismatch};
 use super::file::{TableFileError, TableHeader};
 use super::full_pass::Hashed;
-use super::geometry::{max_whole, needs_values, shards_are_chunks, signed_root};
+use super::geometry::{max_whole, needs_values, shards_are_chunks};
 use super::subtree::{self, MergedValues, VALUE_LEN};
 use crate::chunk::{ChunkIndex, Chunks};
 use crate::digest::Algorithm;
@@ -55,7 +55,7 @@ impl ChunkDigests {
     pub(crate) fn algorithm(&self) -> Algorithm {
         match &self.subtrees {
             Some(_) => Algorithm::Blake3,
-            None => self.content.algorithm(),
+            None => proving_algorithm(&self.content),
         }
     }
 
@@ -83,9 +83,9 @@ impl ChunkDigests {
     fn expected(&self, chunk: ChunkIndex) -> &[u8] {
         match (&self.subtrees, &self.content) {
             (Some(subtrees), _) => subtrees.value(chunk),
-            (None, SignedContent::Whole(digest)) => {
+            (None, SignedContent::Whole(whole)) => {
                 assert_eq!(chunk.get(), 0, "a whole file is one chunk");
-                digest.as_bytes()
+                whole.proving_digest().as_bytes()
             }
             (None, SignedContent::Shards(shards)) => {
                 let digest = shards.raw_digest(chunk.get());
@@ -100,7 +100,7 @@ impl ChunkDigests {
                 let start = self.chunks.range(chunk).start;
                 ChunkDigest::ChainingValue(subtree::chaining_value(start, bytes))
             }
-            None => ChunkDigest::Ordinary(self.content.algorithm().hash(bytes)),
+            None => ChunkDigest::Ordinary(self.algorithm().hash(bytes)),
         }
     }
 
@@ -121,11 +121,8 @@ impl Candidate {
     /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
     /// or wasn't signed in one piece.
     pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
-        let SignedContent::Whole(digest) = content else {
-            return None;
-        };
-        let is_small = claimed <= max_whole(digest.algorithm());
-        is_small.then(|| Self(ChunkDigests::signed(content, claimed.max(1), claimed)))
+        is_one_chunk(content, claimed)
+            .then(|| Self(ChunkDigests::signed(content, claimed.max(1), claimed)))
     }
 
     /// The digests; chunks may be verified by them.
@@ -133,11 +130,41 @@ impl Candidate {
         &self.0
     }
 
+    /// The digests alone, which say nothing of the length.
+    pub(crate) fn into_digests(self) -> ChunkDigests {
+        self.0
+    }
+
     /// A table, if `last` is about the last chunk: its bytes end where the signer's did, or they
     /// would hash to something else.
     pub(crate) fn prove_length(self, last: &ChunkProof) -> Option<ChunkTable> {
         self.0.ends_with(last).then_some(ChunkTable(self.0))
     }
+
+    /// A table, if the length is the one that was signed; else the candidate again.
+    ///
+    /// # Errors
+    /// The candidate, whose length is still only claimed.
+    pub(crate) fn with_signed_length(self) -> Result<ChunkTable, Self> {
+        if self.0.content.len() == Some(self.0.chunks.file_len()) {
+            Ok(ChunkTable(self.0))
+        } else {
+            Err(self)
+        }
+    }
+}
+
+/// The algorithm that content is checked with where it isn't by chaining values.
+fn proving_algorithm(content: &SignedContent) -> Algorithm {
+    match content {
+        SignedContent::Whole(whole) => whole.proving_digest().algorithm(),
+        SignedContent::Shards(shards) => shards.algorithm(),
+    }
+}
+
+/// Whether a file of `len` bytes that was signed so is verified in one piece.
+fn is_one_chunk(content: &SignedContent, len: u64) -> bool {
+    matches!(content, SignedContent::Whole(_)) && len <= max_whole(proving_algorithm(content))
 }
 
 /// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
@@ -155,8 +182,10 @@ impl SelfProving {
         content: &SignedContent,
         header: &TableHeader,
     ) -> Result<Self, TableFileError> {
-        signed_root(content).ok_or(TableFileError::OtherContent("hash"))?;
-        header.require(content)?;
+        content
+            .blake3()
+            .ok_or(TableFileError::OtherContent("hash"))?;
+        header.require(content, &[content.identity()])?;
         Ok(Self {
             content: content.clone(),
             header: header.clone(),
@@ -210,7 +239,7 @@ impl Bound {
         if key.mac(header) != header.mac {
             return Err(TableFileError::Mac);
         }
-        header.require(content)?;
+        header.require(content, &[content.identity(), content.listed_identity()])?;
         Ok(Self {
             content: content.clone(),
             header: header.clone(),
@@ -296,14 +325,18 @@ impl ProvedLength {
 pub struct ChunkTable(ChunkDigests);
 
 impl ChunkTable {
-    /// The signed shards as a table; `None` for shards that are too large to be chunks, and for
-    /// other content.
-    pub fn of_shards(content: &SignedContent) -> Option<Self> {
-        let SignedContent::Shards(shards) = content else {
-            return None;
+    /// The signature itself as a table: shards that are small enough to be chunks, and a file that
+    /// is verified in one piece and has a signed size. `None` for other content.
+    pub fn of_signed(content: &SignedContent) -> Option<Self> {
+        let len = content.len()?;
+        let chunk = match content {
+            SignedContent::Shards(shards) if shards_are_chunks(content) => {
+                shards.shard_size().get()
+            }
+            SignedContent::Whole(_) if is_one_chunk(content, len) => len.max(1),
+            _ => return None,
         };
-        let size = shards.shard_size().get();
-        shards_are_chunks(content).then(|| Self(ChunkDigests::signed(content, size, shards.len())))
+        Some(Self(ChunkDigests::signed(content, chunk, len)))
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
@@ -407,11 +440,11 @@ mod tests {
     const CHUNK: usize = 64 << 10;
 
     fn blake3(bytes: &[u8]) -> SignedContent {
-        SignedContent::Whole(Algorithm::Blake3.hash(bytes))
+        SignedContent::Whole(Algorithm::Blake3.hash(bytes).into())
     }
 
     fn sha256(bytes: &[u8]) -> SignedContent {
-        SignedContent::Whole(Algorithm::Sha256.hash(bytes))
+        SignedContent::Whole(Algorithm::Sha256.hash(bytes).into())
     }
 
     fn pass(content: &SignedContent, bytes: &[u8]) -> Result<ChunkTable, Hashed> {
@@ -498,7 +531,7 @@ mod tests {
         let others = [
             sha256(b"another"),
             blake3(&bytes),
-            SignedContent::Whole(Algorithm::Blake2b.hash(&bytes)),
+            SignedContent::Whole(Algorithm::Blake2b.hash(&bytes).into()),
         ];
         for other in others {
             assert!(Bound::admit(&other, &header, &key).is_err());

@@ -97,6 +97,15 @@ impl ChainingValues {
         self.filled = 0;
     }
 
+    /// The root hash of what was taken in, where that is one chunk at most and the input begins with
+    /// it: then there is no tree, and what is hashed is the whole.
+    pub(super) fn only_root(&self) -> Option<RootHash> {
+        let chunks = self.values.len() / VALUE_LEN + usize::from(self.filled > 0);
+        let begin = self.start - (self.values.len() / VALUE_LEN) as u64 * self.size;
+        // The hasher is that of the last chunk until the next one begins.
+        (chunks <= 1 && begin == 0).then(|| *self.hasher.finalize().as_bytes())
+    }
+
     /// The values, [`VALUE_LEN`] bytes each. What is left is the input's last chunk.
     pub(super) fn finish(mut self) -> Vec<u8> {
         if self.filled > 0 {
