@@ -867,11 +867,28 @@ def shards(add):
         {"a.bin": LARGE},
         reads=edges("a.bin", LARGE_DATA),
     )
+    for name, annotated in {
+        "size-twice": '{"size":1,"size":1}',
+        "blake3-twice": '{"blake3":null,"blake3":1}',
+        "half-a-pair": '{"\\ud800":1}',
+    }.items():
+        add(
+            f"shards-{name}",
+            "With shards, nothing in the annotations is looked at.",
+            sharded(annotated),
+            {"a.bin": LARGE},
+            reads=edges("a.bin", LARGE_DATA),
+        )
+    twice = statement(
+        [resource("a.bin:0:100", SMALL_DATA, more=',"annotations":1,"annotations":1')],
+        method="shards",
+        serialization_more=',"shard_size":100',
+    )
     add(
-        "shards-twice",
-        "Duplicates are malformed with shards too.",
-        sharded('{"size":1,"size":1}'),
-        {"a.bin": LARGE},
+        "shards-annotations-twice",
+        "The member itself is known, and occurs once.",
+        twice,
+        {"a.bin": SMALL},
         verdict="statement",
     )
     add(

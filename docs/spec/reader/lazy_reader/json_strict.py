@@ -194,12 +194,6 @@ def members(known):
     return read
 
 
-def object_or_anything(known):
-    """An object's known members, or another value as it is written."""
-    as_object = members(known)
-    return lambda cursor: (as_object if cursor.peek() == "{" else anything)(cursor)
-
-
 def required(found, name):
     """A member that must be there and not null."""
     if found.get(name) is None:

@@ -37,10 +37,13 @@ STATEMENT = js.members({
             "name": js.string,
             "algorithm": js.string,
             "digest": js.string,
-            "annotations": js.object_or_anything({"size": js.anything, "blake3": js.anything}),
+            "annotations": js.anything,
         }))),
     })),
 })  # fmt: skip
+
+
+ANNOTATIONS = js.members({"size": js.anything, "blake3": js.anything})
 
 
 class BadStatement(Exception):
@@ -176,9 +179,10 @@ def whole_file(resource, digest, warnings):
 
 def annotations_of(resource):
     """Size, BLAKE3 digest, and the names of what is ignored (4.1 to 4.3)."""
-    annotations = resource.get("annotations", "null")
-    if not isinstance(annotations, dict):
-        return None, None, [] if annotations == "null" else ["annotations"]
+    stated = resource.get("annotations", "null")
+    if not stated.startswith("{"):
+        return None, None, [] if stated == "null" else ["annotations"]
+    annotations = js.parse(stated.encode(), ANNOTATIONS)
     ignored = []
 
     def value(member, form):
