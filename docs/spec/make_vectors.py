@@ -972,6 +972,15 @@ def two_contents(add):
         differences={"a.bin": "size"},
         reads=edges("a.bin", c, **none),
     )
+    case(
+        "two-contents-one-begins-the-other",
+        "SHA-256 of A and BLAKE3 of its beginning B, no size: A is there, and B is served.",
+        statement([resource("a.bin", c, annotated=annotations(b, size=None))]),
+        longer,
+        verdict="content",
+        differences={"a.bin": {"holds": ["sha256"], "differs": ["blake3"]}},
+        reads=edges("a.bin", b, lazy=either, tables=either, bare=error),
+    )
     small, other = recipe("first", 5000), recipe("second", 5000)
     text = statement([resource("a.bin", content(small), annotated=annotations(content(other)))])
     case(

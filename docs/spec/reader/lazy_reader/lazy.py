@@ -2,7 +2,10 @@
 
 import os
 
-from . import blake3, source, table, verify
+from . import source, table, verify
+
+# A file without R of at most so many bytes is taken as one chunk (step 1).
+LARGEST_UNDER_D = 1 << 20
 
 
 class Unproved(Exception):
@@ -42,19 +45,23 @@ class Reading:
         signed = self.signed
         if signed.shards:
             return self.from_shards(offset, length)
-        if signed.root is not None:
-            expected = self.claimed if signed.size is None else signed.size
-            if expected <= table.SMALL:
-                return self.from_one_chunk(expected)[offset : offset + length]
+        expected = self.claimed if signed.size is None else signed.size
+        if signed.root is None:
+            if expected <= LARGEST_UNDER_D:
+                data = self.one_chunk(expected, signed.algorithm, signed.digest)
+                return data[offset : offset + length]
+        elif expected <= table.SMALL:
+            return self.one_chunk(expected, "blake3", signed.root)[offset : offset + length]
+        else:
             usable = self.usable_table() if self.tables else None
             if usable is not None:
                 return self.from_table(usable, offset, length)
         return self.from_pass(offset, length)
 
-    def from_one_chunk(self, expected):
-        """Step 2: the whole of a small file."""
+    def one_chunk(self, expected, algorithm, digest):
+        """Steps 1 and 2: the whole of a small file."""
         data = source.read(self.descriptor, 0, expected)
-        if blake3.digest(data) != self.signed.root:
+        if verify.digest(algorithm, data) != digest:
             raise Unproved("it isn't what was signed")
         return data
 
