@@ -201,12 +201,15 @@ def error(_data, _offset, _length):
     return "error"
 
 
-def read(file, data, offset, length, lazy=good, tables=good, bare=good):
-    """A range of a file that should have the content `data`."""
+def read(file, data, offset, length, lazy=good, tables=good, bare=good, size=None):
+    """A range of a file that should have the content `data`, and has the signed size `size`."""
     wanted = {"file": file, "offset": offset, "len": length}
-    if offset >= len(data) and lazy is error and bare is error:
-        # A signed size proves that nothing is there, whatever the content is.
-        lazy = tables = bare = either
+    if size is not None and offset >= size:
+        # The signed size tells that nothing is there, whatever the content is.
+        lazy, tables, bare = (
+            result if result is good else either for result in (lazy, tables, bare)
+        )
+        data = data[:size]
     results = {"lazy": lazy, "tables": tables, "bare": bare}
     made = {name: result(data, offset, length) for name, result in results.items()}
     return wanted | made
@@ -284,7 +287,7 @@ def annotation_forms(add):
             {"a.bin": SMALL},
             verdict="content",
             differences={"a.bin": "size"},
-            reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error),
+            reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error, size=int(text)),
         )
     for name, text in {
         "leading-zero": "0100",
@@ -354,7 +357,7 @@ def annotation_forms(add):
         {"a.bin": SMALL},
         verdict="content",
         differences={"a.bin": {"holds": ["sha256"], "differs": ["blake3"]}},
-        reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error),
+        reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error, size=100),
     )
     add(
         "both-of-other-forms",
@@ -427,7 +430,7 @@ def annotation_forms(add):
         {"a.bin": SMALL},
         verdict="content",
         differences={"a.bin": "size"},
-        reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error),
+        reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error, size=101),
     )
     add(
         "annotations-similar-names",
@@ -925,7 +928,7 @@ def two_contents(add):
         first,
         verdict="content",
         differences={"a.bin": {"holds": ["sha256"], "differs": ["blake3"]}},
-        reads=edges("a.bin", a, **none),
+        reads=edges("a.bin", a, **none, size=len(b)),
     )
     case(
         "two-contents-second",
@@ -934,7 +937,7 @@ def two_contents(add):
         second,
         verdict="content",
         differences={"a.bin": {"holds": ["blake3"], "differs": ["sha256"]}},
-        reads=edges("a.bin", b, lazy=either, tables=either, bare=error),
+        reads=edges("a.bin", b, lazy=either, tables=either, bare=error, size=len(b)),
     )
     case(
         "two-contents-second-no-size",
@@ -952,7 +955,7 @@ def two_contents(add):
         recipe("third", 70000),
         verdict="content",
         differences={"a.bin": {"holds": [], "differs": ["blake3", "sha256"]}},
-        reads=edges("a.bin", a, **none),
+        reads=edges("a.bin", a, **none, size=len(b)),
     )
     case(
         "two-contents-lengths-first",
@@ -961,7 +964,7 @@ def two_contents(add):
         first,
         verdict="content",
         differences={"a.bin": "size"},
-        reads=edges("a.bin", a, **none),
+        reads=edges("a.bin", a, **none, size=len(c)),
     )
     case(
         "two-contents-lengths-second",
@@ -970,7 +973,7 @@ def two_contents(add):
         longer,
         verdict="content",
         differences={"a.bin": "size"},
-        reads=edges("a.bin", c, **none),
+        reads=edges("a.bin", c, **none, size=len(a)),
     )
     case(
         "two-contents-one-begins-the-other",
@@ -990,7 +993,7 @@ def two_contents(add):
         small,
         verdict="content",
         differences={"a.bin": {"holds": ["sha256"], "differs": ["blake3"]}},
-        reads=edges("a.bin", content(small), **none),
+        reads=edges("a.bin", content(small), **none, size=5000),
     )
     case(
         "two-contents-small-second",
@@ -1019,8 +1022,8 @@ def two_contents(add):
             "b.bin": {"holds": ["sha256"], "differs": ["blake3"]},
         },
         reads=[
-            *edges("a.bin", a, **none),
-            *edges("b.bin", b, **none),
+            *edges("a.bin", a, **none, size=len(b)),
+            *edges("b.bin", b, **none, size=len(a)),
             *edges("c.bin", a),
         ],
     )
@@ -1037,7 +1040,7 @@ def two_contents(add):
                 table_of(b),
                 verdict="content",
                 differences={"a.bin": "size"},
-                reads=edges("a.bin", b, **none),
+                reads=edges("a.bin", b, **none, size=wrong),
             )
         forged = table.encode(wrong, blake3.digest(b), values_of(b)).hex()
         add(
@@ -1281,14 +1284,18 @@ def damage(add):
                 start = each[0] // CHUNK * CHUNK
                 end = -(-min(each[0] + each[1], length) // CHUNK) * CHUNK
                 possible = either if has_range(actual, start, end - start) else error
-                if not has_size and len(actual) <= CHUNK:
+                if not has_size and not has_range(actual, 2 * CHUNK, 1):
+                    # The last chunk proves no length.
                     possible = error
-                bare = error
+                # A full pass may stop at the signed size.
+                is_longer = has_size and has_range(actual, 0, length)
+                bare = either if is_longer else error
                 if suffix == "-size-alone":
                     # Proved as a whole, of as many bytes as were signed.
                     possible = bare = either if has_range(actual, 0, length) else error
-                if has_size or each[0] < length:
-                    reads.append(read("a.bin", LARGE_DATA, *each, possible, possible, bare))
+                results = {"lazy": possible, "tables": possible, "bare": bare}
+                signed_size = length if has_size else None
+                reads.append(read("a.bin", LARGE_DATA, *each, **results, size=signed_size))
             add(
                 f"damage-{name}{suffix}",
                 "What differs is seen: by the whole, and by each range that needs it.",
@@ -1325,7 +1332,14 @@ def damage(add):
                 {"a.bin": there},
                 verdict="content",
                 differences={"a.bin": difference},
-                reads=edges("a.bin", SMALL_DATA, lazy=possible, tables=possible, bare=possible),
+                reads=edges(
+                    "a.bin",
+                    SMALL_DATA,
+                    lazy=possible,
+                    tables=possible,
+                    bare=possible,
+                    size=100 if suffix == "" else None,
+                ),
             )
     none = {"lazy": error, "tables": error, "bare": error}
     add(

@@ -125,8 +125,7 @@ class Pass:
         self.values = []
         hashes = {name: hashlib.new(name) for name in signed.digests if name != "blake3"}
         first = b""
-        # Nothing beyond a signed size is read, but for one byte that shows that there is more.
-        end = None if signed.size is None else signed.size + 1
+        end = signed.size  # nothing beyond it is read
         while end is None or self.length < end:
             wanted = PIECE if end is None else min(PIECE, end - self.length)
             piece = read_up_to(descriptor, self.length, wanted)
