@@ -12,11 +12,12 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::table::shipped;
-use super::testing::{Memory, random, sign};
+use super::testing::{Memory, random, sign, sign_as};
+use super::whole::hash::{Annotate, HashPlan};
 use super::whole::verify;
 use super::*;
 use crate::digest::Algorithm;
-use crate::manifest::{FileIndex, VerifiedManifest};
+use crate::manifest::{FileIndex, Serialization, VerifiedManifest};
 
 fn reader(
     manifest: &Arc<VerifiedManifest>,
@@ -74,6 +75,39 @@ fn gives_the_signed_bytes_however_they_were_signed() {
                 read_all(&file).unwrap() == bytes,
                 "{algorithm} {shard_size:?} {len}"
             );
+        }
+    }
+}
+
+/// Signed sizes and BLAKE3 digests: what is opened is proved by the signature, or by a table.
+#[test]
+fn an_annotated_file_is_lazy_where_its_table_is_and_hashed_once_where_it_is_not() {
+    for algorithm in Algorithm::ALL {
+        let plan = HashPlan::annotated(Serialization::files(algorithm));
+        for len in [0, 1, 64 * 1024, 64 * 1024 + 1, MIB, MIB + 1, 5 * MIB + 7] {
+            for ship in [false, true] {
+                let bytes = random(len, 1);
+                let source = model(&bytes);
+                let manifest = sign_as(&source, plan, ship);
+                let reader = reader(&manifest, &source, None);
+                source.take_reads();
+                assert_eq!(
+                    reader.proved_len(FileIndex::new(0)).unwrap().bytes(),
+                    len as u64
+                );
+                assert_eq!(source.take_reads(), 0);
+                let file = reader.open(FileIndex::new(0)).unwrap();
+                assert!(
+                    read_all(&file).unwrap() == bytes,
+                    "{algorithm} {len} {ship}"
+                );
+                let needs_table = len > 64 * 1024;
+                assert_eq!(
+                    reader.stats().full_passes,
+                    u64::from(needs_table && !ship),
+                    "{algorithm} {len} {ship}"
+                );
+            }
         }
     }
 }
@@ -628,11 +662,15 @@ proptest! {
         ship in any::<bool>(),
         stored in any::<bool>(),
         at_once in any::<bool>(),
+        annotate in prop::sample::select(&[Annotate::Nothing, Annotate::Files][..]),
         steps in prop::collection::vec((change(), any::<usize>(), 1_usize..400_000), 1..12),
     ) {
         let bytes = random(len, 99);
         let source = model(&bytes);
-        let manifest = sign(&source, algorithm, shard_size, ship);
+        let hash = algorithm;
+        let shard_size = shard_size.and_then(std::num::NonZeroU64::new);
+        let serialization = Serialization { hash, shard_size };
+        let manifest = sign_as(&source, HashPlan { serialization, annotate }, ship);
         let store = tempfile::tempdir().unwrap();
         let path = stored.then_some(store.path());
         let reader = reader(&manifest, &source, path);

@@ -206,6 +206,12 @@ pub(crate) fn refused(error: VerifyManifestError) -> anyhow::Error {
     }
 }
 
+/// What helps where signing failed.
+pub(crate) fn signing(error: &SignError) -> Option<String> {
+    matches!(error, SignError::TooLarge { .. })
+        .then(|| "sign with --plain: it says less about each file".to_owned())
+}
+
 /// Why a model isn't signed: what Sigstore's services made is verified before it is kept.
 pub(crate) fn not_signed(error: SignError) -> anyhow::Error {
     match &error {

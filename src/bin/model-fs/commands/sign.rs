@@ -86,9 +86,10 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         hashed.files,
     )?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
-    let bundle = manifest
-        .sign(signer.signing(), compat)
-        .map_err(hints::not_signed)?;
+    let bundle = manifest.sign(signer.signing(), compat).map_err(|error| {
+        let hint = hints::signing(&error);
+        Failure::from(hints::not_signed(error)).with_hint(hint)
+    })?;
     let mut told = format!(
         "signed: {}, root digest {}, signature {}\n",
         files(manifest.files().len()),
