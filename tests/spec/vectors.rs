@@ -130,7 +130,15 @@ impl Vector {
             .iter()
             .map(|(file, stated)| (file.clone(), word(stated)))
             .collect();
-        if found.differences != differences {
+        // A table may prove another length than the file has; ours says so then.
+        let is_as_stated = |(file, found): (&String, &String)| {
+            let stated = differences.get(file);
+            stated == Some(found)
+                || found == "size" && stated.is_some_and(|stated| stated == "nothing holds")
+        };
+        if found.differences.len() != differences.len()
+            || !found.differences.iter().all(is_as_stated)
+        {
             let found = found.differences;
             faults.push(format!("differences {found:?}, not {differences:?}"));
         }
