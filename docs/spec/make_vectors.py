@@ -289,6 +289,17 @@ def annotation_forms(add):
             differences={"a.bin": "size"},
             reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error, size=int(text)),
         )
+    for algorithm in ("sha256", "blake3"):
+        stated = resource("a.bin", SMALL_DATA, algorithm, f'{{"size":{2**63 - 1}}}')
+        add(
+            f"size-largest-{algorithm}-alone",
+            "A right digest and a size that isn't the file's.",
+            statement([stated], hash_type=algorithm),
+            {"a.bin": SMALL},
+            verdict="content",
+            differences={"a.bin": "size"},
+            reads=edges("a.bin", SMALL_DATA, lazy=error, tables=error, bare=error),
+        )
     for name, text in {
         "leading-zero": "0100",
         "plus": "+100",

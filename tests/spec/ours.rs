@@ -100,23 +100,24 @@ pub(crate) fn exit_code(model: &Path, key: &Path) -> i32 {
     done.code().unwrap_or_else(|| panic!("{done}"))
 }
 
-/// Reads a range in each way, each time with a store that is empty.
+/// Reads a range in each way, with nothing kept from before.
 pub(crate) fn read(model: &Path, trust: &Trust, range: &Range) -> Outcomes {
-    let (tables, passes) = read_once(model, trust, range);
+    let store = scratch();
+    let place = StorePlace::At(store.path().to_owned());
+    let (tables, passes) = read_once(model, trust, range, place);
     let lazy = if passes == 0 {
         tables.clone()
     } else {
         Outcome::error()
     };
     let _hidden = WithoutTables::of(model);
-    let (bare, _) = read_once(model, trust, range);
+    let (bare, _) = read_once(model, trust, range, StorePlace::Memory);
     Outcomes { lazy, tables, bare }
 }
 
 /// What comes of it, and how many full passes were made.
-fn read_once(model: &Path, trust: &Trust, range: &Range) -> (Outcome, u64) {
-    let store = scratch();
-    let options = OpenOptions::new().store(StorePlace::At(store.path().to_owned()));
+fn read_once(model: &Path, trust: &Trust, range: &Range, store: StorePlace) -> (Outcome, u64) {
+    let options = OpenOptions::new().store(store);
     let model = match Model::open(model, trust, options) {
         Ok(model) => model,
         Err(OpenError::Differs(_)) => return (Outcome::error(), 0),
