@@ -1263,7 +1263,6 @@ def damage(add):
     ranges = [
         (0, 10),
         (CHUNK + 100, 10),
-        (length - 1, 1),
         (length - 1, 10),
         (0, length),
         (length, 5),

@@ -181,15 +181,15 @@ fn our_reader_finds_what_each_vector_states() {
     let key = folder.join("key.pem");
     let mut names: Vec<_> = fs::read_dir(&folder)
         .expect("list the vectors")
-        .map(|entry| entry.expect("list the vectors").file_name())
-        .map(|name| name.into_string().expect("text"))
-        .filter(|name| name.ends_with(".json"))
+        .map(|entry| entry.expect("list the vectors").path())
+        .filter(|path| path.extension().is_some_and(|it| it == "json"))
         .collect();
     names.sort();
     assert!(names.len() > 400);
     let mut faults = Vec::new();
     for name in names {
-        let text = fs::read_to_string(folder.join(&name)).expect("read a vector");
+        let text = fs::read_to_string(&name).expect("read a vector");
+        let name = name.file_name().expect("a file").to_string_lossy();
         let vector: Vector =
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = vector.faults(&key).into_iter();
