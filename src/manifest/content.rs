@@ -2,8 +2,9 @@
 //!
 //! Guarantees: [`ShardDigests`] cover a file from its first to its last byte, one digest for each
 //! shard, and so prove its length. Where a BLAKE3 digest was signed, that is what a file is read by
-//! and found by ([`WholeDigest::proving_digest`]), whichever hash the signature lists. Doesn't: read any
-//! file.
+//! and found by ([`WholeDigest::proving_digest`]), whichever hash the signature lists.
+//!
+//! Doesn't: read any file.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -28,6 +29,14 @@ impl SignedContent {
     pub fn algorithm(&self) -> Algorithm {
         match self {
             Self::Whole(whole) => whole.digest.algorithm(),
+            Self::Shards(shards) => shards.algorithm(),
+        }
+    }
+
+    /// The hash of the digests that it is read by.
+    pub fn proving_algorithm(&self) -> Algorithm {
+        match self {
+            Self::Whole(whole) => whole.proving_digest().algorithm(),
             Self::Shards(shards) => shards.algorithm(),
         }
     }
@@ -60,8 +69,8 @@ impl SignedContent {
 
     /// A name for what this content is proved by, 32 bytes: the same for two files if and only if
     /// the same digests prove them, under whatever names and by whichever signer. For whole files
-    /// that is [`WholeDigest::proving_digest`]. Content addresses of the index store are made of it, so it
-    /// must not change between releases.
+    /// that is [`WholeDigest::proving_digest`]. Content addresses of the index store are made of
+    /// it, so it must not change between releases.
     ///
     /// BLAKE3 in its key derivation mode, under a context of its own, over: one byte of form (0
     /// whole, 1 shards); the algorithm's name, its length before it in one byte; for shards, the

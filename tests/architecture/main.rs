@@ -93,6 +93,7 @@ const READING: Order = Order {
 
 /// Types that only a proof makes, each with the file of its constructors.
 const TRUSTED: &[Trusted] = &[
+    trusted("PinnedPayload", "src/oms/method/certificate/pinned.rs"),
     trusted("VerifiedStatement", "src/oms/verify.rs"),
     trusted("VerifiedByAny", "src/oms/verify.rs"),
     trusted("VerifiedManifest", "src/manifest/verified.rs"),

@@ -143,7 +143,8 @@ impl From<OptionError> for Failure {
 
 impl From<VerifyManifestError> for Failure {
     fn from(error: VerifyManifestError) -> Self {
-        Self::new(Exit::Signature, hints::refused(error))
+        let hint = hints::signature(&error);
+        Self::new(Exit::Signature, hints::refused(error)).with_hint(hint)
     }
 }
 

@@ -10,6 +10,7 @@ use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 use model_fs::model::StoreError;
 use model_fs::name::{Escaped, shell_word};
 use model_fs::oms::bundle::Method;
+use model_fs::oms::certificate::{Moment, PathError};
 use model_fs::oms::claim::Claim;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
@@ -144,14 +145,54 @@ pub(crate) fn who_may_sign() -> String {
     "`model-fs trust list` shows who may sign".to_owned()
 }
 
-/// The command that would trust the claimed signer, where the trust store has no such signer.
+/// What helps where no signer of the trust store has signed: the command that would trust the
+/// claimed one, or the remedies where one of the store has signed, and only time is in the way.
 pub(crate) fn nobody_trusted(error: &VerifyWithStoreError) -> Option<String> {
     match error {
-        VerifyWithStoreError::Nobody { claim, .. } => {
-            Some(format!("to trust them: {}", trust_command(claim)))
-        }
+        VerifyWithStoreError::Nobody { claim, refused } => Some(
+            refused
+                .iter()
+                .find_map(|(_, error)| untimely(error))
+                .unwrap_or_else(|| format!("to trust them: {}", trust_command(claim))),
+        ),
         VerifyWithStoreError::Invalid(_) | VerifyWithStoreError::OtherModels { .. } => None,
     }
+}
+
+/// What helps where the signature of one signer, whom flags name, isn't trusted.
+pub(crate) fn signature(error: &VerifyManifestError) -> Option<String> {
+    match error {
+        VerifyManifestError::Signature(error) => untimely(error),
+        _ => None,
+    }
+}
+
+/// What helps where only time is in the way of trusting certificates: entries of the trust store,
+/// the narrower one first. The date to choose isn't filled in: that is for the operator to decide.
+fn untimely(error: &VerifyError) -> Option<String> {
+    let VerifyError::Path(PathError::Untimely(untimely)) = error else {
+        return None;
+    };
+    let Some((from, to)) = &untimely.together else {
+        // Neither a date nor a pin would help.
+        return Some("have the model signed anew".to_owned());
+    };
+    let add = "model-fs trust add --name NAME --certificate-chain PEM";
+    let pin = format!(
+        "if what was signed is known to be good, trust exactly that: {add} --payload-of SIGNATURE"
+    );
+    Some(match untimely.moment {
+        Moment::Now(_) if untimely.is_early => format!("look at the clock of this host; or, {pin}"),
+        Moment::Now(_) => format!(
+            "have the model signed anew; or, {pin}; or have the certificates judged at a date when \
+             all were valid ({from} to {to}), which trusts whatever was signed with their keys \
+             since: {add} --valid-at DATE"
+        ),
+        Moment::Chosen(_) => format!(
+            "in an entry of its own, with a date when all were valid ({from} to {to}): {add} \
+             --valid-at DATE; or, {pin}"
+        ),
+    })
 }
 
 /// How to get rid of tables in an index store that are no longer believed.
@@ -273,7 +314,9 @@ pub(crate) fn pkcs11_uri(error: &UriError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use model_fs::oms::certificate::{Untimely, ValidAt};
     use model_fs::oms::sigstore::ClaimedIdentity;
+    use model_fs::oms::trust_store::SignerName;
 
     use super::*;
 
@@ -332,6 +375,47 @@ mod tests {
             refused(other.into()).to_string(),
             refusal(&VerifyError::Signature)
         );
+    }
+
+    #[test]
+    fn what_waives_time_is_an_entry_of_the_trust_store() {
+        let untimely = |moment, is_early| {
+            let together = ("2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z");
+            VerifyError::from(PathError::Untimely(Box::new(Untimely {
+                subject: Escaped::new("CN=a"),
+                from: "2025-01-01T00:00:00Z".to_owned(),
+                to: "2025-02-01T00:00:00Z".to_owned(),
+                is_early,
+                together: Some((together.0.to_owned(), together.1.to_owned())),
+                moment,
+            })))
+        };
+        let (pin, date) = (" --payload-of SIGNATURE", " --valid-at DATE");
+        let chosen = || Moment::from("2024-01-01".parse::<ValidAt>().unwrap());
+        for (error, has_date, has_clock) in [
+            (untimely(Moment::Now(1_760_000_000), false), true, false),
+            (untimely(Moment::Now(1_700_000_000), true), false, true),
+            (untimely(chosen(), true), true, false),
+        ] {
+            let name = SignerName::new("acme").unwrap();
+            let claim = Box::new(Claim::Key { hint: None });
+            let refused = vec![
+                (name, VerifyError::Signature),
+                (SignerName::new("b").unwrap(), error.clone()),
+            ];
+            let hint = nobody_trusted(&VerifyWithStoreError::Nobody { claim, refused });
+            assert_eq!(signature(&error.into()), hint);
+            let hint = hint.unwrap();
+            assert!(hint.contains("model-fs trust add --name NAME --certificate-chain PEM"));
+            assert!(hint.contains(pin), "{hint}");
+            assert_eq!(hint.contains(date), has_date, "{hint}");
+            assert_eq!(
+                hint.contains("all were valid (2025-01-01T00:00:00Z to 2025-02-01T00:00:00Z)"),
+                has_date
+            );
+            assert_eq!(hint.starts_with("look at the clock"), has_clock, "{hint}");
+        }
+        assert_eq!(signature(&VerifyError::Signature.into()), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::signer::{SignerName, SignerRule};
 use crate::digest::Digest;
 use crate::files::{parent_of, write_file};
 use crate::name::Escaped;
-use crate::oms::method::certificate::Certificate;
+use crate::oms::method::certificate::{Certificate, ValidAt};
 use crate::oms::method::key::{KeyError, PublicKey};
 use crate::oms::wire::pem_file;
 
@@ -43,8 +43,13 @@ pub struct NewSigner {
 pub enum NewIdentity {
     /// A PEM file with a public key. The key is copied into the store.
     Key(Vec<u8>),
-    /// PEM files with certificates. They are copied into the store.
-    Certificate(Vec<Vec<u8>>),
+    /// Trusted certificates.
+    Certificate {
+        /// PEM files with them. They are copied into the store.
+        files: Vec<Vec<u8>>,
+        /// When the certificates of its signatures have to be valid, if not when they are verified.
+        valid_at: Option<ValidAt>,
+    },
     /// A Sigstore identity.
     Sigstore {
         /// An email address or a URI.
@@ -225,7 +230,7 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
                 .collect();
             table.insert("public-key", value(key));
         }
-        NewIdentity::Certificate(files) => {
+        NewIdentity::Certificate { files, valid_at } => {
             let mut list = Array::new();
             for file in files {
                 for certificate in Certificate::from_pem(file)? {
@@ -233,6 +238,9 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
                 }
             }
             table.insert("certificates", value(list));
+            if let Some(moment) = valid_at {
+                table.insert("valid-at", value(moment.to_string()));
+            }
         }
         NewIdentity::Sigstore {
             identity,

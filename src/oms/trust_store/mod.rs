@@ -11,6 +11,10 @@
 //! [signers.acme-ca]                           # certificates: PEM or paths
 //! certificates = ["acme-root.pem"]
 //!
+//! [signers.acme-2025]                         # the same, judged at a moment of the past
+//! certificates = ["acme-root.pem"]
+//! valid-at = "2025-05-01"
+//!
 //! [signers.alice]                             # a Sigstore identity
 //! identity = "alice@acme.example"
 //! identity-provider = "https://accounts.acme.example"
@@ -33,6 +37,10 @@
 //! A root digest covers the digests of the contents alone (OMS v1.0, 6.5.1): neither names, nor
 //! which bytes make which file, nor what was left out or whether links are followed. The holder of
 //! the key can sign the same contents under other names. The payload digest covers all of it.
+//!
+//! Of a signer with `certificates`, these have to be valid when they are verified, or at `valid-at`
+//! where it has one. Where it has `payload-digests` and no `valid-at`, time doesn't count, for a
+//! payload that is pinned is all that it is trusted for ([`When`](super::certificate::When)).
 //!
 //! Guarantees: a file counts only if it, every file that it names, and every directory and link on
 //! the way to them can be changed by root and the user only (`resolve`). Anything unknown

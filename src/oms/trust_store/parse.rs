@@ -14,7 +14,7 @@ use super::resolve::{self, Owner, ReadError};
 use super::signer::{SignerName, SignerRule, TrustedSigner};
 use crate::digest::{Algorithm, Digest};
 use crate::name::Escaped;
-use crate::oms::method::certificate::{self, Anchors};
+use crate::oms::method::certificate::{self, Anchors, Pins, When};
 use crate::oms::method::key::{self, PublicKey};
 use crate::oms::method::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use crate::oms::trust::Trust;
@@ -35,12 +35,21 @@ struct RawFile {
 struct RawSigner {
     public_key: Option<String>,
     certificates: Option<Vec<String>>,
+    valid_at: Option<RawMoment>,
     identity: Option<String>,
     identity_provider: Option<String>,
     trusted_root: Option<String>,
     models: Option<RawLimits>,
     #[serde(default)]
     distrusted: bool,
+}
+
+/// A moment, as text or as one of TOML's own dates. Both are read in one way.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "valid-at is a date, or a date and time")]
+enum RawMoment {
+    Text(String),
+    Native(toml_edit::Datetime),
 }
 
 #[derive(Default, Deserialize)]
@@ -133,6 +142,7 @@ pub(super) fn parse(text: &TrustText, path: &Path) -> Result<Vec<Entry>, Problem
 fn entry(name: &str, raw: RawSigner, folder: &Path, file: &Arc<Path>) -> Result<Entry, SignerRule> {
     let says_more = raw.public_key.is_some()
         || raw.certificates.is_some()
+        || raw.valid_at.is_some()
         || raw.identity.is_some()
         || raw.identity_provider.is_some()
         || raw.trusted_root.is_some()
@@ -151,7 +161,10 @@ fn validate(
     file: &Arc<Path>,
 ) -> Result<TrustedSigner, SignerRule> {
     let name = SignerName::new(name)?;
-    let models = raw.models.unwrap_or_default();
+    let limits = limits(raw.models.unwrap_or_default())?;
+    if raw.valid_at.is_some() && raw.certificates.is_none() {
+        return Err(SignerRule::ValidAtKind);
+    }
     let trust = match (raw.public_key, raw.certificates, raw.identity) {
         (Some(key), None, None) => {
             let pem = pem(&key, folder, key::MAX_PEM)?;
@@ -163,7 +176,10 @@ fn validate(
                 .take(certificate::MAX_ANCHORS + 1)
                 .map(|entry| pem(entry, folder, certificate::MAX_PEM))
                 .collect::<Result<Vec<_>, _>>()?;
-            Trust::Certificate(Anchors::from_pem(files)?)
+            Trust::Certificate {
+                anchors: Anchors::from_pem(files)?,
+                when: when(raw.valid_at, limits.payload_digests())?,
+            }
         }
         (None, None, Some(identity)) => {
             let identity_provider = raw.identity_provider.ok_or(SignerRule::Sigstore)?;
@@ -189,7 +205,7 @@ fn validate(
                 name,
                 trust,
                 trusted_root_file,
-                limits(models)?,
+                limits,
                 file.clone(),
             ));
         }
@@ -198,13 +214,20 @@ fn validate(
     if raw.identity_provider.is_some() || raw.trusted_root.is_some() {
         return Err(SignerRule::Sigstore);
     }
-    Ok(TrustedSigner::new(
-        name,
-        trust,
-        None,
-        limits(models)?,
-        file.clone(),
-    ))
+    Ok(TrustedSigner::new(name, trust, None, limits, file.clone()))
+}
+
+/// When the certificates of a signer have to be valid. A moment that the operator chose is the only
+/// one that counts, pins or not.
+fn when(valid_at: Option<RawMoment>, pins: Option<&[Digest]>) -> Result<When, SignerRule> {
+    let text = match valid_at {
+        None => return Ok(pins.map_or(When::Now, |pins| When::NowUnlessPinned(Pins::new(pins)))),
+        Some(RawMoment::Text(text)) => text,
+        Some(RawMoment::Native(native)) => native.to_string(),
+    };
+    text.parse()
+        .map(When::At)
+        .map_err(|error| SignerRule::ValidAt(Escaped::bounded(&text), error))
 }
 
 /// PEM, as it stands there or in the file that is named.

@@ -58,20 +58,17 @@ impl AtHandProver {
                 .prove_length(index, candidate, &*source)
                 .map(AtHand::Table);
         }
-        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed) {
-            let proved = match candidate.with_signed_length() {
-                Ok(table) => Ok(table),
-                Err(candidate) => self.prove_length(index, candidate, &*source),
-            };
-            if let Ok(table) = proved {
-                self.save(&table);
-                return Ok(AtHand::Table(table));
-            }
+        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed)
+            && let Ok(table) = self.prove_length(index, candidate, &*source)
+        {
+            self.save(&table);
+            return Ok(AtHand::Table(table));
         }
         Ok(AtHand::Nothing)
     }
 
-    /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be read.
+    /// Proves a length, where the signature doesn't say it by verifying the last chunk, which is
+    /// kept: it is about to be read.
     fn prove_length(
         &self,
         index: FileIndex,
@@ -82,9 +79,11 @@ impl AtHandProver {
         let chunk = candidate.digests().chunks().last();
         let (table, bytes) =
             last_chunk::prove_length(self.shared.file(index), candidate, source, &shared.buffers)?;
-        shared.counters.source_bytes.add(bytes.len() as u64);
-        shared.counters.verified_bytes.add(bytes.len() as u64);
-        shared.cache.insert(Key { file: index, chunk }, bytes, 0);
+        if let Some(bytes) = bytes {
+            shared.counters.source_bytes.add(bytes.len() as u64);
+            shared.counters.verified_bytes.add(bytes.len() as u64);
+            shared.cache.insert(Key { file: index, chunk }, bytes, 0);
+        }
         Ok(table)
     }
 

@@ -22,7 +22,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::geometry::needs_values;
+use super::geometry::signed_chunks;
 use super::subtree::{self, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::manifest::SignedContent;
@@ -168,7 +168,7 @@ impl TableHeader {
             return Err(TableFileError::OtherContent("identity"));
         }
         if content.len().is_some_and(|signed| signed != self.len)
-            || !needs_values(content, self.len)
+            || signed_chunks(content, self.len).is_some()
         {
             return Err(TableFileError::OtherContent("length"));
         }

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
+use super::parts::parts;
 use super::subtree::{self, ChainingValues, MAX_VALUES, MergedValues, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
@@ -380,35 +381,6 @@ impl Pass<'_> {
         part.root = whole.as_ref().and_then(ChainingValues::only_root);
         part.values = whole.map(ChainingValues::finish).unwrap_or_default();
         Ok(part)
-    }
-}
-
-/// Cuts a range into pieces of `size` bytes, the last maybe shorter.
-fn parts(range: Range<u64>, size: u64) -> Parts {
-    Parts { range, size }
-}
-
-#[derive(Clone)]
-struct Parts {
-    range: Range<u64>,
-    size: u64,
-}
-
-impl Iterator for Parts {
-    type Item = Range<u64>;
-
-    fn next(&mut self) -> Option<Range<u64>> {
-        if self.range.is_empty() {
-            return None;
-        }
-        let end = self
-            .range
-            .start
-            .saturating_add(self.size)
-            .min(self.range.end);
-        let part = self.range.start..end;
-        self.range.start = end;
-        Some(part)
     }
 }
 

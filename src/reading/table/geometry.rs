@@ -3,7 +3,7 @@
 //! Guarantees: one answer for each content and length, so that what signs, stores and reads agree.
 //! Doesn't: trust anything.
 
-use crate::chunk::SubtreeSize;
+use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::Algorithm;
 use crate::manifest::SignedContent;
 
@@ -36,29 +36,25 @@ pub enum Laziness {
 
 /// The same of signed content of `len` bytes, as far as that is known.
 pub fn laziness(content: &SignedContent, len: Option<u64>) -> Laziness {
-    let is_small = || len.is_some_and(|len| !needs_values(content, len));
-    match content {
-        SignedContent::Shards(_) if shards_are_chunks(content) => Laziness::Signed,
-        SignedContent::Whole(_) if is_small() => Laziness::Signed,
-        SignedContent::Whole(whole) if whole.blake3().is_some() => Laziness::WithTable,
-        SignedContent::Whole(_) | SignedContent::Shards(_) => Laziness::No,
+    if len.is_some_and(|len| signed_chunks(content, len).is_some()) {
+        Laziness::Signed
+    } else if content.blake3().is_some() {
+        Laziness::WithTable
+    } else {
+        Laziness::No
     }
 }
 
-/// Whether the signed shards are chunks as they are.
-pub(super) fn shards_are_chunks(content: &SignedContent) -> bool {
+/// The chunks of content of `len` bytes whose digests are the signed ones as they are; `None` where
+/// it takes chaining values to read it lazily.
+pub(super) fn signed_chunks(content: &SignedContent, len: u64) -> Option<Chunks> {
     match content {
-        SignedContent::Whole(_) => false,
         SignedContent::Shards(shards) => {
-            shards.shard_size().get().min(shards.len()) <= MAX_DIRECT_SHARD
+            let size = shards.shard_size().get();
+            (size.min(len) <= MAX_DIRECT_SHARD).then(|| Chunks::new(size, len))
         }
-    }
-}
-
-/// Whether content of `len` bytes needs chaining values to be read lazily.
-pub(super) fn needs_values(content: &SignedContent, len: u64) -> bool {
-    match content {
-        SignedContent::Whole(whole) => len > max_whole(whole.proving_digest().algorithm()),
-        SignedContent::Shards(_) => !shards_are_chunks(content),
+        SignedContent::Whole(_) => {
+            (len <= max_whole(content.proving_algorithm())).then(|| Chunks::new(len.max(1), len))
+        }
     }
 }

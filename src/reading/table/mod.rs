@@ -9,7 +9,7 @@
 //! | `geometry` | which content needs a table at all |
 //! | `subtree` | BLAKE3 chaining values, and how they merge |
 //! | `file` | tables as bytes |
-//! | `full_pass` | hashing a whole file for everything that is wanted of it |
+//! | `full_pass`, `parts` | hashing a whole file for everything that is wanted of it |
 //! | `digest` | what chunks are compared by |
 //! | `proved` | [`ChunkTable`]: the only way from a proof to a table; the key of this host |
 //! | `proof` | what a pass has to compute, and what its result says |
@@ -20,6 +20,7 @@ mod file;
 #[doc(hidden)]
 pub mod full_pass;
 mod geometry;
+mod parts;
 pub(super) mod proof;
 mod proved;
 #[doc(hidden)]

@@ -48,9 +48,9 @@ pub(in crate::reading) fn plan_of(content: &SignedContent) -> Plan {
 /// What differs from what was signed: at least one violation.
 pub(in crate::reading) fn prove(
     file: &ManifestFile,
-    hashed: Hashed,
+    mut hashed: Hashed,
 ) -> Result<ChunkTable, Vec<Violation>> {
-    ChunkTable::of_pass(&file.content, hashed).map_err(|hashed| violations(file, &hashed))
+    ChunkTable::of_pass(&file.content, &mut hashed).ok_or_else(|| violations(file, &hashed))
 }
 
 /// How what a full pass found differs from what was signed.

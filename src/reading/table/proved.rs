@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | signed shards, a small file with a signed size | the signature itself | [`ChunkTable::of_signed`] |
 //! | a small file | its bytes hash to the signed digest | `Candidate::whole`, `Candidate::prove_length` |
-//! | a table shipped with the model | its values merge to the signed BLAKE3 digest; its length was signed, or its last chunk verifies | `SelfProving`, `Candidate::with_signed_length`, `Candidate::prove_length` |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest; its length was signed, or its last chunk verifies | `SelfProving`, `Candidate::prove_length` |
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::digest::{ChunkDigest, Mismatch};
 use super::file::{TableFileError, TableHeader};
 use super::full_pass::Hashed;
-use super::geometry::{max_whole, needs_values, shards_are_chunks};
+use super::geometry::signed_chunks;
 use super::subtree::{self, MergedValues, VALUE_LEN};
 use crate::chunk::{ChunkIndex, Chunks};
 use crate::digest::Algorithm;
@@ -55,7 +55,7 @@ impl ChunkDigests {
     pub(crate) fn algorithm(&self) -> Algorithm {
         match &self.subtrees {
             Some(_) => Algorithm::Blake3,
-            None => proving_algorithm(&self.content),
+            None => self.content.proving_algorithm(),
         }
     }
 
@@ -121,8 +121,9 @@ impl Candidate {
     /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
     /// or wasn't signed in one piece.
     pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
-        is_one_chunk(content, claimed)
-            .then(|| Self(ChunkDigests::signed(content, claimed.max(1), claimed)))
+        let chunks = signed_chunks(content, claimed)?;
+        matches!(content, SignedContent::Whole(_))
+            .then(|| Self(ChunkDigests::signed(content, chunks)))
     }
 
     /// The digests; chunks may be verified by them.
@@ -130,41 +131,17 @@ impl Candidate {
         &self.0
     }
 
-    /// The digests alone, which say nothing of the length.
-    pub(crate) fn into_digests(self) -> ChunkDigests {
-        self.0
+    /// Whether its length is the one that was signed.
+    pub(crate) fn has_signed_length(&self) -> bool {
+        self.0.content.len() == Some(self.0.chunks.file_len())
     }
 
-    /// A table, if `last` is about the last chunk: its bytes end where the signer's did, or they
-    /// would hash to something else.
-    pub(crate) fn prove_length(self, last: &ChunkProof) -> Option<ChunkTable> {
-        self.0.ends_with(last).then_some(ChunkTable(self.0))
+    /// A table, if its length was signed, or `last` is about the last chunk: its bytes end where
+    /// the signer's did, or they would hash to something else.
+    pub(crate) fn prove_length(self, last: Option<&ChunkProof>) -> Option<ChunkTable> {
+        let ends = |last| self.0.ends_with(last);
+        (self.has_signed_length() || last.is_some_and(ends)).then_some(ChunkTable(self.0))
     }
-
-    /// A table, if the length is the one that was signed; else the candidate again.
-    ///
-    /// # Errors
-    /// The candidate, whose length is still only claimed.
-    pub(crate) fn with_signed_length(self) -> Result<ChunkTable, Self> {
-        if self.0.content.len() == Some(self.0.chunks.file_len()) {
-            Ok(ChunkTable(self.0))
-        } else {
-            Err(self)
-        }
-    }
-}
-
-/// The algorithm that content is checked with where it isn't by chaining values.
-fn proving_algorithm(content: &SignedContent) -> Algorithm {
-    match content {
-        SignedContent::Whole(whole) => whole.proving_digest().algorithm(),
-        SignedContent::Shards(shards) => shards.algorithm(),
-    }
-}
-
-/// Whether a file of `len` bytes that was signed so is verified in one piece.
-fn is_one_chunk(content: &SignedContent, len: u64) -> bool {
-    matches!(content, SignedContent::Whole(_)) && len <= max_whole(proving_algorithm(content))
 }
 
 /// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
@@ -261,11 +238,11 @@ impl Bound {
 }
 
 impl ChunkDigests {
-    /// Digests that were signed as those of chunks of `size` bytes.
-    fn signed(content: &SignedContent, size: u64, len: u64) -> Self {
+    /// Digests that were signed as those of the chunks.
+    fn signed(content: &SignedContent, chunks: Chunks) -> Self {
         Self {
             content: content.clone(),
-            chunks: Chunks::new(size, len),
+            chunks,
             subtrees: None,
         }
     }
@@ -328,36 +305,25 @@ impl ChunkTable {
     /// The signature itself as a table: shards that are small enough to be chunks, and a file that
     /// is verified in one piece and has a signed size. `None` for other content.
     pub fn of_signed(content: &SignedContent) -> Option<Self> {
-        let len = content.len()?;
-        let chunk = match content {
-            SignedContent::Shards(shards) if shards_are_chunks(content) => {
-                shards.shard_size().get()
-            }
-            SignedContent::Whole(_) if is_one_chunk(content, len) => len.max(1),
-            _ => return None,
-        };
-        Some(Self(ChunkDigests::signed(content, chunk, len)))
+        let chunks = signed_chunks(content, content.len()?)?;
+        Some(Self(ChunkDigests::signed(content, chunks)))
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
-    /// length. Gives the pass back if it found something else, or made no table where one is
-    /// needed.
-    pub fn of_pass(content: &SignedContent, mut hashed: Hashed) -> Result<Self, Hashed> {
+    /// length. `None` if it found something else, or made no table where one is needed; its values
+    /// are taken out else.
+    pub fn of_pass(content: &SignedContent, hashed: &mut Hashed) -> Option<Self> {
         if !hashed.is_of(content) {
-            return Err(hashed);
+            return None;
         }
         let len = hashed.len();
-        let (chunks, subtrees) = match content {
-            _ if needs_values(content, len) => {
-                let Some(values) = hashed.take_values() else {
-                    return Err(hashed);
-                };
-                (Chunks::new(values.size().bytes(), len), Some(values))
-            }
-            SignedContent::Whole(_) => (Chunks::new(len.max(1), len), None),
-            SignedContent::Shards(shards) => (Chunks::new(shards.shard_size().get(), len), None),
+        let (chunks, subtrees) = if let Some(chunks) = signed_chunks(content, len) {
+            (chunks, None)
+        } else {
+            let values = hashed.take_values()?;
+            (Chunks::new(values.size().bytes(), len), Some(values))
         };
-        Ok(Self(ChunkDigests {
+        Some(Self(ChunkDigests {
             content: content.clone(),
             chunks,
             subtrees,
@@ -447,11 +413,11 @@ mod tests {
         SignedContent::Whole(Algorithm::Sha256.hash(bytes).into())
     }
 
-    fn pass(content: &SignedContent, bytes: &[u8]) -> Result<ChunkTable, Hashed> {
+    fn pass(content: &SignedContent, bytes: &[u8]) -> Option<ChunkTable> {
         let source = Memory::default();
         source.put("file", bytes);
-        let hashed = hash_file(&*source.file("file"), &proof::plan_of(content), &()).unwrap();
-        ChunkTable::of_pass(content, hashed)
+        let mut hashed = hash_file(&*source.file("file"), &proof::plan_of(content), &()).unwrap();
+        ChunkTable::of_pass(content, &mut hashed)
     }
 
     fn shipped(bytes: &[u8]) -> (TableHeader, Box<[u8]>) {
@@ -466,7 +432,7 @@ mod tests {
         for content in [sha256(&bytes), blake3(&bytes)] {
             assert_eq!(pass(&content, &bytes).unwrap().len(), 3 << 20);
             for other in [&bytes[1..], &random(3 << 20, 2)[..], &[]] {
-                assert!(pass(&content, other).is_err());
+                assert!(pass(&content, other).is_none());
             }
         }
     }
@@ -505,7 +471,7 @@ mod tests {
             let proof = candidate
                 .digests()
                 .check(ChunkIndex::new(2), &padded[2 * CHUNK..]);
-            let proved = proof.is_ok_and(|proof| candidate.prove_length(&proof).is_some());
+            let proved = proof.is_ok_and(|proof| candidate.prove_length(Some(&proof)).is_some());
             assert_eq!(proved, claimed == bytes.len(), "claimed {claimed}");
         }
         // Another chunk proves nothing about the end.
@@ -515,7 +481,7 @@ mod tests {
         let proof = candidate
             .digests()
             .check(ChunkIndex::new(0), &bytes[..CHUNK]);
-        assert!(candidate.prove_length(&proof.ok().unwrap()).is_none());
+        assert!(candidate.prove_length(proof.ok().as_ref()).is_none());
     }
 
     #[test]

@@ -400,8 +400,8 @@ mod tests {
         source.put("file", &bytes);
         let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes).into());
         let plan = proof::plan_of(&content);
-        let hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
-        ChunkTable::of_pass(&content, hashed).unwrap()
+        let mut hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
+        ChunkTable::of_pass(&content, &mut hashed).unwrap()
     }
 
     fn content(seed: u64) -> SignedContent {
@@ -479,8 +479,8 @@ mod tests {
         let source = Memory::default();
         source.put("file", &bytes);
         let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes).into());
-        let hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
-        let table = ChunkTable::of_pass(&content, hashed).unwrap();
+        let mut hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
+        let table = ChunkTable::of_pass(&content, &mut hashed).unwrap();
         store(dir.path()).save(&table).unwrap();
         assert!(!dir.path().join(VERSION).exists());
     }
@@ -502,9 +502,9 @@ mod tests {
         let place = Place::of(victim.identity());
         let (folder, name) = (place.folder(), &place.name);
         for version in ["v1", VERSION] {
-            let folder = dir.path().join(version).join(&folder);
+            let folder = dir.path().join(version).join(folder);
             std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join(&name), &file).unwrap();
+            std::fs::write(folder.join(name), &file).unwrap();
         }
         let store = store(dir.path());
         assert!(!has(&store, 1));

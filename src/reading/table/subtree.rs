@@ -97,8 +97,8 @@ impl ChainingValues {
         self.filled = 0;
     }
 
-    /// The root hash of what was taken in, where that is one chunk at most and the input begins with
-    /// it: then there is no tree, and what is hashed is the whole.
+    /// The root hash of what was taken in, where that is one chunk at most and the input begins
+    /// with it: then there is no tree, and what is hashed is the whole.
     pub(super) fn only_root(&self) -> Option<RootHash> {
         let chunks = self.values.len() / VALUE_LEN + usize::from(self.filled > 0);
         let begin = self.start - (self.values.len() / VALUE_LEN) as u64 * self.size;

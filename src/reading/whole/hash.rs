@@ -148,11 +148,11 @@ fn hash_file(
             && !(are_many && is_small().map_err(unreadable)?),
         ..proof::plan(serialization)
     };
-    let hashed = full_pass::hash_file(&*file, &pass, observer).map_err(unreadable)?;
+    let mut hashed = full_pass::hash_file(&*file, &pass, observer).map_err(unreadable)?;
     let Some(content) = signed_content(&hashed, annotates) else {
         return Ok(None);
     };
-    if let Ok(table) = ChunkTable::of_pass(&content, hashed) {
+    if let Some(table) = ChunkTable::of_pass(&content, &mut hashed) {
         keep(&table).map_err(|error| HashError::Table {
             file: name.clone(),
             error,

@@ -1,9 +1,9 @@
 //! Where a file differs from what was signed: the chunks that do, where a table says what each must
 //! be.
 //!
-//! Guarantees: each place is one whose bytes, as they were read, aren't those of the table. Doesn't:
-//! prove anything of the rest, and isn't asked unless the digest of the file is wrong already. The
-//! file is read once more for it, so it may have changed again meanwhile.
+//! Guarantees: each place is one whose bytes, as they were read, aren't those of the table.
+//! Doesn't: prove anything of the rest. It is asked where the digest of the file is wrong already,
+//! and reads the file once more, which may have changed again meanwhile.
 
 use std::fmt;
 use std::io;

@@ -18,7 +18,7 @@ use crate::reading::chunk::buffer::BufferPool;
 use crate::reading::opening::last_chunk;
 use crate::reading::source::{ABSENT, Found, Scan, Source, SourceError};
 use crate::reading::table::full_pass::{self, Observer};
-use crate::reading::table::{Candidate, ChunkTable, TableStore, proof, shipped};
+use crate::reading::table::{ChunkTable, TableStore, proof, shipped};
 use crate::reading::violation::{Violation, ViolationKind};
 
 /// A way in which a model differs from its signature.
@@ -255,30 +255,30 @@ fn verify_file(
     if wanting.is_none() {
         plan.table = None; // a signed BLAKE3 digest is compared nevertheless
     }
-    let hashed = match full_pass::hash_file(&*opened, &plan, observer) {
+    let mut hashed = match full_pass::hash_file(&*opened, &plan, observer) {
         Ok(hashed) => hashed,
         Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
     };
     let violations = proof::violations(file, &hashed);
     if violations.is_empty()
         && let Some(store) = wanting
-        && let Ok(table) = ChunkTable::of_pass(&file.content, hashed)
+        && let Some(table) = ChunkTable::of_pass(&file.content, &mut hashed)
         && let Err(error) = store.save(&table)
     {
         let path = Escaped::path(store.directory());
         tracing::warn!(%path, %error, file = %file.name, "chunk table not kept");
     }
-    let digests = || {
-        let bound = bound.as_ref().map(|table| table.digests().clone());
-        bound.or_else(|| shipped::load(source, &file.content, claimed).map(Candidate::into_digests))
+    let locate = || {
+        if let Some(bound) = &bound {
+            return locate(bound.digests(), &*opened, observer).ok();
+        }
+        let shipped = shipped::load(source, &file.content, claimed)?;
+        locate(shipped.digests(), &*opened, observer).ok()
     };
     violations
         .into_iter()
         .map(|violation| {
-            let places = is_of_whole_file(&violation, file)
-                .then(digests)
-                .flatten()
-                .and_then(|digests| locate(&digests, &*opened, observer).ok());
+            let places = is_of_whole_file(&violation, file).then(locate).flatten();
             Difference::Content(Box::new(ContentDifference { violation, places }))
         })
         .collect()

@@ -19,6 +19,7 @@ use super::size::ByteSize;
     not(feature = "pkcs11"),
     command(after_help = "Keys on tokens (--pkcs11-uri) need a build with the feature pkcs11")
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct SignArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
 #[derive(Default)]
 struct Lazy {
     files: usize,
-    lazy: usize,
+    readable: usize,
     /// Chunk tables that this takes, and how many of them lie in the model; `None` where no model
     /// is known.
     tables: usize,
@@ -60,16 +60,16 @@ impl Lazy {
                     }
                 }
             }
-            found.lazy += 1;
+            found.readable += 1;
         }
         found
     }
 
     /// `yes`, `partly` or `no`.
     fn answer(&self) -> &'static str {
-        match self.lazy {
+        match self.readable {
             0 => "no",
-            lazy if lazy == self.files => "yes",
+            readable if readable == self.files => "yes",
             _ => "partly",
         }
     }
@@ -77,7 +77,7 @@ impl Lazy {
     fn to_text(&self) -> String {
         let mut text = self.answer().to_owned();
         if self.answer() == "partly" {
-            let _ = write!(text, ", {} of {} files", self.lazy, self.files);
+            let _ = write!(text, ", {} of {} files", self.readable, self.files);
         }
         match self.tables_there {
             Some(there) if there < self.tables => {
