@@ -67,6 +67,14 @@ impl SignedContent {
         }
     }
 
+    /// The BLAKE3 digest that was signed beside another one of all of it: both have to hold.
+    pub fn annotated_blake3(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Whole(whole) => whole.annotated_blake3(),
+            Self::Shards(_) => None,
+        }
+    }
+
     /// A name for what this content is proved by, 32 bytes: the same for two files if and only if
     /// the same digests prove them, under whatever names and by whichever signer. For whole files
     /// that is [`WholeDigest::proving_digest`]. Content addresses of the index store are made of

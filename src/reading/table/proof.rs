@@ -31,12 +31,8 @@ pub(in crate::reading) fn plan(serialization: Serialization) -> Plan {
 /// [`plan`] for signed content: every digest that was signed, and no byte beyond a signed length is
 /// read.
 pub(in crate::reading) fn plan_of(content: &SignedContent) -> Plan {
-    let blake3 = match content {
-        SignedContent::Whole(whole) => whole.annotated_blake3().is_some(),
-        SignedContent::Shards(_) => false,
-    };
     Plan {
-        blake3,
+        blake3: content.annotated_blake3().is_some(),
         len: content.len(),
         ..plan(content.serialization())
     }

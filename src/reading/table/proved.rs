@@ -119,10 +119,10 @@ pub(crate) struct Candidate(ChunkDigests);
 
 impl Candidate {
     /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
-    /// or wasn't signed in one piece.
+    /// wasn't signed in one piece, or was signed with another size.
     pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
         let chunks = signed_chunks(content, claimed)?;
-        matches!(content, SignedContent::Whole(_))
+        (matches!(content, SignedContent::Whole(_)) && may_have(content, claimed))
             .then(|| Self(ChunkDigests::signed(content, chunks)))
     }
 
@@ -140,8 +140,15 @@ impl Candidate {
     /// the signer's did, or they would hash to something else.
     pub(crate) fn prove_length(self, last: Option<&ChunkProof>) -> Option<ChunkTable> {
         let ends = |last| self.0.ends_with(last);
-        (self.has_signed_length() || last.is_some_and(ends)).then_some(ChunkTable(self.0))
+        (self.has_signed_length() || last.is_some_and(ends))
+            .then(|| ChunkTable::new(self.0))
+            .flatten()
     }
+}
+
+/// Whether a file could have that length: any, unless one was signed.
+fn may_have(content: &SignedContent, len: u64) -> bool {
+    content.len().is_none_or(|signed| signed == len)
 }
 
 /// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
@@ -233,7 +240,8 @@ impl Bound {
     /// # Errors
     /// [`TableFileError::Root`].
     pub(super) fn merge(self, values: Box<[u8]>) -> Result<ChunkTable, TableFileError> {
-        ChunkDigests::under_root(self.content, &self.header, values).map(ChunkTable)
+        let digests = ChunkDigests::under_root(self.content, &self.header, values)?;
+        ChunkTable::new(digests).ok_or(TableFileError::OtherContent("length"))
     }
 }
 
@@ -302,11 +310,16 @@ impl ProvedLength {
 pub struct ChunkTable(ChunkDigests);
 
 impl ChunkTable {
+    /// Every way comes by here: no proof makes a table of another length than the signed one.
+    fn new(digests: ChunkDigests) -> Option<Self> {
+        may_have(&digests.content, digests.chunks.file_len()).then_some(Self(digests))
+    }
+
     /// The signature itself as a table: shards that are small enough to be chunks, and a file that
     /// is verified in one piece and has a signed size. `None` for other content.
     pub fn of_signed(content: &SignedContent) -> Option<Self> {
         let chunks = signed_chunks(content, content.len()?)?;
-        Some(Self(ChunkDigests::signed(content, chunks)))
+        Self::new(ChunkDigests::signed(content, chunks))
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
@@ -323,11 +336,11 @@ impl ChunkTable {
             let values = hashed.take_values()?;
             (Chunks::new(values.size().bytes(), len), Some(values))
         };
-        Some(Self(ChunkDigests {
+        Self::new(ChunkDigests {
             content: content.clone(),
             chunks,
             subtrees,
-        }))
+        })
     }
 
     /// What it is the table of.
@@ -455,8 +468,8 @@ mod tests {
         assert!(SelfProving::admit(&sha256(&bytes), &header).is_err());
     }
 
-    /// The number of values fixes the number of chunks, not where the last one ends: a table with a
-    /// wrong length merges, and only the last chunk tells.
+    /// Merging doesn't prove where the last chunk ends: a table with a wrong length merges, and only
+    /// that chunk tells.
     #[test]
     fn the_last_chunk_proves_the_length() {
         let bytes = random(2 * CHUNK + 100, 4);

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: [`merge`] of the values of all chunks of an input is the BLAKE3 digest of that
 //! input, for any length (BLAKE3 paper, section 2.1; the `hazmat` module of the `blake3` crate).
-//! Doesn't: fix the length of the last chunk. Merging fixes the *number* of chunks; only hashing
-//! the last chunk proves where the input ends.
+//! Doesn't: prove a length. The values of larger subtrees merge to the same root; only a signed
+//! size, or hashing the last chunk, proves where the input ends.
 
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode};
 
