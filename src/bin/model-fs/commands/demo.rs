@@ -98,7 +98,7 @@ impl Demo {
         ))?;
 
         self.say(
-            "its publisher signs it: SHA-256 for every verifier, and sizes and BLAKE3 digests beside it",
+            "its publisher signs it: SHA-256 for every verifier, and BLAKE3 and sizes beside it",
         )?;
         self.command(&["sign", "model", "--private-key", "key.pem"])?;
 
