@@ -13,7 +13,7 @@ use super::whole::hash::{HashPlan, hash_model};
 use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes};
 use crate::digest::Algorithm;
 use crate::manifest::{
-    Description, Manifest, ModelShape, Serialization, SignedContent, VerifiedManifest,
+    Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
 };
 use crate::name::FileName;
 use crate::oms::key::PrivateKey;
@@ -153,6 +153,7 @@ pub(crate) fn sign_as(source: &Memory, plan: HashPlan, ship: bool) -> Arc<Verifi
         Ok(())
     };
     let hashed = hash_model(source, &names, plan, &keep, &()).unwrap();
+    let serialization = plan.serialization;
     if ship {
         let dir = tempfile::tempdir().unwrap();
         for table in tables.into_inner().unwrap() {
@@ -168,14 +169,22 @@ pub(crate) fn sign_as(source: &Memory, plan: HashPlan, ship: bool) -> Arc<Verifi
             }
         }
     }
+    sign_files(serialization, hashed.files)
+}
+
+/// Signs whatever is said about files.
+pub(crate) fn sign_files(
+    serialization: Serialization,
+    files: Vec<ManifestFile>,
+) -> Arc<VerifiedManifest> {
     let description = Description {
         subject_name: "test".to_owned(),
         shape: ModelShape::Directory,
-        serialization: plan.serialization,
+        serialization,
         allow_symlinks: false,
         ignore_paths: vec![FileName::new(shipped::DIRECTORY).unwrap()],
     };
-    let manifest = Manifest::new(description, hashed.files).unwrap();
+    let manifest = Manifest::new(description, files).unwrap();
     let pem = include_bytes!("../../tests/data/keys/p256-pkcs8.pem");
     let key = PrivateKey::from_pem(pem, None).unwrap();
     let bundle = manifest.sign(&key, Compat::Specification).unwrap();

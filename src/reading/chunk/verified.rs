@@ -151,7 +151,7 @@ pub(crate) fn verify_length(
     let range = 0..buffer.as_slice().len();
     let proof = candidate.digests().check(last, buffer.as_slice())?;
     let table = candidate
-        .prove_length(Some(&proof))
+        .prove_length(&proof)
         .expect("a buffer as long as the last chunk");
     let storage = Storage::Buffer(Arc::new(buffer));
     Ok((table, VerifiedBytes { storage, range }))

@@ -58,17 +58,26 @@ impl AtHandProver {
                 .prove_length(index, candidate, &*source)
                 .map(AtHand::Table);
         }
-        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed)
-            && let Ok(table) = self.prove_length(index, candidate, &*source)
-        {
+        let load = || shipped::load(&*self.shared.source, &file.content, claimed);
+        let Some(candidate) = load() else {
+            return Ok(AtHand::Nothing);
+        };
+        let is_signed = file.content.len().is_some();
+        if is_signed && self.store.is_none() {
+            let believed = candidate.believe_signed_length();
+            return Ok(believed.map_or(AtHand::Nothing, AtHand::Table));
+        }
+        // Where the length is signed, this is for the store alone, which keeps what was seen.
+        if let Ok(table) = self.prove_length(index, candidate, &*source) {
             self.save(&table);
             return Ok(AtHand::Table(table));
         }
-        Ok(AtHand::Nothing)
+        let signed = is_signed.then(load).flatten();
+        let believed = signed.and_then(Candidate::believe_signed_length);
+        Ok(believed.map_or(AtHand::Nothing, AtHand::Table))
     }
 
-    /// Proves a length, where the signature doesn't say it by verifying the last chunk, which is
-    /// kept: it is about to be read.
+    /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be read.
     fn prove_length(
         &self,
         index: FileIndex,
@@ -79,11 +88,9 @@ impl AtHandProver {
         let chunk = candidate.digests().chunks().last();
         let (table, bytes) =
             last_chunk::prove_length(self.shared.file(index), candidate, source, &shared.buffers)?;
-        if let Some(bytes) = bytes {
-            shared.counters.source_bytes.add(bytes.len() as u64);
-            shared.counters.verified_bytes.add(bytes.len() as u64);
-            shared.cache.insert(Key { file: index, chunk }, bytes, 0);
-        }
+        shared.counters.source_bytes.add(bytes.len() as u64);
+        shared.counters.verified_bytes.add(bytes.len() as u64);
+        shared.cache.insert(Key { file: index, chunk }, bytes, 0);
         Ok(table)
     }
 

@@ -1,8 +1,8 @@
 //! Proving where a file ends.
 //!
-//! Guarantees: the length that is proved is the signer's: it was signed, or the bytes of the last
-//! chunk end where it does, or else they would hash to something else. Costs one read of one chunk
-//! at most. Doesn't: say what else of the file is as it was signed.
+//! Guarantees: the length that is proved is the signer's: the bytes of the last chunk end where it
+//! does, or they would hash to something else. Costs one read of one chunk. Doesn't: say what else
+//! of the file is as it was signed.
 
 use std::sync::Arc;
 
@@ -13,8 +13,7 @@ use crate::reading::source::{Caching, SourceError, SourceFile};
 use crate::reading::table::{Candidate, ChunkTable};
 use crate::reading::violation::{ReadError, Violation, ViolationKind};
 
-/// Reads the last chunk of `file` and verifies it, if its length wasn't signed. Gives the table,
-/// and the bytes that were read.
+/// Reads the last chunk of `file` and verifies it. Gives the table and the bytes.
 ///
 /// # Errors
 /// [`ReadError`]: the chunk isn't what was signed, or can't be read.
@@ -23,11 +22,7 @@ pub(in crate::reading) fn prove_length(
     candidate: Candidate,
     source: &dyn SourceFile,
     pool: &Arc<BufferPool>,
-) -> Result<(ChunkTable, Option<VerifiedBytes>), ReadError> {
-    if candidate.has_signed_length() {
-        let table = candidate.prove_length(None).expect("a signed length");
-        return Ok((table, None));
-    }
+) -> Result<(ChunkTable, VerifiedBytes), ReadError> {
     let digests = candidate.digests();
     let algorithm = digests.algorithm();
     let range = digests.chunks().range(digests.chunks().last());
@@ -55,7 +50,5 @@ pub(in crate::reading) fn prove_length(
         let end = range.start + read as u64;
         return Err(violation(ViolationKind::Truncated { end }));
     }
-    let (table, bytes) =
-        verify_length(candidate, buffer).map_err(|mismatch| violation(mismatch.into()))?;
-    Ok((table, Some(bytes)))
+    verify_length(candidate, buffer).map_err(|mismatch| violation(mismatch.into()))
 }

@@ -69,6 +69,25 @@ pub(super) struct TableHeader {
     pub mac: [u8; 32],
 }
 
+/// A header that is about signed content, as far as it says itself; see [`TableHeader::require`],
+/// which alone makes one.
+pub(super) struct Required {
+    content: SignedContent,
+    header: TableHeader,
+}
+
+impl Required {
+    /// The header.
+    pub(super) const fn header(&self) -> &TableHeader {
+        &self.header
+    }
+
+    /// The content, and the header.
+    pub(super) fn into_parts(self) -> (SignedContent, TableHeader) {
+        (self.content, self.header)
+    }
+}
+
 /// Why a table file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TableFileError {
@@ -163,7 +182,7 @@ impl TableHeader {
         &self,
         content: &SignedContent,
         identities: &[[u8; 32]],
-    ) -> Result<(), TableFileError> {
+    ) -> Result<Required, TableFileError> {
         if !identities.contains(&self.identity) {
             return Err(TableFileError::OtherContent("identity"));
         }
@@ -175,7 +194,10 @@ impl TableHeader {
         if content.blake3().is_some_and(|root| self.root != *root) {
             return Err(TableFileError::OtherContent("root hash"));
         }
-        Ok(())
+        Ok(Required {
+            content: content.clone(),
+            header: self.clone(),
+        })
     }
 
     /// How the model file is cut.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | signed shards, a small file with a signed size | the signature itself | [`ChunkTable::of_signed`] |
 //! | a small file | its bytes hash to the signed digest | `Candidate::whole`, `Candidate::prove_length` |
-//! | a table shipped with the model | its values merge to the signed BLAKE3 digest; its length was signed, or its last chunk verifies | `SelfProving`, `Candidate::prove_length` |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest; its last chunk verifies, or its length was signed | `SelfProving`, `Candidate::prove_length`, `Candidate::believe_signed_length` |
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
@@ -19,100 +19,12 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::digest::{ChunkDigest, Mismatch};
-use super::file::{TableFileError, TableHeader};
+use super::digests::{ChunkDigests, ChunkProof};
+use super::file::{Required, TableFileError, TableHeader};
 use super::full_pass::Hashed;
-use super::geometry::signed_chunks;
-use super::subtree::{self, MergedValues, VALUE_LEN};
 use crate::chunk::{ChunkIndex, Chunks};
 use crate::digest::Algorithm;
 use crate::manifest::SignedContent;
-
-/// The digests of a file's chunks: those that were signed, or chaining values under a root hash
-/// that was. Neither says where the file ends.
-#[derive(Clone)]
-pub(crate) struct ChunkDigests {
-    content: SignedContent,
-    chunks: Chunks,
-    /// `None` where the signed digests are those of the chunks.
-    subtrees: Option<MergedValues>,
-}
-
-/// That bytes are the signed ones of a chunk, all of them. Only [`ChunkDigests::check`] makes one.
-pub(crate) struct ChunkProof {
-    chunk: ChunkIndex,
-    digest: ChunkDigest,
-    len: u64,
-}
-
-impl ChunkDigests {
-    /// How the file is cut.
-    pub(crate) const fn chunks(&self) -> &Chunks {
-        &self.chunks
-    }
-
-    /// The algorithm that chunks are checked with.
-    pub(crate) fn algorithm(&self) -> Algorithm {
-        match &self.subtrees {
-            Some(_) => Algorithm::Blake3,
-            None => self.content.proving_algorithm(),
-        }
-    }
-
-    /// Hashes `bytes` and compares them with what a chunk must be.
-    ///
-    /// # Panics
-    /// If there is no such chunk.
-    pub(crate) fn check(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<ChunkProof, Mismatch> {
-        let digest = self.digest(chunk, bytes);
-        let expected = self.expected(chunk);
-        if digest.as_bytes() == expected {
-            Ok(ChunkProof {
-                chunk,
-                digest,
-                len: bytes.len() as u64,
-            })
-        } else {
-            Err(Mismatch {
-                expected: hex::encode(expected),
-                found: hex::encode(digest.as_bytes()),
-            })
-        }
-    }
-
-    fn expected(&self, chunk: ChunkIndex) -> &[u8] {
-        match (&self.subtrees, &self.content) {
-            (Some(subtrees), _) => subtrees.value(chunk),
-            (None, SignedContent::Whole(whole)) => {
-                assert_eq!(chunk.get(), 0, "a whole file is one chunk");
-                whole.proving_digest().as_bytes()
-            }
-            (None, SignedContent::Shards(shards)) => {
-                let digest = shards.raw_digest(chunk.get());
-                digest.expect("a shard of this file")
-            }
-        }
-    }
-
-    fn digest(&self, chunk: ChunkIndex, bytes: &[u8]) -> ChunkDigest {
-        match &self.subtrees {
-            Some(_) => {
-                let start = self.chunks.range(chunk).start;
-                ChunkDigest::ChainingValue(subtree::chaining_value(start, bytes))
-            }
-            None => ChunkDigest::Ordinary(self.algorithm().hash(bytes)),
-        }
-    }
-
-    /// Whether `proof` is about the chunk that the file ends with.
-    fn ends_with(&self, proof: &ChunkProof) -> bool {
-        let last = self.chunks.last();
-        let range = self.chunks.range(last);
-        proof.chunk == last
-            && proof.len == range.end - range.start
-            && proof.digest.as_bytes() == self.expected(last)
-    }
-}
 
 /// The digests of a file's chunks, with a length that is only claimed.
 pub(crate) struct Candidate(ChunkDigests);
@@ -121,9 +33,9 @@ impl Candidate {
     /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
     /// wasn't signed in one piece, or was signed with another size.
     pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
-        let chunks = signed_chunks(content, claimed)?;
-        (matches!(content, SignedContent::Whole(_)) && may_have(content, claimed))
-            .then(|| Self(ChunkDigests::signed(content, chunks)))
+        let is_whole = matches!(content, SignedContent::Whole(_));
+        let digests = ChunkDigests::signed(content, claimed)?;
+        (is_whole && may_have(content, claimed)).then_some(Self(digests))
     }
 
     /// The digests; chunks may be verified by them.
@@ -131,18 +43,19 @@ impl Candidate {
         &self.0
     }
 
-    /// Whether its length is the one that was signed.
-    pub(crate) fn has_signed_length(&self) -> bool {
-        self.0.content.len() == Some(self.0.chunks.file_len())
+    /// A table, if `last` is about the last chunk: its bytes end where the signer's did, or they
+    /// would hash to something else.
+    pub(crate) fn prove_length(self, last: &ChunkProof) -> Option<ChunkTable> {
+        let ends = self.0.ends_with(last);
+        ends.then(|| ChunkTable::new(self.0, LengthProof::Content))?
     }
 
-    /// A table, if its length was signed, or `last` is about the last chunk: its bytes end where
-    /// the signer's did, or they would hash to something else.
-    pub(crate) fn prove_length(self, last: Option<&ChunkProof>) -> Option<ChunkTable> {
-        let ends = |last| self.0.ends_with(last);
-        (self.has_signed_length() || last.is_some_and(ends))
-            .then(|| ChunkTable::new(self.0))
-            .flatten()
+    /// A table, if its length is the one that was signed. Nothing but the signature says so, and a
+    /// store doesn't keep it.
+    pub(crate) fn believe_signed_length(self) -> Option<ChunkTable> {
+        let signed = self.0.content().len()?;
+        let is_signed = signed == self.0.chunks().file_len();
+        is_signed.then(|| ChunkTable::new(self.0, LengthProof::Signature))?
     }
 }
 
@@ -152,10 +65,7 @@ fn may_have(content: &SignedContent, len: u64) -> bool {
 }
 
 /// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
-pub(super) struct SelfProving {
-    content: SignedContent,
-    header: TableHeader,
-}
+pub(super) struct SelfProving(Required);
 
 impl SelfProving {
     /// Compares a header with the content that was asked for.
@@ -169,11 +79,7 @@ impl SelfProving {
         content
             .blake3()
             .ok_or(TableFileError::OtherContent("hash"))?;
-        header.require(content, &[content.identity()])?;
-        Ok(Self {
-            content: content.clone(),
-            header: header.clone(),
-        })
+        header.require(content, &[content.identity()]).map(Self)
     }
 
     /// Merges the values, and compares the result with the signed digest.
@@ -181,7 +87,7 @@ impl SelfProving {
     /// # Errors
     /// [`TableFileError::Root`].
     pub(super) fn merge(self, values: Box<[u8]>) -> Result<Candidate, TableFileError> {
-        ChunkDigests::under_root(self.content, &self.header, values).map(Candidate)
+        ChunkDigests::under_root(self.0, values).map(Candidate)
     }
 }
 
@@ -204,10 +110,7 @@ impl HostKey {
 }
 
 /// The header of a table that this host has bound to signed content.
-pub(super) struct Bound {
-    content: SignedContent,
-    header: TableHeader,
-}
+pub(super) struct Bound(Required);
 
 impl Bound {
     /// Compares a header with the content that was asked for, and checks its MAC.
@@ -223,16 +126,14 @@ impl Bound {
         if key.mac(header) != header.mac {
             return Err(TableFileError::Mac);
         }
-        header.require(content, &[content.identity(), content.listed_identity()])?;
-        Ok(Self {
-            content: content.clone(),
-            header: header.clone(),
-        })
+        header
+            .require(content, &[content.identity(), content.listed_identity()])
+            .map(Self)
     }
 
     /// The length that was proved when the binding was made.
     pub(super) fn len(&self) -> ProvedLength {
-        ProvedLength(self.header.len)
+        ProvedLength(self.0.header().len)
     }
 
     /// Merges the values, and compares the result with the bound root hash.
@@ -240,36 +141,8 @@ impl Bound {
     /// # Errors
     /// [`TableFileError::Root`].
     pub(super) fn merge(self, values: Box<[u8]>) -> Result<ChunkTable, TableFileError> {
-        let digests = ChunkDigests::under_root(self.content, &self.header, values)?;
-        ChunkTable::new(digests).ok_or(TableFileError::OtherContent("length"))
-    }
-}
-
-impl ChunkDigests {
-    /// Digests that were signed as those of the chunks.
-    fn signed(content: &SignedContent, chunks: Chunks) -> Self {
-        Self {
-            content: content.clone(),
-            chunks,
-            subtrees: None,
-        }
-    }
-
-    /// Chaining values that merge to the root hash of a header that was admitted.
-    fn under_root(
-        content: SignedContent,
-        header: &TableHeader,
-        values: Box<[u8]>,
-    ) -> Result<Self, TableFileError> {
-        let chunks = header.chunks();
-        let expected = chunks.count() * VALUE_LEN as u64;
-        let merged = MergedValues::merge(header.size, values)
-            .filter(|it| it.as_bytes().len() as u64 == expected && *it.root() == header.root);
-        Ok(Self {
-            content,
-            chunks,
-            subtrees: Some(merged.ok_or(TableFileError::Root)?),
-        })
+        let digests = ChunkDigests::under_root(self.0, values)?;
+        ChunkTable::new(digests, LengthProof::Content).ok_or(TableFileError::OtherContent("length"))
     }
 }
 
@@ -307,60 +180,65 @@ impl ProvedLength {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct ChunkTable(ChunkDigests);
+pub struct ChunkTable {
+    digests: ChunkDigests,
+    length: LengthProof,
+}
+
+/// What the length of a table rests on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LengthProof {
+    /// Bytes that end there and hash to what was signed: it is true of this content, whoever signs.
+    Content,
+    /// The signer's word. Another signer of the same content may have given none, or another.
+    Signature,
+}
 
 impl ChunkTable {
-    /// Every way comes by here: no proof makes a table of another length than the signed one.
-    fn new(digests: ChunkDigests) -> Option<Self> {
-        may_have(&digests.content, digests.chunks.file_len()).then_some(Self(digests))
+    /// Every way comes by here: no proof makes a table of another length than a signed one, and
+    /// none makes one of nothing where something was signed.
+    fn new(digests: ChunkDigests, length: LengthProof) -> Option<Self> {
+        let len = digests.chunks().file_len();
+        let is_nothing = || digests.check(ChunkIndex::new(0), &[]).is_ok();
+        (may_have(digests.content(), len) && (len > 0 || is_nothing()))
+            .then_some(Self { digests, length })
     }
 
     /// The signature itself as a table: shards that are small enough to be chunks, and a file that
     /// is verified in one piece and has a signed size. `None` for other content.
     pub fn of_signed(content: &SignedContent) -> Option<Self> {
-        let chunks = signed_chunks(content, content.len()?)?;
-        Self::new(ChunkDigests::signed(content, chunks))
+        let digests = ChunkDigests::signed(content, content.len()?)?;
+        Self::new(digests, LengthProof::Signature)
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
     /// length. `None` if it found something else, or made no table where one is needed; its values
     /// are taken out else.
     pub fn of_pass(content: &SignedContent, hashed: &mut Hashed) -> Option<Self> {
-        if !hashed.is_of(content) {
-            return None;
-        }
-        let len = hashed.len();
-        let (chunks, subtrees) = if let Some(chunks) = signed_chunks(content, len) {
-            (chunks, None)
-        } else {
-            let values = hashed.take_values()?;
-            (Chunks::new(values.size().bytes(), len), Some(values))
-        };
-        Self::new(ChunkDigests {
-            content: content.clone(),
-            chunks,
-            subtrees,
-        })
+        Self::new(
+            ChunkDigests::of_pass(content, hashed)?,
+            LengthProof::Content,
+        )
     }
 
     /// What it is the table of.
     pub fn content(&self) -> &SignedContent {
-        &self.0.content
+        self.digests.content()
     }
 
     /// The digests of its chunks.
     pub(crate) fn digests(&self) -> &ChunkDigests {
-        &self.0
+        &self.digests
     }
 
     /// How the file is cut.
     pub const fn chunks(&self) -> &Chunks {
-        &self.0.chunks
+        self.digests.chunks()
     }
 
     /// Bytes in the file.
     pub const fn len(&self) -> u64 {
-        self.0.chunks.file_len()
+        self.digests.chunks().file_len()
     }
 
     /// The same, as proof.
@@ -375,12 +253,16 @@ impl ChunkTable {
 
     /// The algorithm that chunks are checked with.
     pub fn algorithm(&self) -> Algorithm {
-        self.0.algorithm()
+        self.digests.algorithm()
     }
 
     /// The header and the values for a store to keep, under this host's MAC; `None` for a table
-    /// that the manifest has anyway.
+    /// that the manifest has anyway, and for one whose length was signed and not seen: other
+    /// signatures of the same content find what is kept, and it has to be true of them too.
     pub(super) fn to_bind(&self, key: &HostKey) -> Option<(TableHeader, &[u8])> {
+        if self.length != LengthProof::Content {
+            return None;
+        }
         let (mut header, values) = self.to_ship()?;
         header.mac = *key.mac(&header).as_bytes();
         Some((header, values))
@@ -388,11 +270,11 @@ impl ChunkTable {
 
     /// The same without a MAC, to travel with the model.
     pub(super) fn to_ship(&self) -> Option<(TableHeader, &[u8])> {
-        let subtrees = self.0.subtrees.as_ref()?;
+        let subtrees = self.digests.subtrees()?;
         let header = TableHeader {
             size: subtrees.size(),
             len: self.len(),
-            identity: self.0.content.identity(),
+            identity: self.content().identity(),
             root: *subtrees.root(),
             mac: [0; 32],
         };
@@ -403,7 +285,7 @@ impl ChunkTable {
 impl fmt::Debug for ChunkTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkTable")
-            .field("chunks", &self.0.chunks)
+            .field("chunks", self.chunks())
             .field("algorithm", &self.algorithm())
             .finish_non_exhaustive()
     }
@@ -411,6 +293,7 @@ impl fmt::Debug for ChunkTable {
 
 #[cfg(test)]
 mod tests {
+    use super::super::subtree::VALUE_LEN;
     use super::*;
     use crate::reading::table::full_pass::hash_file;
     use crate::reading::table::{MAX_WHOLE, proof};
@@ -484,7 +367,7 @@ mod tests {
             let proof = candidate
                 .digests()
                 .check(ChunkIndex::new(2), &padded[2 * CHUNK..]);
-            let proved = proof.is_ok_and(|proof| candidate.prove_length(Some(&proof)).is_some());
+            let proved = proof.is_ok_and(|proof| candidate.prove_length(&proof).is_some());
             assert_eq!(proved, claimed == bytes.len(), "claimed {claimed}");
         }
         // Another chunk proves nothing about the end.
@@ -494,7 +377,7 @@ mod tests {
         let proof = candidate
             .digests()
             .check(ChunkIndex::new(0), &bytes[..CHUNK]);
-        assert!(candidate.prove_length(proof.ok().as_ref()).is_none());
+        assert!(candidate.prove_length(&proof.ok().unwrap()).is_none());
     }
 
     #[test]

@@ -285,8 +285,15 @@ fn verify_file(
         .collect()
 }
 
-/// Whether a table could tell more of where the file differs.
+/// Whether a table could tell more of where the file differs. It couldn't where the digest holds
+/// that tables go by.
 fn is_of_whole_file(violation: &Violation, file: &ManifestFile) -> bool {
-    matches!(violation.kind, ViolationKind::Digest { .. })
-        && matches!(file.content, SignedContent::Whole(_))
+    let SignedContent::Whole(whole) = &file.content else {
+        return false;
+    };
+    let proving = whole.proving_digest().algorithm();
+    match violation.kind {
+        ViolationKind::Digest { holds, .. } => holds != Some(proving),
+        ViolationKind::Truncated { .. } | ViolationKind::Extended { .. } => false,
+    }
 }
