@@ -5,8 +5,8 @@
 //! whose header was required to be for this content, and whose values merge to the root hash in it;
 //! a full pass that found what was signed. A [`ChunkProof`] is of bytes that were hashed here.
 //!
-//! Doesn't: say where a file ends. Values of larger subtrees merge to the same root, and so do those
-//! of other lengths; `proved` proves lengths.
+//! Doesn't: say where a file ends. Values of larger subtrees merge to the same root, and so do
+//! those of other lengths; `proved` proves lengths.
 
 use super::digest::{ChunkDigest, Mismatch};
 use super::file::{Required, TableFileError};

@@ -12,8 +12,9 @@
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
-//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof;
-//! the identity in it is the signed content's own, and the key never leaves. Doesn't: read files.
+//! Lengths are proved by bytes, or by the signature that says them. What a store keeps is made here
+//! too (`ChunkTable::to_bind`), and only from a table whose length was proved by bytes; the identity
+//! in it is the signed content's own, and the key never leaves. Doesn't: read files.
 
 use std::fmt;
 
@@ -351,8 +352,8 @@ mod tests {
         assert!(SelfProving::admit(&sha256(&bytes), &header).is_err());
     }
 
-    /// Merging doesn't prove where the last chunk ends: a table with a wrong length merges, and only
-    /// that chunk tells.
+    /// Merging doesn't prove where the last chunk ends: a table with a wrong length merges, and
+    /// only that chunk tells.
     #[test]
     fn the_last_chunk_proves_the_length() {
         let bytes = random(2 * CHUNK + 100, 4);
