@@ -1094,12 +1094,16 @@ fn a_moment_is_written_as_rfc_3339_has_it() {
             "valid-at: \"9999-01-01\": it lies in the future",
         ),
         ("9999-01-01", "it lies in the future"),
-        ("20250501", "valid-at is a date, or a date and time"),
-        ("true", "valid-at is a date, or a date and time"),
-        ("[\"2025-05-01\"]", "valid-at is a date, or a date and time"),
+        ("20250501", "expected a date, or a date and time"),
+        ("true", "expected a date, or a date and time"),
+        ("[\"2025-05-01\"]", "expected a date, or a date and time"),
+        (
+            "{ \"$__toml_private_datetime\" = \"2025-05-01\" }",
+            "no member can be called \"$__toml_private_datetime\"",
+        ),
         (
             "{ date = \"2025-05-01\" }",
-            "valid-at is a date, or a date and time",
+            "expected a date, or a date and time",
         ),
     ] {
         let error = when(&format!("valid-at = {value}"))
