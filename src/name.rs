@@ -215,7 +215,7 @@ impl Escaped {
         let mut out = String::with_capacity(text.len());
         let is_normal = is_normalised(text);
         for c in text.chars() {
-            if is_hostile(c) || (!is_normal && !is_settled(c)) {
+            if is_escaped(c, is_normal) {
                 out.extend(c.escape_unicode());
             } else if c == '\\' {
                 out.push_str("\\\\");
@@ -299,6 +299,44 @@ pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || is_default_ignorable(c)
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+}
+
+/// A text as a JSON string, quotes included, which is as safe to show as an [`Escaped`] one and,
+/// read again, the very text: where that has `\u{…}`, this has JSON's own escapes (RFC 8259,
+/// section 7). A mark behind an escape, whose last character it would go to, is escaped too.
+pub fn json_string(text: &str) -> String {
+    let is_normal = is_normalised(text);
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    let mut is_behind_escape = false;
+    for c in text.chars() {
+        let short = match c {
+            '"' | '\\' => Some(c),
+            '\n' => Some('n'),
+            '\r' => Some('r'),
+            '\t' => Some('t'),
+            _ => None,
+        };
+        let is_escape = is_escaped(c, is_normal) || (is_behind_escape && !is_settled(c));
+        if let Some(short) = short {
+            out.extend(['\\', short]);
+        } else if is_escape {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string can't fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+        is_behind_escape = is_escape || short.is_some();
+    }
+    out.push('"');
+    out
+}
+
+/// Whether a character is written as an escape, in a text that is normalised or isn't.
+fn is_escaped(c: char, is_normal: bool) -> bool {
+    is_hostile(c) || (!is_normal && !is_settled(c))
 }
 
 /// Whether text is in Unicode's normalisation form C, and stays so whatever it is put behind.
@@ -450,6 +488,47 @@ mod tests {
             (deep.as_str(), NameRule::LongPath),
         ] {
             assert_eq!(FileName::new(path).unwrap_err().rule, rule, "{path:?}");
+        }
+    }
+
+    /// As a JSON string every text is what it was, in form C, and escaped where it is elsewhere.
+    #[test]
+    fn json_strings_look_different_where_they_are() {
+        for (text, shown) in [
+            ("", "\"\""),
+            ("é", "\"é\""),
+            ("e\u{301}", "\"e\\u0301\""),
+            ("\u{301}x", "\"\\u0301x\""),
+            ("\u{212b}", "\"\\u212b\""),
+            ("ü\u{338}", "\"ü\u{338}\""),
+            ("ü e\u{301}", "\"ü e\\u0301\""),
+            ("\u{1d15e}", "\"\\ud834\\udd5e\""),
+            ("\u{e0041}", "\"\\udb40\\udc41\""),
+            (
+                "a\"\\\n\r\t\u{7f}\u{1}",
+                "\"a\\\"\\\\\\n\\r\\t\\u007f\\u0001\"",
+            ),
+            ("\n\u{303}", "\"\\n\\u0303\""),
+            ("\u{200e}\u{301}", "\"\\u200e\\u0301\""),
+            ("\\\u{338}", "\"\\\\\\u0338\""),
+        ] {
+            let json = json_string(text);
+            assert_eq!(json, shown);
+            let read: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, text);
+            assert!(is_nfc(&json) && !json.contains(is_hostile), "{json}");
+        }
+        let telling = |c: &char| *c < '\u{300}' || is_hostile(*c) || !is_settled(*c);
+        for c in ('\0'..=char::MAX).filter(telling) {
+            for text in [format!("{c}"), format!("a{c}"), format!("\n{c}\u{301}")] {
+                let json = json_string(&text);
+                assert!(is_nfc(&json) && !json.contains(is_hostile), "{json}");
+                // What is escaped elsewhere is escaped here.
+                assert!(
+                    c.is_ascii() || Escaped::new(&text).as_str().contains(c) || !json.contains(c)
+                );
+                assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+            }
         }
     }
 

@@ -912,6 +912,103 @@ fn loops_are_bounded() {
     ));
 }
 
+/// However often a judgement searches, it has one number of checks; and it searches again only
+/// where time was in the way.
+#[test]
+fn one_bound_holds_for_all_searches_of_a_judgement() {
+    let stray = |index: usize| Spec::authority("ca", key(index % 30), "root", key(0));
+    let leaf = Spec::leaf("leaf", key(31), "ca", key(30));
+    let old = Spec::authority("ca", key(30), "root", key(0))
+        .but(|spec| spec.valid = (-90 * DAY, -80 * DAY));
+    let root = Spec::root("root", key(0)).but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    // Three searches of so many checks, and one of the root.
+    for (strays, is_found) in [(40, true), (60, false)] {
+        let mut others: Vec<_> = (0..strays).map(stray).collect();
+        others.push(old.clone());
+        let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+        match shape.find() {
+            Err(PathError::Untimely(untimely)) if is_found => assert_eq!(untimely.together, None),
+            Err(PathError::Work) if !is_found => {}
+            other => panic!("{strays}: {other:?}"),
+        }
+    }
+    let others: Vec<_> = (0..100).map(stray).collect();
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, &[root]);
+    assert!(matches!(
+        shape.find(),
+        Err(PathError::NoIssuer { named: true, .. })
+    ));
+}
+
+/// Where the checks ran out on the way to a path that was valid once, it isn't said that there was
+/// none.
+#[test]
+fn what_was_not_searched_is_not_called_never_valid() {
+    let leaf =
+        Spec::leaf("leaf", key(31), "ca", key(30)).but(|spec| spec.valid = (-20 * DAY, -10 * DAY));
+    let root = Spec::root("root", key(29));
+    let root = root.but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    let ca = |issuer: &str, by: usize, from: i64, to: i64| {
+        Spec::authority("ca", key(30), issuer, key(by))
+            .but(|spec| spec.valid = (from * DAY, to * DAY))
+    };
+    let mut others = vec![ca("root", 29, -5, 30), ca("loop 0", 0, -30, 30)];
+    let name = |index: usize| format!("loop {index}");
+    for subject in 0..6 {
+        for issuer in (0..6).filter(|issuer| *issuer != subject) {
+            let loops = Spec::authority(&name(subject), key(subject), &name(issuer), key(issuer));
+            others.push(loops.but(|spec| spec.valid = (-30 * DAY, 30 * DAY)));
+        }
+    }
+    others.push(ca("root", 29, -30, -12));
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+    assert_eq!(shape.find(), Err(PathError::Work));
+    let then: ValidAt = moment(-15 * DAY).parse().unwrap();
+    assert_eq!(shape.find_at(then), Err(PathError::Work));
+    // Without the loops it is found.
+    others.drain(1..others.len() - 1);
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, &[root]);
+    let Err(PathError::Untimely(untimely)) = shape.find() else {
+        panic!()
+    };
+    let together = format!("{} to {}", moment(-20 * DAY), moment(-12 * DAY));
+    assert_eq!(untimely.together.unwrap().to_string(), together);
+    shape.find_at(then).unwrap();
+}
+
+/// Under a moment of the past that was chosen, a certificate issued since is found to be valid now:
+/// another entry helps, and no date.
+#[test]
+fn what_is_valid_now_is_told_of_a_moment_of_the_past() {
+    let root = Spec::root("root", key(0)).but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    let leaf = Spec::leaf("leaf", key(2), "ca", key(1)).but(|spec| spec.valid = (-20 * DAY, DAY));
+    let ca = |from: i64, to: i64| {
+        Spec::authority("ca", key(1), "root", key(0))
+            .but(|spec| spec.valid = (from * DAY, to * DAY))
+    };
+    let others = [ca(-40, -12), ca(-5, 30)];
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+    shape.find().unwrap();
+    let then: ValidAt = moment(-30 * DAY).parse().unwrap();
+    let Err(PathError::Untimely(untimely)) = shape.find_at(then) else {
+        panic!()
+    };
+    let together = format!("{} to {}", moment(-5 * DAY), moment(DAY));
+    assert_eq!(untimely.together.unwrap().to_string(), together);
+    // Of a last moment before the first there is no other word.
+    let leaf = leaf.but(|spec| spec.valid = (-DAY, -2 * DAY));
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, &[root]);
+    assert_eq!(
+        shape.find().unwrap_err().to_string(),
+        format!(
+            "certificate \"CN=leaf\" is valid at no time: its last moment, {}, comes before its \
+             first, {}; its path was never valid as a whole",
+            moment(-2 * DAY),
+            moment(-DAY)
+        )
+    );
+}
+
 /// Errors name the certificate and the rule, and don't act on a terminal.
 #[test]
 fn messages() {
@@ -990,8 +1087,8 @@ fn moments() {
             let PathError::Untimely(untimely) = error else {
                 panic!("{offset}: {error}")
             };
-            let together = (moment(-60 * DAY), moment(-40 * DAY));
-            assert_eq!(untimely.together, Some(together));
+            let together = format!("{} to {}", moment(-60 * DAY), moment(-40 * DAY));
+            assert_eq!(untimely.together.unwrap().to_string(), together);
             assert_eq!(untimely.moment, chosen.into());
         }
         // The last second of a validity belongs to it; OpenSSL leaves it out.
@@ -1024,8 +1121,8 @@ fn a_renewed_authority_is_judged_by_the_right_certificate() {
         let Err(PathError::Untimely(untimely)) = shape.find() else {
             panic!()
         };
-        let together = (moment(-20 * DAY), moment(-12 * DAY));
-        assert_eq!(untimely.together, Some(together));
+        let together = format!("{} to {}", moment(-20 * DAY), moment(-12 * DAY));
+        assert_eq!(untimely.together.unwrap().to_string(), together);
     }
     // With the new one alone there is no such moment.
     let shape = Shape::new("", Expect::Bad, &leaf, &[new], from_ref(&root));

@@ -546,7 +546,7 @@ fn what_an_operator_can_do_about_an_expired_certificate() {
         "{error}"
     );
     assert!(
-        error.contains(" (valid-at)\nhint: in an entry of its own"),
+        error.contains(" (valid-at)\nhint: if what was signed is known to be good"),
         "{error}"
     );
 }

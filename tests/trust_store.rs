@@ -988,8 +988,8 @@ fn certificates_that_are_out_of_date_are_named() {
             let VerifyError::Path(PathError::Untimely(untimely)) = error else {
                 panic!()
             };
-            let together = (moment(time.0), moment(time.1));
-            assert_eq!(untimely.together, Some(together));
+            let together = format!("{} to {}", moment(time.0), moment(time.1));
+            assert_eq!(untimely.together.unwrap().to_string(), together);
             assert_eq!(untimely.is_early, time == EARLY);
         }
     }
@@ -1077,6 +1077,13 @@ fn a_moment_is_written_as_rfc_3339_has_it() {
     ] {
         assert_eq!(when(&format!("valid-at = {same}")).unwrap(), midnight);
     }
+    // TOML leaves the seconds out where it likes.
+    for short in ["2025-05-01T12:00Z", "\"2025-05-01T12:00Z\""] {
+        let error = when(&format!("valid-at = {short}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("it is neither a date"), "{short}: {error}");
+    }
     let noon = When::At("2025-05-01T12:00:00Z".parse().unwrap());
     assert_eq!(when("valid-at = 2025-05-01T12:00:00.5Z").unwrap(), noon);
     for (value, expected) in [
@@ -1094,12 +1101,16 @@ fn a_moment_is_written_as_rfc_3339_has_it() {
             "valid-at: \"9999-01-01\": it lies in the future",
         ),
         ("9999-01-01", "it lies in the future"),
-        ("20250501", "valid-at is a date, or a date and time"),
-        ("true", "valid-at is a date, or a date and time"),
-        ("[\"2025-05-01\"]", "valid-at is a date, or a date and time"),
+        ("20250501", "expected a date, or a date and time"),
+        ("true", "expected a date, or a date and time"),
+        ("[\"2025-05-01\"]", "expected a date, or a date and time"),
+        (
+            "{ \"$__toml_private_datetime\" = \"2025-05-01\" }",
+            "no member can be called \"$__toml_private_datetime\"",
+        ),
         (
             "{ date = \"2025-05-01\" }",
-            "valid-at is a date, or a date and time",
+            "expected a date, or a date and time",
         ),
     ] {
         let error = when(&format!("valid-at = {value}"))
@@ -1213,10 +1224,24 @@ fn a_pinned_payload_waives_time_and_nothing_else() {
         root: expired().root,
         ..expired()
     };
-    for never in [apart, backwards] {
-        assert!(is_untimely(&never.refused(&folder, "")));
-        let error = never.refused(&folder, &pinned(&[&payload]));
-        assert!(error.to_string().contains("at no time together"), "{error}");
+    for (never, expected) in [
+        (apart, "\"CN=signer\" has expired: it is valid from "),
+        (
+            backwards,
+            "\"CN=signer\" is valid at no time: its last moment, ",
+        ),
+    ] {
+        // It is said in the same words, pinned or not: a pin can't help.
+        for more in [String::new(), pinned(&[&payload])] {
+            let error = never.refused(&folder, &more);
+            assert!(is_untimely(&error));
+            let said = error.to_string();
+            assert!(said.contains(expected), "{said}");
+            assert!(
+                said.ends_with("; its path was never valid as a whole"),
+                "{said}"
+            );
+        }
     }
     for (levels, expected) in [
         (

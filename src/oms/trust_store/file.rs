@@ -6,8 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{Array, DocumentMut, Item, Table, value};
 
+use super::comments;
 use super::error::{Problem, TrustStoreError};
 use super::parse::{self, MAX_FILE, TrustText};
 use super::resolve::{self, FileRule, Owner, ReadError};
@@ -131,8 +132,14 @@ impl TrustFile {
         self.insert(&signer.name, table, false)
     }
 
-    fn insert(&mut self, name: &SignerName, table: Table, replace: bool) -> Result<(), Problem> {
+    fn insert(
+        &mut self,
+        name: &SignerName,
+        mut table: Table,
+        replace: bool,
+    ) -> Result<(), Problem> {
         let mut document = self.document.clone();
+        comments::put_in_place(&mut document, name.as_str(), &mut table);
         let signers = document
             .entry("signers")
             .or_insert_with(|| {
@@ -161,10 +168,12 @@ impl TrustFile {
     /// # Errors
     /// [`TrustStoreError`] if there is none of that name.
     pub fn remove(&mut self, name: &SignerName) -> Result<(), TrustStoreError> {
-        self.signers()
-            .and_then(|signers| signers.remove(name.as_str()))
-            .map(|_| ())
-            .ok_or_else(|| TrustStoreError::new(&self.path, Problem::Unknown(name.clone())))
+        if comments::remove(&mut self.document, name.as_str()) {
+            Ok(())
+        } else {
+            let unknown = Problem::Unknown(name.clone());
+            Err(TrustStoreError::new(&self.path, unknown))
+        }
     }
 
     /// Distrusts a name: whatever this file said of it is replaced, and what later files say of it
@@ -177,12 +186,6 @@ impl TrustFile {
         table.insert("distrusted", value(true));
         self.insert(name, table, true)
             .map_err(|problem| TrustStoreError::new(&self.path, problem))
-    }
-
-    fn signers(&mut self) -> Option<&mut dyn TableLike> {
-        self.document
-            .get_mut("signers")
-            .and_then(Item::as_table_like_mut)
     }
 
     /// Puts the changed file in the place of the old one, at once and for good.

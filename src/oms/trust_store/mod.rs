@@ -50,6 +50,7 @@
 //! Doesn't: fall back on the certificates of the operating system, ever, or believe anything that
 //! lies beside a model. A missing file is an empty one.
 
+mod comments;
 mod error;
 mod file;
 mod limits;

@@ -1,12 +1,16 @@
 //! What a `trust.toml` says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glob::Pattern;
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
+use toml_edit::Datetime;
 
 use super::error::{MAX_SIGNERS, Problem, TrustStoreError};
 use super::limits::{Limits, MAX_LIMITS};
@@ -44,12 +48,34 @@ struct RawSigner {
     distrusted: bool,
 }
 
-/// A moment, as text or as one of TOML's own dates. Both are read in one way.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "valid-at is a date, or a date and time")]
-enum RawMoment {
-    Text(String),
-    Native(toml_edit::Datetime),
+/// The text of a moment, which is a text or one of TOML's own dates. Both are read in one way.
+struct RawMoment(String);
+
+impl<'de> Deserialize<'de> for RawMoment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrDate;
+
+        impl<'de> Visitor<'de> for TextOrDate {
+            type Value = RawMoment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a date, or a date and time")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawMoment, E> {
+                Ok(RawMoment(text.to_owned()))
+            }
+
+            // A date is handed over as a map with a member that no table has: see `strict::toml`.
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawMoment, A::Error> {
+                Datetime::deserialize(MapAccessDeserializer::new(map))
+                    .map(|native| RawMoment(native.to_string()))
+                    .map_err(|_| de::Error::invalid_type(Unexpected::Map, &self))
+            }
+        }
+
+        deserializer.deserialize_any(TextOrDate)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -220,10 +246,8 @@ fn validate(
 /// When the certificates of a signer have to be valid. A moment that the operator chose is the only
 /// one that counts, pins or not.
 fn when(valid_at: Option<RawMoment>, pins: Option<&[Digest]>) -> Result<When, SignerRule> {
-    let text = match valid_at {
-        None => return Ok(pins.map_or(When::Now, |pins| When::NowUnlessPinned(Pins::new(pins)))),
-        Some(RawMoment::Text(text)) => text,
-        Some(RawMoment::Native(native)) => native.to_string(),
+    let Some(RawMoment(text)) = valid_at else {
+        return Ok(pins.map_or(When::Now, |pins| When::NowUnlessPinned(Pins::new(pins))));
     };
     text.parse()
         .map(When::At)

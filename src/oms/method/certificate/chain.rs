@@ -6,7 +6,9 @@
 //! for code signing where an extended key usage is stated, and within the path length constraints
 //! above it. The leaf may sign models. Critical extensions that aren't understood, and name
 //! constraints, break a path. However the certificates of a bundle are arranged, at most
-//! [`MAX_SIGNATURE_CHECKS`] signatures are checked.
+//! [`MAX_SIGNATURE_CHECKS`] signatures are checked in one judgement, which may search more than
+//! once: at the moment that is asked for, and then for what to say, or to waive, if only time is in
+//! the way. All of these searches share the one bound.
 //!
 //! A trusted certificate ends a path wherever it stands: it needn't be self-signed (an intermediate
 //! authority may be trusted without its root, OpenSSL's "partial chain"), and may be the leaf
@@ -29,20 +31,12 @@
 //! whatever the other one says.
 
 use super::anchors::Anchors;
-use super::moment::{Moment, When, shown};
+use super::moment::{Moment, Span, When};
+pub use super::path_error::{MAX_PATH, MAX_SIGNATURE_CHECKS, PathError, Untimely};
 use super::pinned::PinnedPayload;
 use super::rules::{CODE_SIGNING, CertificateRule};
 use super::x509::Certificate;
-use crate::name::Escaped;
 use crate::oms::signer::CertificateTime;
-
-/// Most certificates in a path, the leaf and the trusted one included. Those in use have two to
-/// four.
-pub const MAX_PATH: usize = 10;
-
-/// Most signatures that are checked in the search for one path. A bundle may hold authorities that
-/// certify each other in every direction; without a bound the number of paths would be exponential.
-pub const MAX_SIGNATURE_CHECKS: usize = 128;
 
 /// A path that holds; see the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,16 +60,18 @@ impl Path {
         when: &When,
         payload: &[u8],
     ) -> Result<Self, PathError> {
-        match when {
-            When::Now => Self::find(leaf, others, anchors, Moment::now()),
-            When::At(chosen) => Self::find(leaf, others, anchors, *chosen),
-            When::NowUnlessPinned(pins) => match Self::find(leaf, others, anchors, Moment::now()) {
-                Err(PathError::Untimely(untimely)) => match pins.prove(payload) {
-                    Some(proof) => Self::find_for_pinned(leaf, others, anchors, &proof),
-                    None => Err(PathError::Untimely(untimely)),
-                },
-                found => found,
-            },
+        let (moment, pins) = match when {
+            When::Now => (Moment::now(), None),
+            When::At(chosen) => (Moment::from(*chosen), None),
+            When::NowUnlessPinned(pins) => (Moment::now(), Some(pins)),
+        };
+        let late = match Search::new(leaf, others, anchors).find(moment)? {
+            Ok(path) => return Ok(path),
+            Err(late) => late,
+        };
+        match pins.and_then(|pins| pins.prove(payload)) {
+            Some(proof) => late.waived(&proof),
+            None => Err(PathError::Untimely(late.untimely)),
         }
     }
 
@@ -89,47 +85,8 @@ impl Path {
         anchors: &Anchors,
         at: impl Into<Moment>,
     ) -> Result<Self, PathError> {
-        let moment = at.into();
-        let now = Span::at(moment.second());
-        match Search::run(leaf, others, anchors, Some(now)) {
-            Ok((certificates, _)) => {
-                let time = match moment {
-                    Moment::Now(_) => CertificateTime::Now,
-                    Moment::Chosen(chosen) => CertificateTime::At(chosen.to_string()),
-                };
-                return Ok(Self { certificates, time });
-            }
-            Err(PathError::Work) => return Err(PathError::Work),
-            Err(_) => {}
-        }
-        // Whether there is more in the way than time is what the reader of the error has to know.
-        let (certificates, together) = match Search::run(leaf, others, anchors, Some(Span::ALWAYS))
-        {
-            Ok(found) => found,
-            Err(_) => Search::run(leaf, others, anchors, None)?,
-        };
-        let is_untimely = |it: &&Certificate| now.within(it).is_none();
-        let untimely = certificates.iter().find(is_untimely).unwrap_or(leaf);
-        Err(PathError::Untimely(Box::new(Untimely {
-            subject: untimely.subject().clone(),
-            from: untimely.not_before(),
-            to: untimely.not_after(),
-            is_early: moment.second() < untimely.validity().0.as_secs(),
-            together: together.map(|span| (shown(span.first), shown(span.last))),
-            moment,
-        })))
-    }
-
-    /// Finds a path whose certificates were, are or will be valid at one moment, whichever that is.
-    fn find_for_pinned(
-        leaf: &Certificate,
-        others: &[Certificate],
-        anchors: &Anchors,
-        _proof: &PinnedPayload,
-    ) -> Result<Self, PathError> {
-        let (certificates, _) = Search::run(leaf, others, anchors, Some(Span::ALWAYS))?;
-        let time = CertificateTime::Pinned;
-        Ok(Self { certificates, time })
+        let found = Search::new(leaf, others, anchors).find(at.into())?;
+        found.map_err(|late| PathError::Untimely(late.untimely))
     }
 
     /// The certificates, the leaf first and the trusted one last; they may be the same.
@@ -143,91 +100,125 @@ impl Path {
     }
 }
 
-/// Seconds since the Unix epoch, the first and the last included: a validity has whole seconds, and
-/// its last belongs to it (section 4.1.2.5).
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: u64,
-    last: u64,
+/// A path that is right but for the moment.
+struct Late {
+    certificates: Vec<Certificate>,
+    untimely: Box<Untimely>,
 }
 
-impl Span {
-    const ALWAYS: Self = Self {
-        first: 0,
-        last: u64::MAX,
-    };
-
-    fn at(second: u64) -> Self {
-        Self {
-            first: second,
-            last: second,
+impl Late {
+    /// The path after all, if its certificates were, are or will be valid at one moment, whichever
+    /// that is.
+    fn waived(self, _proof: &PinnedPayload) -> Result<Path, PathError> {
+        match self.untimely.together {
+            Some(_) => Ok(Path {
+                certificates: self.certificates,
+                time: CertificateTime::Pinned,
+            }),
+            None => Err(PathError::Untimely(self.untimely)),
         }
     }
+}
 
-    /// What of it lies in the validity of a certificate, if anything does.
+/// What a search asks of time.
+#[derive(Debug, Clone, Copy)]
+enum Time {
+    /// That the certificates are valid together at some moment of the span.
+    Within(Span),
+    /// Nothing.
+    Any,
+}
+
+impl Time {
+    /// What is left of it for the issuers of a certificate, if anything is.
     fn within(self, certificate: &Certificate) -> Option<Self> {
-        let (first, last) = certificate.validity();
-        let both = Self {
-            first: self.first.max(first.as_secs()),
-            last: self.last.min(last.as_secs()),
-        };
-        (both.first <= both.last).then_some(both)
+        match self {
+            Self::Within(span) => span.within(certificate).map(Self::Within),
+            Self::Any => Some(self),
+        }
     }
 }
 
-/// What became of a path.
-enum Extended {
-    /// It leads to a trusted certificate, and all of it is valid in this span.
-    Whole(Option<Span>),
-    /// Nothing that leads there goes on from it.
-    Not,
-}
-
-/// A search in depth: trusted certificates first, then the others in their order.
+/// Searches in depth: trusted certificates first, then the others in their order.
 struct Search<'a> {
+    leaf: &'a Certificate,
     anchors: &'a [Certificate],
     others: &'a [Certificate],
+    /// Of all searches together.
     checks_left: usize,
-    /// What is reported if no path is found.
+    /// What the last search reports if it finds no path: what isn't about time.
     failure: Option<PathError>,
+    /// Whether the last search gave up a path because of time.
+    has_given_up: bool,
 }
 
 impl<'a> Search<'a> {
-    /// Finds a path whose certificates are valid together at some moment of a span, and all of the
-    /// span at which they are; without a span, a path that holds but for time, which is for errors
-    /// only.
-    fn run(
-        leaf: &Certificate,
-        others: &'a [Certificate],
-        anchors: &'a Anchors,
-        span: Option<Span>,
-    ) -> Result<(Vec<Certificate>, Option<Span>), PathError> {
-        let span = judge(leaf, span, Certificate::check_signer)?;
-        let mut path = vec![leaf.clone()];
-        if anchors.certificates().contains(leaf) {
-            return Ok((path, span));
-        }
-        let mut search = Self {
+    fn new(leaf: &'a Certificate, others: &'a [Certificate], anchors: &'a Anchors) -> Self {
+        Self {
+            leaf,
             anchors: anchors.certificates(),
             others,
             checks_left: MAX_SIGNATURE_CHECKS,
             failure: None,
-        };
-        match search.extend(&mut path, span)? {
-            Extended::Whole(together) => Ok((path, together)),
-            Extended::Not => Err(search.failure.unwrap_or(PathError::Work)),
+            has_given_up: false,
         }
     }
 
-    /// Extends a path to a trusted certificate, and gives the part of the span in which all of it
-    /// is valid. If there is none, leaves the path as it was.
-    fn extend(
-        &mut self,
-        path: &mut Vec<Certificate>,
-        span: Option<Span>,
-    ) -> Result<Extended, PathError> {
+    /// Finds a path that is valid at a moment, or else one that is right but for that.
+    ///
+    /// Whether there is more in the way than time is what the reader of an error has to know. So a
+    /// path is sought that was valid as a whole at another moment, and then one that never was; but
+    /// for a moment that was chosen, one that is valid now comes before both.
+    fn find(&mut self, moment: Moment) -> Result<Result<Path, Late>, PathError> {
+        if let Some(certificates) = self.run(Time::Within(Span::at(moment.second())))? {
+            let time = match moment {
+                Moment::Now(_) => CertificateTime::Now,
+                Moment::Chosen(chosen) => CertificateTime::At(chosen.to_string()),
+            };
+            return Ok(Ok(Path { certificates, time }));
+        }
+        let now = match moment {
+            Moment::Now(_) => None,
+            Moment::Chosen(_) => Some(Time::Within(Span::at(Moment::now().second()))),
+        };
+        for time in now
+            .into_iter()
+            .chain([Time::Within(Span::ALWAYS), Time::Any])
+        {
+            // Where time wasn't in the way, the next search would end as the last one did.
+            if !self.has_given_up {
+                break;
+            }
+            if let Some(certificates) = self.run(time)? {
+                let untimely = Box::new(Untimely::of(self.leaf, &certificates, moment));
+                return Ok(Err(Late {
+                    certificates,
+                    untimely,
+                }));
+            }
+        }
+        Err(self.failure.take().unwrap_or(PathError::Work))
+    }
+
+    /// Finds a path of which time asks no more than is said.
+    ///
+    /// # Errors
+    /// [`PathError::Work`].
+    fn run(&mut self, time: Time) -> Result<Option<Vec<Certificate>>, PathError> {
+        self.failure = None;
+        self.has_given_up = false;
+        let Some(time) = self.judge(self.leaf, time, Certificate::check_signer) else {
+            return Ok(None);
+        };
+        let mut path = vec![self.leaf.clone()];
+        let found = self.anchors.contains(self.leaf) || self.extend(&mut path, time)?;
+        Ok(found.then_some(path))
+    }
+
+    /// Extends a path to a trusted certificate. If it can't be, leaves it as it was.
+    fn extend(&mut self, path: &mut Vec<Certificate>, time: Time) -> Result<bool, PathError> {
         let Some(last) = path.last().cloned() else {
-            return Ok(Extended::Not);
+            return Ok(false);
         };
         // Authorities between a new issuer and the leaf. Self-issued ones carry an authority from
         // one key to the next, and don't count (RFC 5280, section 4.2.1.9).
@@ -253,24 +244,17 @@ impl<'a> Search<'a> {
                 continue;
             }
             signed = true;
-            let judged = judge(candidate, span, |it| it.check_issuer(below, CODE_SIGNING));
-            let span = match judged {
-                Ok(span) => span,
-                Err(broken) => {
-                    self.failed(broken);
-                    continue;
-                }
+            let judged = self.judge(candidate, time, |it| it.check_issuer(below, CODE_SIGNING));
+            let Some(time) = judged else {
+                continue;
             };
             if path.len() >= MAX_PATH {
                 self.failed(PathError::Long);
                 continue;
             }
             path.push(candidate.clone());
-            if trusted {
-                return Ok(Extended::Whole(span));
-            }
-            if let Extended::Whole(together) = self.extend(path, span)? {
-                return Ok(Extended::Whole(together));
+            if trusted || self.extend(path, time)? {
+                return Ok(true);
             }
             path.pop();
         }
@@ -281,7 +265,30 @@ impl<'a> Search<'a> {
                 named,
             });
         }
-        Ok(Extended::Not)
+        Ok(false)
+    }
+
+    /// Judges a certificate by what holds for all of a path and by the rules for its place in it.
+    /// Gives what is left of the time, if it passes.
+    fn judge(
+        &mut self,
+        certificate: &Certificate,
+        time: Time,
+        place: impl FnOnce(&Certificate) -> Result<(), CertificateRule>,
+    ) -> Option<Time> {
+        let rules = certificate
+            .check_understood()
+            .and_then(|()| place(certificate));
+        if let Err(rule) = rules {
+            self.failed(PathError::Rule {
+                subject: certificate.subject().clone(),
+                rule,
+            });
+            return None;
+        }
+        let left = time.within(certificate);
+        self.has_given_up |= left.is_none();
+        left
     }
 
     /// Remembers the first failure of the most telling kind. A broken rule was broken by a
@@ -300,110 +307,4 @@ impl<'a> Search<'a> {
             self.failure = Some(failure);
         }
     }
-}
-
-/// Judges a certificate by what holds for all of a path and by the rules for its place in it. Gives
-/// the part of the span in which it is valid.
-fn judge(
-    certificate: &Certificate,
-    span: Option<Span>,
-    place: impl FnOnce(&Certificate) -> Result<(), CertificateRule>,
-) -> Result<Option<Span>, PathError> {
-    certificate
-        .check_understood()
-        .and_then(|()| place(certificate))
-        .and_then(|()| {
-            let never = || CertificateRule::NeverTogether {
-                from: certificate.not_before(),
-                to: certificate.not_after(),
-            };
-            span.map(|span| span.within(certificate).ok_or_else(never))
-                .transpose()
-        })
-        .map_err(|rule| PathError::Rule {
-            subject: certificate.subject().clone(),
-            rule,
-        })
-}
-
-/// A certificate that no path leads from to a trusted one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PathError {
-    /// A certificate breaks a rule.
-    #[error("certificate \"{subject}\": {rule}")]
-    Rule {
-        /// Its subject, escaped.
-        subject: Escaped,
-        /// The rule.
-        rule: CertificateRule,
-    },
-    /// A path is right but for the moment.
-    #[error(transparent)]
-    Untimely(Box<Untimely>),
-    /// No known issuer has signed the certificate at which a path ends.
-    #[error("{}", no_issuer(subject, issuer, *named))]
-    NoIssuer {
-        /// Its subject, escaped.
-        subject: Escaped,
-        /// Its issuer, escaped.
-        issuer: Escaped,
-        /// Whether there are certificates of that name that didn't sign it.
-        named: bool,
-    },
-    /// Longer than [`MAX_PATH`].
-    #[error("the certificates make a path of more than {MAX_PATH}")]
-    Long,
-    /// More than [`MAX_SIGNATURE_CHECKS`].
-    #[error("no path found within {MAX_SIGNATURE_CHECKS} signature checks")]
-    Work,
-}
-
-/// A certificate that isn't valid at the moment at which it is judged, in a path that is right in
-/// all other respects.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "certificate \"{subject}\" {}: it is valid from {from} to {to}, {}{}",
-    fault(*moment, *is_early),
-    judged(*moment),
-    if together.is_none() { "; its path was never valid as a whole" } else { "" }
-)]
-pub struct Untimely {
-    /// Its subject, escaped.
-    pub subject: Escaped,
-    /// Its first moment.
-    pub from: String,
-    /// Its last moment.
-    pub to: String,
-    /// Whether its first moment is still to come, rather than its last one over.
-    pub is_early: bool,
-    /// The first and the last moment at which all certificates of the path are valid together; none
-    /// if there is no such moment.
-    pub together: Option<(String, String)>,
-    /// The moment at which it was judged.
-    pub moment: Moment,
-}
-
-fn fault(moment: Moment, is_early: bool) -> &'static str {
-    match (moment, is_early) {
-        (Moment::Now(_), false) => "has expired",
-        (Moment::Now(_), true) => "is not valid yet",
-        (Moment::Chosen(_), false) => "had expired",
-        (Moment::Chosen(_), true) => "was not valid yet",
-    }
-}
-
-fn judged(moment: Moment) -> String {
-    match moment {
-        Moment::Now(second) => format!("and now it is {}", shown(second)),
-        Moment::Chosen(chosen) => format!("and judged at {chosen} (valid-at)"),
-    }
-}
-
-fn no_issuer(subject: &Escaped, issuer: &Escaped, named: bool) -> String {
-    let how = if named {
-        "was not signed by any certificate of its issuer"
-    } else {
-        "has no issuer among the trusted certificates and those of the bundle: it names"
-    };
-    format!("certificate \"{subject}\" {how} \"{issuer}\"")
 }

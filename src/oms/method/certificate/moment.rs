@@ -5,14 +5,17 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use toml_edit::Datetime;
+use jiff::civil::{Date, date};
+use toml_edit::{Datetime, Offset};
+use x509_cert::der::DateTime;
 
 use super::pinned::Pins;
+use super::x509::Certificate;
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
 
 /// A moment at which an operator wants the certificates of a signer to be judged, in the place of
 /// the moment of verification.
@@ -30,41 +33,48 @@ impl FromStr for ValidAt {
     type Err = ValidAtError;
 
     fn from_str(text: &str) -> Result<Self, ValidAtError> {
-        let malformed = |_| ValidAtError::Malformed;
-        // jiff reads more than RFC 3339 has, and of a date and time without an offset it would take
-        // the date alone; so the form is judged first.
         let form: Datetime = text.parse().map_err(|_| ValidAtError::Malformed)?;
-        let timestamp = match (form.date, form.time, form.offset) {
-            (Some(date), None, None) => {
-                let date: Date = date.to_string().parse().map_err(malformed)?;
-                // The last day of the calendar is beyond what jiff has timestamps for.
-                let midnight = date.to_zoned(TimeZone::UTC);
-                midnight.map_err(|_| ValidAtError::Future)?.timestamp()
-            }
-            (Some(_), Some(_), Some(_)) => {
-                form.to_string().parse::<Timestamp>().map_err(malformed)?
-            }
-            (Some(_), Some(_), None) => return Err(ValidAtError::NoOffset),
-            _ => return Err(ValidAtError::Malformed),
-        };
-        if timestamp > Timestamp::now() {
+        let second = second_of(form)?;
+        // Before 1970 by a fraction is before 1970: a second is the one that an instant lies in.
+        let second = u64::try_from(second).map_err(|_| ValidAtError::Early)?;
+        if second > Moment::now().second() {
             return Err(ValidAtError::Future);
         }
-        match u64::try_from(timestamp.as_second()) {
-            Ok(second) => Ok(Self { second }),
-            Err(_) => Err(ValidAtError::Early),
-        }
+        Ok(Self { second })
     }
+}
+
+/// The second that something begins at, or lies in, since the Unix epoch.
+fn second_of(form: Datetime) -> Result<i64, ValidAtError> {
+    let day = form.date.ok_or(ValidAtError::Malformed)?;
+    let since_midnight = match (form.time, form.offset) {
+        (None, _) => 0,
+        (Some(_), None) => return Err(ValidAtError::NoOffset),
+        (Some(time), Some(offset)) => {
+            // TOML leaves it out where it likes, RFC 3339 doesn't. A leap second is the one before.
+            let second = time.second.ok_or(ValidAtError::Malformed)?.min(59);
+            let minutes = match offset {
+                Offset::Z => 0,
+                Offset::Custom { minutes } => i64::from(minutes),
+            };
+            let minute = i64::from(time.hour) * 60 + i64::from(time.minute) - minutes;
+            minute * 60 + i64::from(second)
+        }
+    };
+    let year = i16::try_from(day.year).map_err(|_| ValidAtError::Malformed)?;
+    let small = |part: u8| i8::try_from(part).map_err(|_| ValidAtError::Malformed);
+    let day =
+        Date::new(year, small(day.month)?, small(day.day)?).map_err(|_| ValidAtError::Malformed)?;
+    Ok(day.duration_since(date(1970, 1, 1)).as_secs() + since_midnight)
 }
 
 /// A date where it is the first second of one, else a date and time in UTC.
 impl fmt::Display for ValidAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = timestamp(self.second).to_zoned(TimeZone::UTC);
-        if moment.time() == jiff::civil::Time::midnight() {
-            moment.date().fmt(f)
-        } else {
-            moment.timestamp().fmt(f)
+        let text = shown(self.second);
+        match text.split_once('T') {
+            Some((date, _)) if self.second.is_multiple_of(DAY) => f.write_str(date),
+            _ => f.write_str(&text),
         }
     }
 }
@@ -114,12 +124,12 @@ pub enum Moment {
 
 impl Moment {
     /// The moment of this call.
-    pub(super) fn now() -> Self {
+    pub fn now() -> Self {
         SystemTime::now().into()
     }
 
     /// Seconds since the Unix epoch.
-    pub(super) fn second(self) -> u64 {
+    pub fn second(self) -> u64 {
         match self {
             Self::Now(second) | Self::Chosen(ValidAt { second }) => second,
         }
@@ -140,16 +150,53 @@ impl From<ValidAt> for Moment {
     }
 }
 
-/// A second since the Unix epoch, as RFC 3339 writes it.
-pub(super) fn shown(second: u64) -> String {
-    timestamp(second).to_string()
+/// Seconds since the Unix epoch, the first and the last included: a validity has whole seconds, and
+/// its last belongs to it (RFC 5280, section 4.1.2.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first second.
+    pub first: u64,
+    /// The last second, not before the first.
+    pub last: u64,
 }
 
-fn timestamp(second: u64) -> Timestamp {
-    i64::try_from(second)
-        .ok()
-        .and_then(|second| Timestamp::from_second(second).ok())
-        .unwrap_or(Timestamp::MAX)
+impl Span {
+    pub(super) const ALWAYS: Self = Self {
+        first: 0,
+        last: u64::MAX,
+    };
+
+    pub(super) fn at(second: u64) -> Self {
+        Self {
+            first: second,
+            last: second,
+        }
+    }
+
+    /// What of it lies in the validity of a certificate, if anything does.
+    pub(super) fn within(self, certificate: &Certificate) -> Option<Self> {
+        let (first, last) = certificate.validity();
+        let both = Self {
+            first: self.first.max(first.as_secs()),
+            last: self.last.min(last.as_secs()),
+        };
+        (both.first <= both.last).then_some(both)
+    }
+}
+
+/// As RFC 3339 writes its ends.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", shown(self.first), shown(self.last))
+    }
+}
+
+/// A second since the Unix epoch, as RFC 3339 writes it; the last one that it has (and that stands
+/// for "no expiry", RFC 5280, section 4.1.2.5) for all that are later.
+pub(super) fn shown(second: u64) -> String {
+    DateTime::from_unix_duration(Duration::from_secs(second))
+        .unwrap_or(DateTime::INFINITY)
+        .to_string()
 }
 
 #[cfg(test)]
@@ -166,6 +213,8 @@ mod tests {
             ("2025-05-01T12:00:00Z", "2025-05-01T12:00:00Z"),
             ("2025-05-01 12:00:00z", "2025-05-01T12:00:00Z"),
             ("2025-05-01T00:00:00.999Z", "2025-05-01"),
+            ("1969-12-31T23:30:00-00:30", "1970-01-01"),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
             ("2024-02-29", "2024-02-29"),
             ("1970-01-01", "1970-01-01"),
         ] {
@@ -203,22 +252,40 @@ mod tests {
             ("2025-05-01T12:00:00Z[Europe/Berlin]", Malformed),
             ("+002025-05-01", Malformed),
             ("1746057600", Malformed),
+            ("2025-05-01T12:00Z", Malformed),
+            ("2025-05-01T12:00+02:00", Malformed),
             ("2025-05-01T12:00:00", NoOffset),
             ("2025-05-01 12:00:00", NoOffset),
             ("1969-12-31", Early),
             ("1969-12-31T23:59:59Z", Early),
+            ("1969-12-31T23:59:59.5Z", Early),
+            ("1970-01-01T00:29:59.9+00:30", Early),
             ("0000-01-01", Early),
             ("9998-01-01", Future),
             ("9999-12-31", Future),
+            ("9999-12-31T23:59:59Z", Future),
+            ("9999-12-31T23:59:59-23:59", Future),
         ] {
             assert_eq!(text.parse::<ValidAt>(), Err(error), "{text:?}");
         }
-        let now = Timestamp::now();
-        let later = now + std::time::Duration::from_secs(60);
-        assert_eq!(later.to_string().parse::<ValidAt>(), Err(Future));
-        let before = now - std::time::Duration::from_secs(1);
-        before.to_string().parse::<ValidAt>().unwrap();
-        // Of a host whose clock is beyond all calendars.
-        assert!(shown(u64::MAX).starts_with("9999-"));
+        let now = Moment::now().second();
+        assert_eq!(shown(now + 60).parse::<ValidAt>(), Err(Future));
+        shown(now - 1).parse::<ValidAt>().unwrap();
+    }
+
+    /// "No expiry" (RFC 5280, section 4.1.2.5) is shown as certificates have it; so is what lies
+    /// beyond all calendars, of a host with such a clock.
+    #[test]
+    fn the_last_second_is_shown_as_it_is() {
+        let last = "9999-12-31T23:59:59Z";
+        for second in [253_402_300_799, 253_402_300_800, u64::MAX] {
+            assert_eq!(shown(second), last);
+        }
+        assert_eq!(shown(253_402_300_798), "9999-12-31T23:59:58Z");
+        assert_eq!(shown(0), "1970-01-01T00:00:00Z");
+        assert_eq!(
+            Span::ALWAYS.to_string(),
+            format!("1970-01-01T00:00:00Z to {last}")
+        );
     }
 }

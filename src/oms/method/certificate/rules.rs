@@ -183,16 +183,6 @@ pub enum CertificateRule {
         /// The number that it allows.
         limit: u8,
     },
-    /// Of no moment in common with the certificates beneath it.
-    #[error(
-        "it is valid from {from} to {to}, and at no time together with all certificates beneath it"
-    )]
-    NeverTogether {
-        /// Its first moment.
-        from: String,
-        /// Its last moment.
-        to: String,
-    },
     /// An issuer with constraints that aren't evaluated.
     #[error("it has name constraints, which are not supported")]
     NameConstraints,
