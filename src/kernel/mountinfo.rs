@@ -137,6 +137,11 @@ impl MountTable {
         here.rfind(|entry| !self.is_covered(entry))
     }
 
+    /// All of it, in the order of the table.
+    pub fn entries(&self) -> &[MountEntry] {
+        &self.0
+    }
+
     /// The mount of this number.
     pub fn by_id(&self, id: u64) -> Option<&MountEntry> {
         self.0.iter().find(|entry| entry.id == id)
