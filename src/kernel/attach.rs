@@ -21,6 +21,7 @@ use rustix::mount::UnmountFlags;
 use super::FS_TYPE;
 use super::connection::{self, fuse_connection};
 use super::fusermount::{self, HelperError};
+use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::{self, Identity};
@@ -231,6 +232,11 @@ impl Attached {
         let now = Timespec::default();
         rustix::event::poll(&mut polled, Some(&now)).is_ok()
             && !polled[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Who uses it, as far as can be seen.
+    pub(super) fn holders(&self) -> Holders {
+        Holders::of(self.identity.id, self.identity.device, &self.mountpoint)
     }
 
     /// How many requests wait to be taken in or answered; `None` where the kernel doesn't tell.
