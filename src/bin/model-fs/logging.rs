@@ -32,6 +32,9 @@ const SYSLOG: [&str; 2] = ["/dev/log", "/run/systemd/journal/dev-log"];
 /// RFC 3164: the facility for daemons.
 const FACILITY_DAEMON: u8 = 3;
 
+/// Where events go that tell the status upon SIGUSR1.
+pub(crate) const STATUS_TARGET: &str = "model_fs::status";
+
 /// The variable that chooses events.
 const FILTER_VARIABLE: &str = "MODEL_FS_LOG";
 
@@ -114,9 +117,11 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 fn filter(verbose: u8) -> EnvFilter {
     let default = match verbose {
-        0 => "warn",
+        // What was asked for is always shown.
+        0 => "warn,model_fs::status=info",
         1 => "info",
-        2 => "debug",
+        // The FUSE library tells each request at that level.
+        2 => "debug,fuser=info",
         _ => "trace",
     };
     match std::env::var(FILTER_VARIABLE) {
