@@ -5,6 +5,7 @@
 //! takes the locks that reads take. Doesn't: tell whether the model's source answers: a network
 //! file system that hangs is no reason to end the mount.
 
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
@@ -93,7 +94,8 @@ fn line(status: &Status) -> String {
         owner.stats.violations,
     );
     if owner.stats.source_errors > 0 {
-        line.push_str(&format!(", source errors: {}", owner.stats.source_errors));
+        // Writing to a string can't fail.
+        let _ = write!(line, ", source errors: {}", owner.stats.source_errors);
     }
     if owner.locked_down {
         line.push_str(", locked down");

@@ -65,8 +65,8 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = super::address::parse)]
     pub(crate) metrics_listen: Option<SocketAddr>,
 
-    /// Write metrics to FILE every few seconds, for the textfile collector of node_exporter: a file
-    /// of its own for each mount, whose name ends in .prom
+    /// Write metrics to FILE every few seconds, for the textfile collector of Prometheus' node
+    /// exporter: a file of its own for each mount, whose name ends in .prom
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
 

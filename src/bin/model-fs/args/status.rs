@@ -6,6 +6,7 @@ use clap::Args;
 
 /// `status`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags")]
 pub(crate) struct StatusArgs {
     /// Where the model is mounted [default: all models mounted on this host]
     #[arg(value_name = "MOUNTPOINT")]

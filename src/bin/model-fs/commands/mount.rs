@@ -94,9 +94,10 @@ pub(crate) fn run(
     }
     // Each ends when this function does, whatever the end of the mount is.
     let _metrics = metrics.start(handle.clone())?;
-    let _service = match args.foreground {
-        true => Service::start(handle.clone())?,
-        false => None,
+    let _service = if args.foreground {
+        Service::start(handle.clone())?
+    } else {
+        None
     };
     if is_background_child {
         background::detach(logging)?;
@@ -131,9 +132,12 @@ fn signals(
     log: Detached,
     status: &Arc<OnceLock<StatusHandle>>,
 ) -> Result<Shutdown, Failure> {
-    let hang_up = move || match foreground {
-        true => systemd::reload(|| log.reopen()),
-        false => log.reopen(),
+    let hang_up = move || {
+        if foreground {
+            systemd::reload(|| log.reopen());
+        } else {
+            log.reopen();
+        }
     };
     let status = Arc::clone(status);
     let tell = move || {

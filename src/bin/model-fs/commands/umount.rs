@@ -17,9 +17,10 @@ pub(crate) fn run(args: &UmountArgs) -> Result<(), Failure> {
 
 /// What is said of a mount that was in use.
 fn in_use(mountpoint: &str, holders: &Holders) -> String {
-    let by = match holders.is_empty() {
-        true => String::new(),
-        false => format!(" by {holders}"),
+    let by = if holders.is_empty() {
+        String::new()
+    } else {
+        format!(" by {holders}")
     };
     format!(
         "{mountpoint} was in use{by}; it is unmounted, and what is open there is served until it \

@@ -1,4 +1,4 @@
-//! Metrics in a file, as the textfile collector of node_exporter reads them.
+//! Metrics in a file, as the textfile collector of Prometheus' node exporter reads them.
 //!
 //! Guarantees: the file is whole at any time; nothing is replaced but a regular file; the last
 //! numbers are written when the mount has ended. Doesn't: remove the file, so that a mount that

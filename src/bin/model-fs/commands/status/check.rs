@@ -3,6 +3,8 @@
 //! Guarantees: well is only what a mount says whose word counts: one of this user, or of root.
 //! Doesn't: look at the content; it is what the mounts have met so far.
 
+use std::fmt::Write as _;
+
 use anyhow::Context as _;
 use model_fs::fs::Status;
 use model_fs::kernel::mountinfo::MountEntry;
@@ -80,13 +82,15 @@ fn worst(mut failures: Vec<(String, Failure)>) -> Result<(), Failure> {
         Some(last) => {
             failures.push(last);
             let content = |(_, failure): &(String, Failure)| failure.exit == Exit::Content;
-            let exit = match failures.iter().any(content) {
-                true => Exit::Content,
-                false => Exit::Failed,
+            let exit = if failures.iter().any(content) {
+                Exit::Content
+            } else {
+                Exit::Failed
             };
             let mut message = format!("something is wrong with {} mounts", failures.len());
             for (mountpoint, failure) in &failures {
-                message.push_str(&format!("\n{mountpoint}: {}", terminal::plain(failure)));
+                // Writing to a string can't fail.
+                let _ = write!(message, "\n{mountpoint}: {}", terminal::plain(failure));
             }
             Err(Failure::new(exit, anyhow::Error::msg(message)))
         }
