@@ -366,7 +366,12 @@ fn messages_of_the_fuse_library_reach_the_log() {
     let mut command = host.on_model("mount", &model.path(), &["--foreground"]);
     command.env("MODEL_FS_LOG", "fuser=debug");
     command.arg("--").arg(mountpoint.path());
-    let mount = Mount::of(command, mountpoint);
+    let mut mount = Mount::of(command, mountpoint);
+    // What is asked for is shown beside whatever was chosen.
+    kill_process(mount.pid(), Signal::USR1).expect("send a signal");
+    until("the status is logged", || {
+        mount.stderr().contains("verified_bytes")
+    });
     let said = mount.unmount();
     assert!(said.contains("DEBUG fuser::"), "{said}");
 }

@@ -117,16 +117,20 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 fn filter(verbose: u8) -> EnvFilter {
     let default = match verbose {
-        // What was asked for is always shown.
-        0 => "warn,model_fs::status=info",
+        0 => "warn",
         1 => "info",
         // The FUSE library tells each request at that level.
         2 => "debug,fuser=info",
         _ => "trace",
     };
-    match std::env::var(FILTER_VARIABLE) {
+    let chosen = match std::env::var(FILTER_VARIABLE) {
         Ok(directives) if !directives.is_empty() => EnvFilter::builder().parse_lossy(directives),
         _ => EnvFilter::new(default),
+    };
+    // What was asked for is shown, whatever else is.
+    match format!("{STATUS_TARGET}=info").parse() {
+        Ok(directive) => chosen.add_directive(directive),
+        Err(_) => chosen,
     }
 }
 
