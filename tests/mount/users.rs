@@ -132,3 +132,52 @@ fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
     }
     assert!(!is_mounted(&moved), "a dead mount is left");
 }
+
+#[test]
+fn an_ordinary_user_is_told_of_a_dead_mount_and_takes_one_away_that_is_in_use() {
+    let Some(_) = Host::new() else { return };
+    open_fuse_to_all();
+    let Some(user) = OrdinaryUser::new() else {
+        return;
+    };
+    user.copy(&private_key(), "key.pem");
+    user.copy(&public_key(), "public.pem");
+    let model = user.folder("model");
+    fs::write(model.join("weights"), noise("weights", 100_000)).expect("write");
+    OrdinaryUser::give(&model.join("weights"));
+    let mountpoint = user.folder("dead-or-alive");
+    let _clear = Clear(mountpoint.clone());
+    let sign = ["sign", "model", "--private-key", "key.pem"];
+    run(&user, built::program(), &sign).expect("sign");
+    let mount = [
+        "mount",
+        "model",
+        "dead-or-alive",
+        "--public-key",
+        "public.pem",
+    ];
+    run(&user, built::program(), &mount).expect("mount");
+    let daemon = crate::background::daemon_of(Path::new("dead-or-alive"));
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).expect("kill");
+    // Only root can attach a mount beneath another.
+    let deadline = std::time::Instant::now() + LIMIT;
+    let failed = loop {
+        let failed = run(&user, built::program(), &mount).expect_code(1, "mount");
+        if !failed.stderr.contains("already mounted") || std::time::Instant::now() > deadline {
+            break failed;
+        }
+    };
+    assert!(failed.stderr.contains("holds a dead mount"), "{failed}");
+    assert!(failed.stderr.contains("hint: model-fs umount "), "{failed}");
+    assert!(is_mounted(&mountpoint));
+    run(&user, built::program(), &["umount", "dead-or-alive"]).expect("umount");
+    assert!(!is_mounted(&mountpoint));
+
+    run(&user, built::program(), &mount).expect("mount");
+    // Its directory is there for as long as the shell stands in it.
+    let script = "cd dead-or-alive && ../model-fs umount \"$HOME\"/dead-or-alive && cmp weights \
+                  \"$HOME\"/model/weights";
+    let done = run(&user, "sh", &["-c", script]).expect("umount from within");
+    assert!(done.stderr.contains("was in use by sh (process "), "{done}");
+    assert!(!is_mounted(&mountpoint));
+}
