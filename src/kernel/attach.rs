@@ -24,10 +24,9 @@ use super::fusermount::{self, HelperError};
 use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
-use super::new_mount::{self, Identity};
+use super::new_mount::Identity;
 use super::options::MountOptions;
 use super::place::Place;
-use super::replace::DeadMount;
 use crate::name::Escaped;
 use crate::sync::lock;
 
@@ -42,10 +41,8 @@ const MOST_MOVES: usize = 8;
 pub(super) struct Attached {
     /// Where it was mounted. It may have moved since, with a directory above it.
     mountpoint: PathBuf,
-    /// The directory that has the mountpoint; `None` if there is none, or it can't be opened.
-    parent: Option<Place>,
-    /// What isn't attached yet, and the dead mount that it is to replace.
-    replaces: Mutex<Option<(Place, DeadMount)>>,
+    /// The directory beneath.
+    place: Place,
     identity: Identity,
     /// Another descriptor of the connection, to ask whether it stands.
     connection: OwnedFd,
@@ -59,10 +56,7 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(Self, OwnedFd), MountError> {
-        let (place, mountpoint) = match check(mountpoint, options)? {
-            Target::Directory(place, path) => (place, path),
-            Target::Dead(dead) => return Self::instead_of(dead, options),
-        };
+        let (place, mountpoint) = check(mountpoint, options)?;
         let before = MountTable::read().map_err(MountError::Table)?;
         let mounted = Self::mount(&place, &mountpoint, options);
         let (connection, mut spare, identity) = mounted.inspect_err(|_| {
@@ -90,12 +84,10 @@ impl Attached {
             },
             spare: Mutex::new(spare),
             connection: second,
-            // Nothing is opened above a directory that is the root of all.
-            parent: Place::open_no_link(&place.descriptor_path().join("..")).ok(),
-            replaces: Mutex::default(),
+            place,
         };
         // The helper is told a path, and another directory may have had it by then.
-        if identity.is_none() && !is_at(&place, entry) {
+        if identity.is_none() && !is_at(&attached.place, entry) {
             let found = attached.mountpoint.clone();
             if let Err(error) = attached.detach() {
                 let mountpoint = Escaped::path(&found);
@@ -104,40 +96,6 @@ impl Attached {
             return Err(MountError::Elsewhere { mountpoint, found });
         }
         Ok((attached, connection))
-    }
-
-    /// A mount that is to replace `dead`, attached nowhere until [`take_place`](Self::take_place).
-    fn instead_of(dead: DeadMount, options: &MountOptions) -> Result<(Self, OwnedFd), MountError> {
-        let connection = connection::open()?;
-        let made = new_mount::make(&connection, options).map_err(|errno| dead.stays(&errno))?;
-        let identity = new_mount::identify(&made).map_err(|errno| dead.stays(&errno))?;
-        let more = (0..=SPARE).map(|_| connection.try_clone());
-        let more = more.collect::<io::Result<Vec<_>>>();
-        let mut spare = more.map_err(MountError::Descriptors)?;
-        let mountpoint = dead.mountpoint().to_owned();
-        let Some(second) = spare.pop() else {
-            return Err(MountError::Vanished { mountpoint });
-        };
-        let parent = mountpoint.parent();
-        let attached = Self {
-            parent: parent.and_then(|parent| Place::open_no_link(parent).ok()),
-            mountpoint,
-            identity,
-            spare: Mutex::new(spare),
-            connection: second,
-            replaces: Mutex::new(Some((made, dead))),
-        };
-        Ok((attached, connection))
-    }
-
-    /// Attaches the mount, now that it serves, where it is to replace a dead one. In any other case
-    /// it is attached already.
-    pub(super) fn take_place(&self) -> Result<(), MountError> {
-        match lock(&self.replaces).take() {
-            // The kernel has both mounts end where they are attached nowhere and not open.
-            Some((made, dead)) => dead.replace(&made, self.identity),
-            None => Ok(()),
-        }
     }
 
     /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
@@ -204,11 +162,13 @@ impl Attached {
 
     /// Our mount, opened. `ESTALE` if it isn't found.
     fn root(&self, path: &Path) -> Result<Place, Errno> {
-        // From the directory that has it, unless it was moved itself: a mountpoint can't be renamed
-        // in its directory, and whatever is renamed above doesn't matter.
-        let parent = self.parent.as_ref().zip(path.file_name());
-        let there = parent.map(|(parent, name)| parent.descriptor_path().join(name));
-        let places = there.into_iter().chain([path.to_owned()]);
+        // From the directory beneath, which it lies on unless it was moved itself: a mountpoint
+        // can't be renamed in its directory, and whatever is renamed above doesn't matter.
+        let beneath = path.file_name().map(|name| {
+            let directory = self.place.descriptor_path();
+            directory.join("..").join(name)
+        });
+        let places = beneath.into_iter().chain([path.to_owned()]);
         // Opening the root of a mount as a path asks nothing of the file system.
         places
             .filter_map(|place| Place::open_no_link(&place).ok())
@@ -319,16 +279,8 @@ pub(super) enum DetachError {
     Helper(#[source] HelperError),
 }
 
-/// What is to be mounted on.
-enum Target {
-    /// A directory, and its path: absolute, without links.
-    Directory(Place, PathBuf),
-    /// A dead mount of ours, to be replaced.
-    Dead(DeadMount),
-}
-
 /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
-fn check(mountpoint: &Path, options: &MountOptions) -> Result<Target, MountError> {
+fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), MountError> {
     let shown = || mountpoint.to_owned();
     let unusable = |source: io::Error| match Errno::from_io_error(&source) {
         Some(Errno::NOTCONN) => MountError::Dead {
@@ -350,28 +302,18 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<Target, MountError
     // Before the first look into it, which an unresponsive daemon would never answer.
     let table = MountTable::read().map_err(MountError::Table)?;
     let mounted = place.mounted(&table).map_err(unusable)?;
-    let overlaps = options.overlaps(&resolved);
-    let overlap = |mountpoint| MountError::Overlap {
-        mountpoint,
-        source_path: options.source.clone(),
-    };
-    if let Some(entry) = mounted.filter(|entry| entry.fs_type == FS_TYPE) {
-        return match DeadMount::new(place, entry) {
-            None => Err(MountError::AlreadyMounted {
-                mountpoint: resolved,
-            }),
-            Some(_) if overlaps => Err(overlap(resolved)),
-            Some(dead) => {
-                // Before anything is made; it is looked at again once the new one serves.
-                dead.check(&table)?;
-                Ok(Target::Dead(dead))
-            }
-        };
+    if mounted.is_some_and(|entry| entry.fs_type == FS_TYPE) {
+        return Err(MountError::AlreadyMounted {
+            mountpoint: resolved,
+        });
     }
     // Fails where what is mounted there is dead.
     std::fs::metadata(place.descriptor_path()).map_err(unusable)?;
-    if overlaps {
-        return Err(overlap(resolved));
+    if options.overlaps(&resolved) {
+        return Err(MountError::Overlap {
+            mountpoint: resolved,
+            source_path: options.source.clone(),
+        });
     }
-    Ok(Target::Directory(place, resolved))
+    Ok((place, resolved))
 }

@@ -27,7 +27,6 @@ mod place;
 mod populate_loop;
 mod proc_thread;
 mod read_only;
-mod replace;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;

@@ -14,7 +14,7 @@
 //! Doesn't: end threads that are stuck in the file system. They, and the connection where the
 //! kernel offers no other way to break it, end with the process; so a program should exit soon
 //! after `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount())
-//! removes, and another session on the same mountpoint replaces.
+//! removes.
 
 use std::io;
 use std::path::Path;
@@ -122,8 +122,6 @@ impl MountSession {
             .spawn(move || serve(session, &sender))
             .map_err(MountError::Thread)?;
         this.check_started()?;
-        // Only what serves takes the place of a dead mount.
-        this.attached.take_place()?;
         Ok(this)
     }
 

@@ -21,7 +21,6 @@ mod passes;
 mod populate;
 mod pushed;
 mod reads;
-mod replace;
 mod reports;
 mod scale;
 mod session;
