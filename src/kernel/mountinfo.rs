@@ -147,6 +147,13 @@ impl MountTable {
         self.0.iter().find(|entry| entry.id == id)
     }
 
+    /// Something that is mounted inside of `entry`, at another place than its own.
+    pub fn inside(&self, entry: &MountEntry) -> Option<&MountEntry> {
+        self.0.iter().find(|other| {
+            other.parent == entry.id && other.id != entry.id && other.mountpoint != entry.mountpoint
+        })
+    }
+
     /// Whether something is mounted over `entry`, at the same place.
     pub fn is_covered(&self, entry: &MountEntry) -> bool {
         self.0.iter().any(|other| {

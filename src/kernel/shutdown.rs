@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -71,6 +71,7 @@ impl Shutdown {
     ) -> io::Result<Self> {
         let shutdown = Self::new();
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+        let (hang_up, tell) = (aside("hang-up", hang_up)?, aside("tell", tell)?);
         let sender = shutdown.sender.clone();
         thread::Builder::new()
             .name("signals".into())
@@ -93,6 +94,19 @@ impl Shutdown {
     pub fn handle(&self) -> StopHandle {
         StopHandle(self.sender.clone())
     }
+}
+
+/// Has `work` done by a thread of its own, once more for all that ask while it is done: it may wait
+/// for a log that nobody reads, and no request to stop may wait for that.
+fn aside(name: &str, work: impl Fn() + Send + 'static) -> io::Result<impl Fn() + Send + 'static> {
+    let (sender, asked) = sync_channel(1);
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || asked.iter().for_each(|()| work()))?;
+    Ok(move || {
+        // Full: it will be done after this request.
+        let _ = sender.try_send(());
+    })
 }
 
 impl Default for Shutdown {

@@ -78,6 +78,11 @@ impl Mount {
         })
     }
 
+    /// Whether it is the mount of an entry of the kernel's table.
+    pub(crate) fn is(&self, entry: &MountEntry) -> bool {
+        self.entry.id == entry.id && self.entry.device == entry.device
+    }
+
     /// What the mount says: a [`Status`], and what a later version of it may add.
     pub(crate) fn facts(&self) -> Result<Map<String, Value>, Failure> {
         let path = Escaped::path(&self.entry.mountpoint);

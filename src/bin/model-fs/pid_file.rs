@@ -8,6 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,8 @@ pub(crate) struct PidFile {
     name: OsString,
     /// As given, for messages.
     path: PathBuf,
-    /// The file that this process wrote.
-    written: Option<Identity>,
+    /// The file that this process wrote, held open so that no other gets its number.
+    written: Option<(Identity, OwnedFd)>,
 }
 
 /// Which file it is.
@@ -72,7 +73,9 @@ impl PidFile {
             self.directory.create_file(&self.name, 0o644, write)
         };
         written.with_context(|| self.failed())?;
-        self.written = identity;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = rustix::fs::openat(&self.directory, &self.name, flags, Mode::empty());
+        self.written = identity.zip(held.ok());
         Ok(())
     }
 
@@ -126,10 +129,12 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let Some(written) = self.written else {
+        let Some((written, _)) = &self.written else {
             return;
         };
-        if self.read().is_ok_and(|(identity, _)| identity == written)
+        let own = rustix::process::getpid();
+        let is_ours = |(identity, said)| identity == *written && said == Some(own);
+        if self.read().is_ok_and(is_ours)
             && let Err(error) = self.directory.remove_file(&self.name)
         {
             let path = Escaped::path(&self.path);
@@ -255,5 +260,18 @@ mod tests {
         fs::rename(&other, &path).unwrap();
         drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), "7\n");
+        // Removed and made again, or written in place: it may get the same number.
+        for removed in [true, false] {
+            fs::write(&path, "4194304\n").unwrap();
+            let mut file = PidFile::prepare(&path).unwrap();
+            file.write().unwrap();
+            if removed {
+                fs::remove_file(&path).unwrap();
+            }
+            fs::write(&path, "7\n").unwrap();
+            drop(file);
+            assert_eq!(fs::read_to_string(&path).unwrap(), "7\n");
+            fs::remove_file(&path).unwrap();
+        }
     }
 }

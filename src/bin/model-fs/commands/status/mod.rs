@@ -11,7 +11,6 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use model_fs::kernel::mountinfo::MountEntry;
 use model_fs::name::Escaped;
 use serde_json::{Map, Value, json};
@@ -74,7 +73,19 @@ fn one(args: &StatusArgs, mountpoint: &Path) -> Result<Taken, Failure> {
 
 /// All mounts of this host that are called ours.
 fn all(args: &StatusArgs) -> Result<Taken, Failure> {
-    let asked: Vec<Asked> = asked::all()?.into_iter().map(Asked::new).collect();
+    let mut mounts = asked::all()?;
+    if args.check {
+        // Others' are not even asked.
+        mounts.retain(|entry| {
+            let is_own = check::is_own(entry);
+            if !is_own {
+                let mountpoint = Escaped::path(&entry.mountpoint);
+                terminal::note(&format!("left out: {mountpoint}, mounted by another user"));
+            }
+            is_own
+        });
+    }
+    let asked: Vec<Asked> = mounts.into_iter().map(Asked::new).collect();
     if args.json {
         let documents = asked.iter().map(Asked::document).collect();
         print_json(args, &Value::Array(documents))?;
@@ -115,7 +126,14 @@ struct Asked {
 
 impl Asked {
     fn new(entry: MountEntry) -> Self {
-        let found = Mount::find(&entry.mountpoint).and_then(|mount| facts_of(&mount));
+        let found = Mount::find(&entry.mountpoint).and_then(|mount| {
+            // The path may lead elsewhere by now: to a mount of another user, who says other things.
+            if mount.is(&entry) {
+                facts_of(&mount)
+            } else {
+                Err(anyhow::anyhow!("it isn't there any more").into())
+            }
+        });
         Self {
             entry,
             facts: found,
@@ -124,7 +142,7 @@ impl Asked {
 
     /// Whether it should have been told: another user's mount needn't be open to this one.
     fn is_failure(&self) -> bool {
-        self.facts.is_err() && self.entry.user.is_some_and(check::is_believed)
+        self.facts.is_err() && check::is_own(&self.entry)
     }
 
     fn document(&self) -> Value {
@@ -161,9 +179,7 @@ fn facts_of(mount: &Mount) -> Result<Map<String, Value>, Failure> {
 
 fn print_json(args: &StatusArgs, document: &Value) -> Result<(), Failure> {
     if args.watch {
-        // One a line.
-        let line = serde_json::to_string(document).context("cannot write the status")?;
-        return terminal::print(&format!("{line}\n"));
+        return terminal::print_json_line(document);
     }
     terminal::print_json(document)
 }
