@@ -127,9 +127,10 @@ impl Attached {
     /// Takes the mount out of the namespace, wherever it is by now. Files that are open in it stay
     /// so, and it ends when the last one is closed; if none is, now. `Ok` if it is gone already.
     ///
-    /// The system call is given a descriptor of the very mount, so that no other can be meant.
-    /// `fusermount3` takes only a path, and something that the same user mounted there between our
-    /// look and its own would be hit; such a window is in the nature of that helper.
+    /// The system call is given a descriptor of the very mount, but goes on to what is mounted over
+    /// it at that moment (`path_mount` crosses mounts): another program that mounts there between
+    /// our look and the call loses its mount. `fusermount3` takes only a path, with a window of its
+    /// own.
     pub(super) fn detach(&self) -> Result<(), DetachError> {
         lock(&self.spare).clear();
         let mut result = Ok(());

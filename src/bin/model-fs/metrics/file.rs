@@ -1,9 +1,9 @@
 //! Metrics in a file, as the textfile collector of Prometheus' node exporter reads them.
 //!
-//! Guarantees: the file is whole at any time; nothing but a regular file is replaced at the beginning;
-//! the last numbers are written when the mount has ended. Once another process has written there,
-//! as a later mount of the same model does, this one doesn't any more. Doesn't: remove the file, so
-//! that a mount that ended is told from one that never was (`model_fs_up`).
+//! Guarantees: the file is whole at any time; at the beginning nothing but a regular file is
+//! replaced; the last numbers are written when the mount has ended. Once another process has
+//! written there, as a later mount of the same model does, this one doesn't any more. Doesn't:
+//! remove the file, so that a mount that ended is told from one that never was (`model_fs_up`).
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -159,8 +159,8 @@ mod tests {
         assert!(MetricsFile::prepare(Path::new("/dev/null")).is_err());
     }
 
-    /// A process that outlives its mount, since files are open in it, leaves the numbers of the next
-    /// mount alone.
+    /// A process that outlives its mount, since files are open in it, leaves the numbers of the
+    /// next mount alone.
     #[test]
     fn what_another_process_has_written_stays() {
         let folder = tempfile::tempdir().unwrap();

@@ -127,7 +127,7 @@ struct Asked {
 impl Asked {
     fn new(entry: MountEntry) -> Self {
         let found = Mount::find(&entry.mountpoint).and_then(|mount| {
-            // The path may lead elsewhere by now: to a mount of another user, who says other things.
+            // The path may lead elsewhere by now: to another user's mount, who says other things.
             if mount.is(&entry) {
                 facts_of(&mount)
             } else {
