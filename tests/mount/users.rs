@@ -96,28 +96,30 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
     }
 }
 
-#[test]
-fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
-    let Some(_) = Host::new() else { return };
+/// An ordinary user who has signed a small model.
+fn user_with_a_signed_model() -> Option<OrdinaryUser> {
+    Host::new()?;
     open_fuse_to_all();
-    let Some(user) = OrdinaryUser::new() else {
-        return;
-    };
+    let user = OrdinaryUser::new()?;
     user.copy(&private_key(), "key.pem");
     user.copy(&public_key(), "public.pem");
     let model = user.folder("model");
     fs::write(model.join("weights"), noise("weights", 100_000)).expect("write");
     OrdinaryUser::give(&model.join("weights"));
+    let sign = ["sign", "model", "--private-key", "key.pem"];
+    run(&user, built::program(), &sign).expect("sign");
+    Some(user)
+}
+
+#[test]
+fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
+    let Some(user) = user_with_a_signed_model() else {
+        return;
+    };
     user.folder("before");
     let mountpoint = user.folder("before/mnt");
     let moved = user.home().join("after/mnt");
     let _clear = (Clear(mountpoint.clone()), Clear(moved.clone()));
-    run(
-        &user,
-        built::program(),
-        &["sign", "model", "--private-key", "key.pem"],
-    )
-    .expect("sign");
     let mount = ["mount", "model", "before/mnt", "--public-key", "public.pem"];
     run(&user, built::program(), &mount).expect("mount");
     assert!(is_mounted(&mountpoint));
@@ -135,20 +137,11 @@ fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
 
 #[test]
 fn an_ordinary_user_is_told_of_a_dead_mount_and_takes_one_away_that_is_in_use() {
-    let Some(_) = Host::new() else { return };
-    open_fuse_to_all();
-    let Some(user) = OrdinaryUser::new() else {
+    let Some(user) = user_with_a_signed_model() else {
         return;
     };
-    user.copy(&private_key(), "key.pem");
-    user.copy(&public_key(), "public.pem");
-    let model = user.folder("model");
-    fs::write(model.join("weights"), noise("weights", 100_000)).expect("write");
-    OrdinaryUser::give(&model.join("weights"));
     let mountpoint = user.folder("dead-or-alive");
     let _clear = Clear(mountpoint.clone());
-    let sign = ["sign", "model", "--private-key", "key.pem"];
-    run(&user, built::program(), &sign).expect("sign");
     let mount = [
         "mount",
         "model",
