@@ -51,6 +51,17 @@ pub enum ViolationKind {
     },
 }
 
+impl ViolationKind {
+    /// A word for it, in metrics and environment variables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Digest { .. } => "digest",
+            Self::Truncated { .. } => "truncated",
+            Self::Extended { .. } => "extended",
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Range { start, end } = self.range;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -273,11 +274,16 @@ fn lockdown_ends_all_reading_at_the_first_violation_and_the_hook_runs() {
     let model = Model::new([("weights", 3 << 20), ("other", 600_000)]);
     model.sign(BLAKE3);
     let told = model.beside("told");
-    let hook = format!(
-        "printf '%s %s' \"$MODEL_FS_FILE\" \"$MODEL_FS_START\" > '{}.new' && mv '{0}.new' '{0}'",
+    let hook = model.beside("hook; touch it");
+    let script = format!(
+        "#!/bin/sh\nprintf '%s %s %s %s' \"$MODEL_FS_FILE\" \"$MODEL_FS_START\" \
+         \"$MODEL_FS_KIND\" \"$#\" > '{}.new' && mv '{0}.new' '{0}'\n",
         told.display()
     );
-    let options = ["--on-violation", "lockdown", "--on-violation-exec", &hook];
+    fs::write(&hook, script).expect("write");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let hook = hook.to_str().expect("UTF-8");
+    let options = ["--on-violation", "lockdown", "--on-violation-exec", hook];
     let mount = host.mount(&model.path(), &options);
     read_range(&mount.file("other"), Mode::Direct, 0, 10).expect("read");
     flip(&model.file("weights"), 2_000_000);
@@ -305,9 +311,15 @@ fn lockdown_ends_all_reading_at_the_first_violation_and_the_hook_runs() {
     let start = 2_000_000 / CHUNK * CHUNK;
     assert_eq!(
         fs::read_to_string(&told).expect("read"),
-        format!("weights {start}")
+        format!("weights {start} digest 0")
     );
     mount.unmount();
+    // What isn't a program is wrong usage, and a shell's line is no program.
+    for wrong in [told.to_str().expect("UTF-8"), "true", "/bin/true --help"] {
+        let options = ["--on-violation-exec", wrong];
+        let failed = host.mount_fails(&model.path(), &options, 2);
+        assert!(failed.stderr.contains("absolute path"), "{failed}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod commands;
 mod exit;
 mod findings;
 mod hints;
+mod hook;
 mod index_store;
 mod key_files;
 mod logging;

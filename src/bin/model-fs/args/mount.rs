@@ -52,9 +52,10 @@ pub(crate) struct MountArgs {
     #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     pub(crate) on_violation: OnViolation,
 
-    /// Command to run when content isn't what was signed
-    #[arg(long, value_name = "COMMAND")]
-    pub(crate) on_violation_exec: Option<String>,
+    /// Program to run when content isn't what was signed: an absolute path; no shell, no arguments,
+    /// the facts are in environment variables (MODEL_FS_FILE, MODEL_FS_START, …)
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) on_violation_exec: Option<PathBuf>,
 
     /// Write the number of the process that serves to FILE once it does; removed at the end
     #[arg(long, value_name = "FILE")]

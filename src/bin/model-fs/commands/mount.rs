@@ -2,27 +2,23 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 
 use indicatif::HumanBytes;
 use model_fs::fs::Status;
 use model_fs::kernel::{SessionEnd, Shutdown};
 use model_fs::name::{Escaped, shell_word};
-use model_fs::reading::Violation;
 use model_fs::{Model, MountOptions, StatusHandle};
 
 use crate::args::{ByteSize, MountArgs, OnViolation};
 use crate::background;
 use crate::exit::{Exit, Failure};
+use crate::hook::Hook;
 use crate::index_store::warn_of_old_tables;
 use crate::logging::{Detached, STATUS_TARGET};
 use crate::pid_file::PidFile;
 use crate::systemd::{self, Service};
 use crate::{metrics, signed_model};
-
-/// Violations that may wait for `--on-violation-exec`.
-const MAX_WAITING_HOOKS: usize = 64;
 
 pub(crate) fn run(
     args: MountArgs,
@@ -39,6 +35,8 @@ pub(crate) fn run(
     if let Some(threads) = args.threads {
         options = options.threads(threads);
     }
+    let hook = args.on_violation_exec.as_deref().map(Hook::new);
+    let hook = hook.transpose()?;
     if !args.foreground && !is_background_child {
         return Ok(background::spawn()?);
     }
@@ -61,10 +59,7 @@ pub(crate) fn run(
         .copied()
         .for_each(warn_of_old_tables);
     options = options.lockdown(args.on_violation == OnViolation::Lockdown);
-    let (count, exec) = (
-        metrics.count(),
-        args.on_violation_exec.map(exec_hook).transpose()?,
-    );
+    let (count, exec) = (metrics.count(), hook.map(Hook::start).transpose()?);
     options = options.on_violation(move |violation| {
         count(violation);
         if let Some(exec) = &exec {
@@ -165,35 +160,4 @@ fn raise_descriptor_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit for open files stays as it is");
     }
-}
-
-/// Runs a shell command for each new violation, one at a time.
-fn exec_hook(command: String) -> Result<impl Fn(&Violation) + Send + Sync, Failure> {
-    let (sender, receiver) = sync_channel::<Violation>(MAX_WAITING_HOOKS);
-    std::thread::Builder::new()
-        .name("on-violation".to_owned())
-        .spawn(move || {
-            for violation in receiver {
-                let status = std::process::Command::new("/bin/sh")
-                    .args(["-c", &command])
-                    // Escaped as everywhere: a name is the adversary's.
-                    .env("MODEL_FS_FILE", violation.file.to_string())
-                    .env("MODEL_FS_START", violation.range.start.to_string())
-                    .env("MODEL_FS_END", violation.range.end.to_string())
-                    .env("MODEL_FS_MESSAGE", violation.to_string())
-                    .stdin(std::process::Stdio::null())
-                    .stdout(std::process::Stdio::null())
-                    .status();
-                match status {
-                    Ok(status) if status.success() => {}
-                    Ok(status) => tracing::warn!(%status, "the command for violations failed"),
-                    Err(error) => tracing::warn!(%error, "the command for violations didn't start"),
-                }
-            }
-        })?;
-    Ok(move |violation: &Violation| {
-        if sender.try_send(violation.clone()).is_err() {
-            tracing::warn!("too many violations wait for their command; one is left out");
-        }
-    })
 }
