@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::file_system::FileSystem;
 use super::status::{Audience, MAX_RECENT, MountFacts, OwnerStatus, Status, ToHash, within_bounds};
-use crate::reading::{SourceFailure, Violation};
+use crate::reading::{Recovery, SourceFailure, Violation};
 
 impl FileSystem {
     /// Adds where and how this is mounted to the status. Only the first call counts.
@@ -50,6 +50,7 @@ impl FileSystem {
                 &self.reader.source_errors().recent(),
                 SourceFailure::to_string,
             ),
+            recent_recoveries: texts(&self.reader.recoveries().recent(), Recovery::to_string),
         }
     }
 

@@ -135,6 +135,9 @@ pub struct OwnerStatus {
     /// What the source didn't give, the last of it.
     #[serde(default)]
     pub recent_source_errors: Vec<String>,
+    /// What was had after all, by a second read or from a second place, the last of it.
+    #[serde(default)]
+    pub recent_recoveries: Vec<String>,
 }
 
 /// Entries of a list, and characters of a text, that are left of a status that is too long. With
@@ -211,6 +214,7 @@ mod tests {
             stats: ReaderStats::default(),
             recent_violations: vec![long.clone(); violations],
             recent_source_errors: vec![long.clone(); violations],
+            recent_recoveries: vec![long.clone(); violations],
         };
         within_bounds(&for_owner(long.repeat(10), owner))
     }
@@ -250,6 +254,7 @@ mod tests {
             stats: ReaderStats::default(),
             recent_violations: vec!["x".repeat(1000); MAX_RECENT],
             recent_source_errors: Vec::new(),
+            recent_recoveries: Vec::new(),
         };
         let text = within_bounds(&for_owner("key".to_owned(), owner));
         let status: Value = serde_json::from_str(&text).unwrap();
@@ -281,6 +286,7 @@ mod tests {
             stats,
             recent_violations: vec!["one".to_owned()],
             recent_source_errors: Vec::new(),
+            recent_recoveries: Vec::new(),
         };
         let mut full = for_owner("key".to_owned(), owner);
         let mut public = full.clone();

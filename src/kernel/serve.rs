@@ -19,7 +19,7 @@ use super::shutdown::Shutdown;
 use crate::fs::{FileSystem, MountFacts};
 use crate::manifest::FileIndex;
 use crate::name::Escaped;
-use crate::reading::{PageSink, VerifiedBytes};
+use crate::reading::{PageSink, Source, VerifiedBytes};
 
 /// Hidden files named in a status, which is of limited size.
 const HIDDEN_NAMED: usize = 8;
@@ -40,16 +40,17 @@ pub fn serve(
     options: &MountOptions,
     shutdown: Shutdown,
 ) -> Result<MountSession, MountError> {
-    let source = fs.reader().source();
-    source.expect_mount();
+    let reader = Arc::clone(fs.reader());
+    reader.sources().for_each(Source::expect_mount);
     let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
     if options.access == Access::OwnerAndRoot {
         adaptor = adaptor.asked_each_time();
     }
     let session = MountSession::start(adaptor, mountpoint, options, shutdown)
-        .inspect_err(|_| source.mount_failed())?;
+        .inspect_err(|_| reader.sources().for_each(Source::mount_failed))?;
     let device = session.device();
-    source.never_enter((device.major, device.minor));
+    let never = (device.major, device.minor);
+    reader.sources().for_each(|it| it.never_enter(never));
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
@@ -110,7 +111,7 @@ mod tests {
     use crate::fs::FsOptions;
     use crate::name::FileName;
     use crate::reading::testing::{Memory, sign};
-    use crate::reading::{Reader, ReaderOptions, Scan, Source, SourceError, SourceFile};
+    use crate::reading::{Reader, ReaderOptions, Scan, SourceError, SourceFile};
 
     /// A source that notes what it is told.
     #[derive(Default)]

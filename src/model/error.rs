@@ -23,6 +23,14 @@ pub enum OpenError {
     /// Signed files are missing, or others are there. At least one.
     #[error("the model doesn't have the signed names: {}", first(.0))]
     Differs(Vec<Difference>),
+    /// A place to repair from can't be opened.
+    #[error("{directory}: no directory to repair from: {error}")]
+    Repair {
+        /// Its path.
+        directory: Escaped,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// There is no store for what is proved.
     #[error(transparent)]
     Store(#[from] StoreError),

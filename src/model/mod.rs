@@ -25,15 +25,20 @@ pub use self::signed::{SignedModel, Trusted, warn_of_absent};
 pub use self::store::{StoreError, StorePlace, open_store};
 use crate::fs::ToHash;
 use crate::manifest::{ManifestFile, VerifiedManifest};
-use crate::name::FileName;
+use crate::name::{Escaped, FileName};
 use crate::reading::table::{Laziness, laziness};
-use crate::reading::{Reader, ReaderOptions, ReaderStats, Source, TableStore, ViolationLog};
+use crate::reading::{
+    Links, LocalDirectory, Reader, ReaderOptions, ReaderStats, RepairPlace, Source, TableStore,
+    ViolationLog,
+};
 
 /// A signed model whose signature was verified, and whose directory has the signed names.
 #[derive(Debug)]
 pub struct Model {
     signed: SignedModel,
     store: Option<Arc<TableStore>>,
+    /// Where to ask for what the directory doesn't give.
+    places: Vec<RepairPlace>,
     /// Made for the first file that is opened.
     reader: OnceLock<Arc<Reader>>,
 }
@@ -55,16 +60,21 @@ impl Model {
     /// The same for a model whose signature was verified already, with the options of that.
     ///
     /// # Errors
-    /// [`OpenError::Differs`] and [`OpenError::Store`].
+    /// [`OpenError::Differs`], [`OpenError::Repair`] and [`OpenError::Store`].
     pub fn new(signed: SignedModel) -> Result<Self, OpenError> {
         let differences = signed.name_differences();
         if !differences.is_empty() {
             return Err(OpenError::Differs(differences));
         }
         let store = open_store(&signed.options.store, signed.location())?.map(Arc::new);
+        let links = signed.directory().links();
+        let paths = signed.options.repair_from.iter();
+        let places = paths.map(|path| second_place(path, links));
+        let places = places.collect::<Result<_, _>>()?;
         Ok(Self {
             signed,
             store,
+            places,
             reader: OnceLock::new(),
         })
     }
@@ -139,6 +149,22 @@ impl Model {
     fn new_reader(&self, options: ReaderOptions) -> Arc<Reader> {
         let source = Arc::clone(self.signed.directory()) as Arc<dyn Source>;
         let manifest = Arc::clone(self.signed.shared_manifest());
-        Reader::new(manifest, source, self.store.clone(), options)
+        let places = self.places.clone();
+        Reader::with_places(manifest, source, places, self.store.clone(), options)
+    }
+}
+
+/// A directory to repair from, opened as the model's own is.
+fn second_place(path: &Path, links: Links) -> Result<RepairPlace, OpenError> {
+    let name = Escaped::path(path);
+    match LocalDirectory::open(path, links) {
+        Ok(directory) => Ok(RepairPlace {
+            name,
+            source: Arc::new(directory),
+        }),
+        Err(error) => Err(OpenError::Repair {
+            directory: name,
+            error,
+        }),
     }
 }

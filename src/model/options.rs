@@ -29,6 +29,8 @@ pub struct OpenOptions {
     pub store: StorePlace,
     /// Most bytes of verified chunks in memory.
     pub cache_bytes: usize,
+    /// Directories that are asked, in this order, for what the model doesn't give or has wrong.
+    pub repair_from: Vec<PathBuf>,
 }
 
 impl Default for OpenOptions {
@@ -39,6 +41,7 @@ impl Default for OpenOptions {
             unsigned: Unsigned::Refuse,
             store: StorePlace::Usual,
             cache_bytes: DEFAULT_CACHE_BYTES,
+            repair_from: Vec::new(),
         }
     }
 }
@@ -86,6 +89,15 @@ impl OpenOptions {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Asks this directory, after those before it, for what the model doesn't give or has wrong
+    /// once it is open: the same file, the same bytes. It needs no trust, and nothing is written to
+    /// it.
+    #[must_use]
+    pub fn repair_from(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.repair_from.push(directory.into());
         self
     }
 

@@ -41,6 +41,7 @@
 //! | segment | 2 MiB of a file that are pushed into the kernel's page cache together |
 //! | slot, slab | a reused buffer of up to 1 MiB, and the mapping of 8 MiB that it is cut from |
 //! | at hand | provable by reading at most one chunk and the file's table |
+//! | second place | where chunks are asked for that the source doesn't give; trusted as little |
 //! | full pass | reading all of a file to prove its table |
 //! | binding | a table in the store of this host: signed content and length, bound to a root hash |
 
@@ -60,9 +61,12 @@ pub mod whole;
 
 pub use self::ahead::PageSink;
 pub use self::chunk::{Retain, VerifiedBytes};
+pub use self::fetch::RepairPlace;
 pub use self::open_file::OpenFile;
 pub use self::reader::{DEFAULT_CACHE_BYTES, Reader, ReaderOptions};
-pub use self::reports::{SourceErrors, SourceFailure, ViolationLog};
+pub use self::reports::{
+    RecoveredBy, Recoveries, Recovery, SourceErrors, SourceFailure, ViolationLog,
+};
 pub use self::source::{
     Caching, FileIdentity, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError,
     SourceFile,

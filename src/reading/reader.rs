@@ -11,11 +11,11 @@ use std::thread::available_parallelism;
 use super::ahead::{Ahead, FileAhead, PageSink};
 use super::chunk::buffer::BufferPool;
 use super::chunk::{ChunkCache, Retain};
-use super::fetch::{FileChunks, Shared};
+use super::fetch::{FileChunks, RepairPlace, Shared};
 use super::open_file::OpenFile;
 use super::opening::Opening;
-use super::reports::{SourceErrors, ViolationLog};
-use super::source::Source;
+use super::reports::{Recoveries, SourceErrors, ViolationLog};
+use super::source::{Absent, Source, SourceFile};
 use super::stats::ReaderStats;
 use super::table::{ChunkTable, ProvedLength, TableStore};
 use super::violation::ReadError;
@@ -71,11 +71,24 @@ impl Reader {
         store: Option<Arc<TableStore>>,
         options: ReaderOptions,
     ) -> Arc<Self> {
+        Self::with_places(manifest, source, Vec::new(), store, options)
+    }
+
+    /// The same, which asks `places`, in this order, for what the source doesn't give or has wrong.
+    /// They need no trust.
+    pub fn with_places(
+        manifest: Arc<VerifiedManifest>,
+        source: Arc<dyn Source>,
+        places: Vec<RepairPlace>,
+        store: Option<Arc<TableStore>>,
+        options: ReaderOptions,
+    ) -> Arc<Self> {
         let files = manifest.files().len();
         let cores = available_parallelism().map_or(1, usize::from);
         let shared = Shared::new(
             manifest,
             source,
+            places,
             BufferPool::new(IDLE_BUFFERS),
             ChunkCache::new(options.cache_bytes, options.retain),
         );
@@ -92,10 +105,10 @@ impl Reader {
         &self.shared.manifest
     }
 
-    /// Where the content comes from.
-    #[cfg(feature = "mount")]
-    pub(crate) fn source(&self) -> &dyn Source {
-        &*self.shared.source
+    /// Where content comes from: the source, then the second places.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &dyn Source> {
+        let places = self.shared.places.iter().map(|place| &*place.source);
+        std::iter::once(&*self.shared.source).chain(places)
     }
 
     /// The violations met so far.
@@ -106,6 +119,11 @@ impl Reader {
     /// What the source didn't give so far.
     pub fn source_errors(&self) -> &SourceErrors {
         &self.shared.reports.source_errors
+    }
+
+    /// What was had after all so far: by a second read, or from a second place.
+    pub fn recoveries(&self) -> &Recoveries {
+        &self.shared.reports.recoveries
     }
 
     /// From now on, has what is verified ahead of a single sequential reader put into `sink`.
@@ -146,15 +164,18 @@ impl Reader {
         self.opening.length(index, Box::new(then));
     }
 
-    /// The length that the source claims for a file now, in bytes. Nothing that is delivered may
-    /// depend on it.
+    /// The length that the source claims for a file now, in bytes, or else a second place. Nothing
+    /// that is delivered may depend on it.
     ///
     /// # Errors
     /// [`ReadError::Source`].
     pub fn claimed_len(&self, index: FileIndex) -> Result<u64, ReadError> {
         let file = self.shared.file(index);
-        let opened = self.shared.source.open(&file.name);
-        let claimed = opened.and_then(|opened| Ok(opened.len()?));
+        let claim = |source: &dyn Source| Ok(source.open(&file.name)?.len()?);
+        let claimed = claim(&*self.shared.source).or_else(|error| {
+            let mut places = self.sources().skip(1);
+            places.find_map(|place| claim(place).ok()).ok_or(error)
+        });
         claimed.map_err(|error| ReadError::Source {
             file: file.name.clone(),
             range: 0..0,
@@ -213,6 +234,11 @@ impl Reader {
         let file = self.shared.file(index);
         let opened = self.shared.source.open(&file.name);
         let source = opened
+            .or_else(|error| match &*self.shared.places {
+                [] => Err(error),
+                // It is tried again whenever something is read.
+                _ => Ok(Arc::new(Absent(error)) as Arc<dyn SourceFile>),
+            })
             .map_err(|error| ReadError::Source {
                 file: file.name.clone(),
                 range: 0..table.len(),

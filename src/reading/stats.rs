@@ -72,6 +72,10 @@ counters! {
         violation_retries,
         /// Reads and opens that the source gave no content for.
         source_errors,
+        /// Chunks that weren't what was signed, and were when the same file was read again.
+        transfer_errors,
+        /// Chunks that the source didn't give and a second place did, each once.
+        repaired_chunks,
     }
 }
 
@@ -97,6 +101,8 @@ impl Counters {
             violations: reports.violations.count(),
             violation_retries: reports.violations.retries(),
             source_errors: reports.source_errors.count(),
+            transfer_errors: reports.recoveries.transfer_errors(),
+            repaired_chunks: reports.recoveries.repaired(),
             ..ReaderStats::default()
         })
     }

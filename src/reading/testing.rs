@@ -10,7 +10,7 @@ use super::chunk::buffer::BufferPool;
 use super::chunk::verify_length;
 use super::table::{Candidate, shipped};
 use super::whole::hash::{HashPlan, hash_model};
-use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes};
+use super::{Caching, ChunkTable, FileIdentity, Source, SourceError, SourceFile, VerifiedBytes};
 use crate::digest::Algorithm;
 use crate::manifest::{
     Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
@@ -33,6 +33,8 @@ pub(crate) struct MemoryFile {
     pub(crate) failing: AtomicBool,
     /// Whether each read has to be waited for.
     pub(crate) slow: AtomicBool,
+    /// How many more reads get a wrong first byte.
+    pub(crate) lies: AtomicU64,
 }
 
 impl Memory {
@@ -42,6 +44,7 @@ impl Memory {
             reads: Arc::clone(&self.reads),
             failing: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            lies: AtomicU64::new(0),
         };
         self.files
             .lock()
@@ -78,6 +81,11 @@ impl Source for Memory {
 }
 
 impl SourceFile for MemoryFile {
+    fn identity(&self) -> Option<FileIdentity> {
+        let inode = std::ptr::from_ref(self).addr() as u64;
+        Some(FileIdentity { device: 0, inode })
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.bytes.lock().unwrap().len() as u64)
     }
@@ -91,6 +99,13 @@ impl SourceFile for MemoryFile {
         let read = (bytes.len() - start).min(buffer.len());
         buffer[..read].copy_from_slice(&bytes[start..start + read]);
         self.reads.fetch_add(read as u64, Ordering::SeqCst);
+        let fewer = |lies: u64| lies.checked_sub(1);
+        let lies = self
+            .lies
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
+        if let (Ok(_), Some(byte)) = (lies, buffer.first_mut()) {
+            *byte ^= 1;
+        }
         Ok(read)
     }
 

@@ -1,6 +1,7 @@
 //! The verified read path as a whole, against sources that lie, change and fail.
 
 mod push;
+mod recover;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -125,6 +125,22 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// What is wrong, without the file and the range.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Violation(violation) => match violation.kind {
+                ViolationKind::Digest { .. } => "content isn't what was signed".to_owned(),
+                ViolationKind::Truncated { end } => format!("the file was cut at byte {end}"),
+                ViolationKind::Extended { len } => format!("the file has {len} bytes"),
+            },
+            Self::Source { error, .. } => error.to_string(),
+            Self::Stopped { .. } => "reading was stopped".to_owned(),
+            Self::Abandoned { .. } => "verification was abandoned".to_owned(),
+        }
+    }
+}
+
 impl From<Violation> for ReadError {
     fn from(violation: Violation) -> Self {
         Self::Violation(Arc::new(violation))

@@ -21,6 +21,7 @@ mod passes;
 mod populate;
 mod pushed;
 mod reads;
+mod repair;
 mod reports;
 mod scale;
 mod session;

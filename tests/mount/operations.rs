@@ -18,7 +18,7 @@ use test_support::process::finish;
 
 use crate::background::daemon_of;
 use crate::support::{
-    BLAKE3, Host, LIMIT, Mode, Model, Mount, SHA256, assert_same, pread, read_range,
+    BLAKE3, Host, LIMIT, Mode, Model, Mount, SHA256, assert_same, pread, read_range, text,
 };
 
 fn model() -> Model {
@@ -35,10 +35,6 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("text")
 }
 
 #[test]

@@ -478,6 +478,11 @@ pub(crate) fn assert_eio<T: std::fmt::Debug>(result: io::Result<T>, what: &str) 
     }
 }
 
+/// A path of ours, which is UTF-8.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
 /// Fails without showing megabytes.
 #[track_caller]
 pub(crate) fn assert_same(found: &[u8], signed: &[u8], what: &str) {

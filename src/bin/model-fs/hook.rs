@@ -122,14 +122,16 @@ struct Runs {
 impl Runs {
     /// Counts a run, and says how long it has to wait.
     fn pause(&mut self, now: Instant) -> Option<Duration> {
-        let age = self.start.map(|start| now.saturating_duration_since(start));
-        let pause = match age.filter(|age| *age < PERIOD) {
+        let left = self.start.and_then(|start| {
+            let age = now.saturating_duration_since(start);
+            PERIOD.checked_sub(age).filter(|left| !left.is_zero())
+        });
+        let pause = match left {
             None => {
                 (self.start, self.runs) = (Some(now), 0);
                 None
             }
-            Some(age) if self.runs >= MOST_RUNS => {
-                let pause = PERIOD - age;
+            Some(pause) if self.runs >= MOST_RUNS => {
                 (self.start, self.runs) = (Some(now + pause), 0);
                 Some(pause)
             }

@@ -6,21 +6,22 @@
 //! verify that, keep it and hand it out. Doesn't: read ahead, or say which errors are told;
 //! [`FileChunks::read`] tells those of reads that may wait.
 
+mod recover;
+mod shared;
 mod verify;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
-use super::chunk::buffer::BufferPool;
-use super::chunk::{ChunkCache, Claims, InFlight, Key, VerifiedBytes};
-use super::reports::Reports;
-use super::source::{Source, SourceFile};
-use super::stats::Counters;
+pub use self::shared::RepairPlace;
+pub(super) use self::shared::Shared;
+use super::chunk::{Claims, Key, VerifiedBytes};
+use super::source::SourceFile;
 use super::table::ChunkTable;
 use super::violation::ReadError;
 use crate::chunk::{ChunkIndex, Chunks, Run};
-use crate::manifest::{FileIndex, ManifestFile, VerifiedManifest};
+use crate::manifest::FileIndex;
 
 /// Most bytes that one read asks of the source: a request of the kernel is at most 1 MiB unless an
 /// administrator raised the limit, and may touch two more chunks.
@@ -29,65 +30,6 @@ const MAX_RUN: u64 = 4 << 20;
 /// Most bytes that are read and verified on a thread that may not wait: about a millisecond of
 /// SHA-256.
 const MAX_NOW: u64 = 2 << 20;
-
-/// What all files of a reader share.
-pub(super) struct Shared {
-    pub(super) manifest: Arc<VerifiedManifest>,
-    pub(super) source: Arc<dyn Source>,
-    pub(super) buffers: Arc<BufferPool>,
-    pub(super) cache: ChunkCache,
-    pub(super) in_flight: InFlight,
-    pub(super) counters: Counters,
-    pub(super) reports: Reports,
-    stopped: AtomicBool,
-}
-
-impl Shared {
-    pub(super) fn new(
-        manifest: Arc<VerifiedManifest>,
-        source: Arc<dyn Source>,
-        buffers: Arc<BufferPool>,
-        cache: ChunkCache,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            manifest,
-            source,
-            buffers,
-            cache,
-            in_flight: InFlight::default(),
-            counters: Counters::default(),
-            reports: Reports::default(),
-            stopped: AtomicBool::new(false),
-        })
-    }
-
-    /// The signed name and content of a file.
-    pub(super) fn file(&self, index: FileIndex) -> &ManifestFile {
-        self.manifest.at(index)
-    }
-
-    /// Ends all reading. Cannot be undone.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether all reading was ended.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    /// The error for a file of a reader that was stopped.
-    pub(super) fn stopped(&self, index: FileIndex) -> ReadError {
-        let file = self.file(index).name.clone();
-        ReadError::Stopped { file }
-    }
-
-    /// The error for a file whose verification ended in a panic.
-    pub(super) fn abandoned(&self, index: FileIndex) -> ReadError {
-        let file = self.file(index).name.clone();
-        ReadError::Abandoned { file }
-    }
-}
 
 /// Whether a read may wait for its source, and for other threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +89,8 @@ pub(super) struct FileChunks {
     table: Arc<ChunkTable>,
     /// Replaced when the file turns out to have been replaced beneath its name.
     held: RwLock<Arc<dyn SourceFile>>,
+    /// One more than the chunk of which the source last had other bytes in memory; zero for none.
+    suspect: AtomicU64,
     shared: Arc<Shared>,
 }
 
@@ -161,6 +105,7 @@ impl FileChunks {
             index,
             table,
             held: RwLock::new(source),
+            suspect: AtomicU64::new(0),
             shared,
         }
     }

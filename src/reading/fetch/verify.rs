@@ -1,7 +1,7 @@
 //! Reading chunks from the source and verifying them.
 //!
-//! Guarantees: one result for each chunk, in order. A chunk that fails is tried once more from the
-//! file that has the name now, before its error is reported. Doesn't: keep anything.
+//! Guarantees: one result for each chunk, in order. A chunk that fails is tried again, as
+//! [`recover`](super::recover) says, before its error is reported. Doesn't: keep anything.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::chunk::Run;
 use crate::reading::chunk::{ChunkVerifier, VerifiedBytes, verify_chunks};
 use crate::reading::source::{Caching, SourceError, SourceFile};
 use crate::reading::violation::{ReadError, Violation, ViolationKind};
-use crate::sync::{read, write};
+use crate::sync::read;
 
 impl FileChunks {
     /// Reads and verifies chunks. With [`Wait::Yes`] there is one result for each, and no error is
@@ -24,33 +24,24 @@ impl FileChunks {
         let held = Arc::clone(&read(&self.held));
         match wait {
             Wait::No => self.verify_from_memory(&*held, run),
-            Wait::Yes => self.verify_from(&*held, run),
+            Wait::Yes => {
+                let results = self.verify_from(&*held, run, Caching::Drop);
+                self.clear_suspect(run, &results);
+                results
+            }
         }
     }
 
-    /// [`verify`](Self::verify) for a read that is waited for. A chunk that fails is tried once
-    /// more from the file that has the name now: the one that is held may have been replaced by a
-    /// good copy, or be a stale handle of a network file system. What fails then is reported.
+    /// [`verify`](Self::verify) for a read that is waited for. A chunk that fails is tried again
+    /// (`recover`); what fails then is reported.
     pub(super) fn verify_or_report(&self, run: Run) -> Vec<Result<VerifiedBytes, ReadError>> {
         let mut results = self.verify(run, Wait::Yes);
         if results.iter().all(Result::is_ok) {
             return results;
         }
-        let shared = self.shared();
-        if let Ok(fresh) = shared.source.open(&shared.file(self.index()).name) {
-            for (chunk, result) in run.iter().zip(&mut results) {
-                if result.is_ok() {
-                    continue;
-                }
-                let again = self.verify_from(&*fresh, Run::of(chunk)).pop();
-                if let Some(Ok(bytes)) = again {
-                    *result = Ok(bytes);
-                    *write(&self.held) = Arc::clone(&fresh);
-                }
-            }
-        }
+        self.recover(run, &mut results);
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
-            shared.reports.report(error);
+            self.shared().reports.report(error);
         }
         results
     }
@@ -76,6 +67,7 @@ impl FileChunks {
             }
             bytes += place.len() as u64;
             if !verifier.verify() {
+                self.note_suspect(offset);
                 break;
             }
         }
@@ -86,10 +78,11 @@ impl FileChunks {
     }
 
     /// Reads all of a run at once, waiting for it.
-    fn verify_from(
+    pub(super) fn verify_from(
         &self,
         source: &dyn SourceFile,
         run: Run,
+        caching: Caching,
     ) -> Vec<Result<VerifiedBytes, ReadError>> {
         let shared = self.shared();
         let file = shared.file(self.index());
@@ -100,7 +93,7 @@ impl FileChunks {
             return for_all(shared.abandoned(self.index()));
         };
         let mut buffer = shared.buffers.take(len);
-        let read = match source.read_at(buffer.as_mut_slice(), range.start, Caching::Drop) {
+        let read = match source.read_at(buffer.as_mut_slice(), range.start, caching) {
             Ok(read) => read as u64,
             Err(error) => {
                 return for_all(ReadError::Source {

@@ -11,8 +11,9 @@ use super::last_chunk;
 use crate::manifest::FileIndex;
 use crate::name::Escaped;
 use crate::reading::chunk::Key;
-use crate::reading::fetch::Shared;
-use crate::reading::source::{SourceError, SourceFile};
+use crate::reading::fetch::{RepairPlace, Shared};
+use crate::reading::reports::{RecoveredBy, Recovery};
+use crate::reading::source::{Caching, SourceError, SourceFile};
 use crate::reading::table::{Candidate, ChunkTable, ProvedLength, TableStore, shipped};
 use crate::reading::violation::ReadError;
 
@@ -24,6 +25,17 @@ pub(super) enum AtHand {
     Nothing,
 }
 
+/// Where a proof is looked for.
+#[derive(Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// In the source.
+    Source,
+    /// There once more, past what may be wrong in memory.
+    SourceAgain,
+    /// In a second place.
+    Place(&'a RepairPlace),
+}
+
 /// Proves files of a model without reading all of any.
 pub(super) struct AtHandProver {
     pub(super) shared: Arc<Shared>,
@@ -32,7 +44,8 @@ pub(super) struct AtHandProver {
 
 impl AtHandProver {
     /// Proves a file, or if that suffices its length, without reading all of it, if that is
-    /// possible.
+    /// possible. Where the source has it wrong, or not at all, it is read once more, and then the
+    /// second places are asked.
     pub(super) fn prove(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
         let file = self.shared.file(index);
         if let Some(table) = ChunkTable::of_signed(&file.content) {
@@ -48,17 +61,61 @@ impl AtHandProver {
                 return Ok(found);
             }
         }
-        let source = self.shared.source.open(&file.name);
-        let source = source.map_err(|error| self.source_error(index, 0, error))?;
-        let claimed = source
+        let error = match self.prove_from(Asked::Source, index) {
+            Err(error) => error,
+            found => return found,
+        };
+        if matches!(error, ReadError::Violation(_))
+            && let Ok(AtHand::Table(table)) = self.prove_from(Asked::SourceAgain, index)
+        {
+            self.shared.reports.recoveries.record(&Recovery {
+                file: file.name.clone(),
+                range: table.chunks().range(table.chunks().last()),
+                by: RecoveredBy::SecondRead,
+                reason: error.reason(),
+            });
+            return Ok(AtHand::Table(table));
+        }
+        let mut takes_pass = false;
+        for place in &self.shared.places {
+            match self.prove_from(Asked::Place(place), index) {
+                Ok(AtHand::Table(table)) => {
+                    self.tell_proof(&table, index, place, &error);
+                    return Ok(AtHand::Table(table));
+                }
+                Ok(AtHand::Length(_)) | Err(_) => {}
+                Ok(AtHand::Nothing) => takes_pass = true,
+            }
+        }
+        if takes_pass {
+            Ok(AtHand::Nothing)
+        } else {
+            Err(error)
+        }
+    }
+
+    /// Proves a file by what one source has of it and beside it.
+    pub(super) fn prove_from(
+        &self,
+        asked: Asked<'_>,
+        index: FileIndex,
+    ) -> Result<AtHand, ReadError> {
+        let source = match asked {
+            Asked::Source | Asked::SourceAgain => &*self.shared.source,
+            Asked::Place(place) => &*place.source,
+        };
+        let file = self.shared.file(index);
+        let opened = source.open(&file.name);
+        let opened = opened.map_err(|error| self.source_error(index, 0, error))?;
+        let claimed = opened
             .len()
             .map_err(|error| self.source_error(index, 0, error.into()))?;
         if let Some(candidate) = Candidate::whole(&file.content, claimed) {
             return self
-                .prove_length(index, candidate, &*source)
+                .prove_length(index, candidate, &*opened, asked)
                 .map(AtHand::Table);
         }
-        let load = || shipped::load(&*self.shared.source, &file.content, claimed);
+        let load = || shipped::load(source, &file.content, claimed);
         let Some(candidate) = load() else {
             return Ok(AtHand::Nothing);
         };
@@ -68,7 +125,7 @@ impl AtHandProver {
             return Ok(believed.map_or(AtHand::Nothing, AtHand::Table));
         }
         // Where the length is signed, this is for the store alone, which keeps what was seen.
-        if let Ok(table) = self.prove_length(index, candidate, &*source) {
+        if let Ok(table) = self.prove_length(index, candidate, &*opened, asked) {
             self.save(&table);
             return Ok(AtHand::Table(table));
         }
@@ -77,21 +134,48 @@ impl AtHandProver {
         Ok(believed.map_or(AtHand::Nothing, AtHand::Table))
     }
 
-    /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be read.
+    /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be
+    /// read.
     fn prove_length(
         &self,
         index: FileIndex,
         candidate: Candidate,
         source: &dyn SourceFile,
+        asked: Asked<'_>,
     ) -> Result<ChunkTable, ReadError> {
         let shared = &self.shared;
         let chunk = candidate.digests().chunks().last();
+        let file = shared.file(index);
+        let caching = match asked {
+            Asked::Source | Asked::Place(_) => Caching::Drop,
+            Asked::SourceAgain => Caching::Renew,
+        };
         let (table, bytes) =
-            last_chunk::prove_length(self.shared.file(index), candidate, source, &shared.buffers)?;
+            last_chunk::prove_length(file, candidate, source, caching, &shared.buffers)?;
         shared.counters.source_bytes.add(bytes.len() as u64);
         shared.counters.verified_bytes.add(bytes.len() as u64);
-        shared.cache.insert(Key { file: index, chunk }, bytes, 0);
+        // Whether the source has what a second place has is found out, and told, when it is read.
+        if !matches!(asked, Asked::Place(_)) {
+            shared.cache.insert(Key { file: index, chunk }, bytes, 0);
+        }
         Ok(table)
+    }
+
+    /// Tells that a second place proved a file. Its chunks are another matter: each is read from
+    /// the source first.
+    pub(super) fn tell_proof(
+        &self,
+        table: &ChunkTable,
+        index: FileIndex,
+        place: &RepairPlace,
+        error: &ReadError,
+    ) {
+        self.shared.reports.recoveries.record_proof(&Recovery {
+            file: self.shared.file(index).name.clone(),
+            range: 0..table.len(),
+            by: RecoveredBy::Place(place.name.clone()),
+            reason: error.reason(),
+        });
     }
 
     /// Keeps a table for the next reader. Doing without is slower and no less safe.

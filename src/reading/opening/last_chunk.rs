@@ -21,6 +21,7 @@ pub(in crate::reading) fn prove_length(
     file: &ManifestFile,
     candidate: Candidate,
     source: &dyn SourceFile,
+    caching: Caching,
     pool: &Arc<BufferPool>,
 ) -> Result<(ChunkTable, VerifiedBytes), ReadError> {
     let digests = candidate.digests();
@@ -44,7 +45,7 @@ pub(in crate::reading) fn prove_length(
         .map_err(|error| unreadable(std::io::Error::other(error)))?;
     let mut buffer = pool.take(len);
     let read = source
-        .read_at(buffer.as_mut_slice(), range.start, Caching::Drop)
+        .read_at(buffer.as_mut_slice(), range.start, caching)
         .map_err(unreadable)?;
     if read < len {
         let end = range.start + read as u64;

@@ -2,17 +2,19 @@
 //!
 //! Guarantees: a pass ends soon after no caller wants it any more, or the reader is stopped. It
 //! reads nothing beyond a signed length, and begins again where another file has taken the name or
-//! the length has changed: the right bytes may be back. Doesn't: decide when passes are made;
-//! `queue` does.
+//! the length has changed: the right bytes may be back. A pass over a second place is made only
+//! where the source has the file wrong, and held against the same digests. Doesn't: decide when
+//! passes are made; `queue` does.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Opening;
+use super::at_hand::{Asked, AtHand};
 use super::queue::{Progress, with_own_threads};
 use crate::manifest::{FileIndex, ManifestFile};
-use crate::reading::source::{FileIdentity, SourceFile};
+use crate::reading::source::{FileIdentity, Source, SourceError, SourceFile};
 use crate::reading::table::full_pass::{self, Observer};
 use crate::reading::table::{ChunkTable, proof};
 use crate::reading::violation::ReadError;
@@ -24,25 +26,74 @@ const CHECK: Duration = Duration::from_millis(100);
 const MAX_ATTEMPTS: u32 = 100;
 
 impl Opening {
-    /// Proves a file by hashing all of it. Begins again where another file has taken its place, or
-    /// it has another length: the right bytes may be back.
+    /// Proves a file by hashing all of it; where the source has it wrong, or not at all, by what
+    /// the second places have.
     pub(super) fn full_pass(
         &self,
         index: FileIndex,
         pass: u64,
         progress: &Progress,
     ) -> Result<ChunkTable, ReadError> {
+        let over = |source| self.pass_over(source, index, pass, progress);
+        let errors = match over(&*self.shared.source) {
+            Err(errors) => errors,
+            Ok(table) => return Ok(table),
+        };
+        let stopped = |errors: &[ReadError]| {
+            let is_stopped = |it: &ReadError| matches!(it, ReadError::Stopped { .. });
+            errors.iter().any(is_stopped)
+        };
+        if !stopped(&errors) {
+            for place in &self.shared.places {
+                // Its table, if it has one, spares the pass.
+                let proved = match self.at_hand.prove_from(Asked::Place(place), index) {
+                    Ok(AtHand::Table(table)) => Ok(table),
+                    Ok(AtHand::Length(_) | AtHand::Nothing) => over(&*place.source),
+                    Err(error) => Err(vec![error]),
+                };
+                match proved {
+                    Ok(table) => {
+                        if let Some(error) = errors.first() {
+                            self.at_hand.tell_proof(&table, index, place, error);
+                        }
+                        return Ok(table);
+                    }
+                    Err(errors) if stopped(&errors) => return Err(self.shared.stopped(index)),
+                    Err(_) => {}
+                }
+            }
+        }
+        let mut errors = errors.into_iter();
+        let first = errors
+            .next()
+            .unwrap_or_else(|| self.shared.abandoned(index));
+        // The first is reported as all errors are.
+        errors.for_each(|error| self.shared.reports.report(&error));
+        Err(first)
+    }
+
+    /// Proves a file by hashing all that `source` has of it. Begins again where another file has
+    /// taken its place, or it has another length: the right bytes may be back.
+    fn pass_over(
+        &self,
+        source: &dyn Source,
+        index: FileIndex,
+        pass: u64,
+        progress: &Progress,
+    ) -> Result<ChunkTable, Vec<ReadError>> {
         let file = self.shared.file(index);
+        let unread = |error: SourceError| vec![self.at_hand.source_error(index, 0, error)];
         for _ in 0..MAX_ATTEMPTS {
             // A source may keep us waiting for that, too.
             progress.begins_read();
-            let source = self.shared.source.open(&file.name);
+            let opened = source.open(&file.name);
             progress.ends_read();
-            let source = source.map_err(|error| self.at_hand.source_error(index, 0, error))?;
-            let claim = Claim::of(&*source);
-            let claim = claim.map_err(|error| self.at_hand.source_error(index, 0, error.into()))?;
+            let opened = opened.map_err(unread)?;
+            let claim = Claim::of(&*opened);
+            let claim = claim.map_err(|error| unread(error.into()))?;
             let observer = PassObserver {
                 opening: self,
+                source,
                 index,
                 pass,
                 progress,
@@ -51,23 +102,21 @@ impl Opening {
                 unwanted: AtomicBool::new(false),
                 outdated: AtomicBool::new(false),
             };
-            let proved = self.hash(file, &*source, &observer);
+            let proved = self.hash(file, &*opened, &observer);
             if proved.is_ok() {
                 return proved;
             }
             // What differs from what was signed may no longer be what has the name.
             observer.check();
             if observer.is_ended() {
-                return Err(self.shared.stopped(index));
+                return Err(vec![self.shared.stopped(index)]);
             }
             if !observer.outdated.load(Ordering::Relaxed) {
                 return proved;
             }
         }
         let error = format!("it was replaced {MAX_ATTEMPTS} times while it was read");
-        Err(self
-            .at_hand
-            .source_error(index, 0, std::io::Error::other(error).into()))
+        Err(unread(std::io::Error::other(error).into()))
     }
 
     /// Hashes a file and compares it with what was signed.
@@ -76,36 +125,29 @@ impl Opening {
         file: &ManifestFile,
         source: &dyn SourceFile,
         observer: &PassObserver<'_>,
-    ) -> Result<ChunkTable, ReadError> {
+    ) -> Result<ChunkTable, Vec<ReadError>> {
         let bytes = observer.claim.len;
         observer.check();
         if observer.cancelled() {
-            return Err(self.shared.stopped(observer.index));
+            return Err(vec![self.shared.stopped(observer.index)]);
         }
         // Nothing has to be hashed to know that bytes are missing.
         if let Some(signed) = file.content.len().filter(|&signed| bytes < signed)
             && let Some(violation) = proof::length_violation(file, signed, bytes)
         {
-            return Err(violation.into());
+            return Err(vec![violation.into()]);
         }
         tracing::info!(file = %file.name, bytes, "full pass: no chunk table is proved yet");
         let plan = proof::plan_of(&file.content);
         let len = plan.len.map_or(bytes, |signed| signed.min(bytes));
         let hash = || full_pass::hash_file(source, &plan, observer);
         let hashed = with_own_threads(len, observer.progress, hash).map_err(|error| {
-            self.at_hand
-                .source_error(observer.index, bytes, error.into())
+            let error = error.into();
+            vec![self.at_hand.source_error(observer.index, bytes, error)]
         })?;
         self.shared.counters.full_passes.add(1);
-        proof::prove(file, hashed).map_err(|violations| {
-            let mut errors = violations.into_iter().map(ReadError::from);
-            let first = errors
-                .next()
-                .unwrap_or_else(|| self.shared.abandoned(observer.index));
-            // The first is reported as all errors are.
-            errors.for_each(|error| self.shared.reports.report(&error));
-            first
-        })
+        proof::prove(file, hashed)
+            .map_err(|violations| violations.into_iter().map(ReadError::from).collect())
     }
 }
 
@@ -130,6 +172,7 @@ impl Claim {
 /// or when it reads what no longer has the file's name or length.
 struct PassObserver<'a> {
     opening: &'a Opening,
+    source: &'a dyn Source,
     index: FileIndex,
     pass: u64,
     progress: &'a Progress,
@@ -144,11 +187,8 @@ impl PassObserver<'_> {
         if !self.opening.is_pass_wanted(self.index, self.pass) {
             self.unwanted.store(true, Ordering::Relaxed);
         }
-        let now = self
-            .opening
-            .shared
-            .source
-            .open(&self.opening.shared.file(self.index).name);
+        let name = &self.opening.shared.file(self.index).name;
+        let now = self.source.open(name);
         // What can't be looked at may still be read.
         if let Ok(now) = now
             && let Ok(now) = Claim::of(&*now)

@@ -10,23 +10,17 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lru::LruCache;
 
+use super::period::{PERIOD, Period};
 use crate::name::{Escaped, FileName};
 use crate::reading::source::SourceError;
 use crate::sync::lock;
 
 /// Errors remembered, each file and kind once.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
-
-/// How long the same kind of error of the same file isn't told again, and in how long at most
-/// [`MAX_EVENTS`] are told.
-const PERIOD: Duration = Duration::from_secs(60);
-
-/// Most events in a [`PERIOD`]: where a file system is gone, so are a million files.
-const MAX_EVENTS: u32 = 32;
 
 /// Content that couldn't be had.
 #[derive(Debug, Clone)]
@@ -80,13 +74,6 @@ struct Remembered {
     told: Option<Instant>,
     /// Since then.
     untold: u64,
-}
-
-/// The period that runs.
-#[derive(Default)]
-struct Period {
-    start: Option<Instant>,
-    events: u32,
 }
 
 /// What to log.
@@ -166,24 +153,11 @@ impl State {
         }
         met.told = Some(now);
         let untold = std::mem::take(&mut met.untold);
-        self.period.events += 1;
-        if self.period.events == MAX_EVENTS {
+        if self.period.take() {
             Event::Last { untold }
         } else {
             Event::Told { untold }
         }
-    }
-}
-
-impl Period {
-    fn has_room(&mut self, now: Instant) -> bool {
-        let runs = self
-            .start
-            .is_some_and(|start| now.duration_since(start) < PERIOD);
-        if !runs {
-            (self.start, self.events) = (Some(now), 0);
-        }
-        self.events < MAX_EVENTS
     }
 }
 
@@ -199,9 +173,11 @@ impl fmt::Debug for SourceErrors {
 mod tests {
     use std::io;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use rustix::io::Errno;
 
+    use super::super::period::MAX_EVENTS;
     use super::*;
 
     fn failure(name: &str, error: SourceError) -> SourceFailure {

@@ -12,24 +12,17 @@ use std::sync::{Mutex, OnceLock};
 
 use lru::LruCache;
 
-use crate::name::FileName;
+use super::places::{Place, Places};
 use crate::reading::violation::{Violation, ViolationKind};
 use crate::sync::lock;
 
 /// Violations remembered with all that is known about them, each place once.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// Places known to be bad: a few megabytes at most. Where there are more, one that hasn't been met
-/// for long counts anew.
-const KNOWN_PLACES: usize = 1 << 16;
-
 /// Reports of one place, the first included.
 const MAX_REPORTS: u8 = 8;
 
 type Watcher = Box<dyn Fn(&Violation) + Send + Sync>;
-
-/// A file and the first byte of what is wrong in it.
-type Place = (FileName, u64);
 
 /// The violations that a reader met.
 pub struct ViolationLog {
@@ -40,9 +33,7 @@ pub struct ViolationLog {
 struct State {
     count: u64,
     retries: u64,
-    /// How often each was reported. Unbounded by itself, since a bounded one takes all its memory
-    /// at once.
-    places: LruCache<Place, u8>,
+    places: Places,
     recent: LruCache<Place, Violation>,
 }
 
@@ -52,7 +43,7 @@ impl Default for ViolationLog {
             state: Mutex::new(State {
                 count: 0,
                 retries: 0,
-                places: LruCache::unbounded(),
+                places: Places::default(),
                 recent: LruCache::new(REMEMBERED),
             }),
             watcher: OnceLock::new(),
@@ -122,7 +113,7 @@ impl State {
     fn is_news(&mut self, violation: &Violation) -> bool {
         let place = (violation.file.clone(), violation.range.start);
         let before = self.recent.put(place.clone(), violation.clone());
-        if let Some(reports) = self.places.get_mut(&place) {
+        if let Some(reports) = self.places.reports(&place) {
             self.retries += 1;
             let changed = before.is_some_and(|before| before != *violation);
             let is_news = changed && *reports < MAX_REPORTS;
@@ -130,10 +121,7 @@ impl State {
             return is_news;
         }
         self.count += 1;
-        self.places.put(place, 1);
-        if self.places.len() > KNOWN_PLACES {
-            self.places.pop_lru();
-        }
+        self.places.add(place);
         true
     }
 }
@@ -151,8 +139,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::super::places::KNOWN;
     use super::*;
     use crate::digest::Algorithm;
+    use crate::name::FileName;
 
     fn violation(start: u64, found: &str) -> Violation {
         Violation {
@@ -220,11 +210,11 @@ mod tests {
     #[test]
     fn memory_is_bounded_however_many_places_are_bad() {
         let log = ViolationLog::default();
-        let places = KNOWN_PLACES as u64 + 1000;
+        let places = KNOWN as u64 + 1000;
         for place in 0..places {
             log.record(&violation(place, "01"));
         }
         assert_eq!(log.count(), places);
-        assert_eq!(lock(&log.state).places.len(), KNOWN_PLACES);
+        assert_eq!(lock(&log.state).places.len(), KNOWN);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Caching, FileIdentity, SourceFile};
@@ -51,14 +52,19 @@ impl LocalFile {
     /// Reads past the page cache (`O_DIRECT`, open(2)): the device writes into `buffer` itself, and
     /// nothing is left behind. `None` where that can't be done, here or for this file, or where the
     /// page cache may hold the bytes without our knowing: a network file system's does for good
-    /// reason.
-    fn read_direct(&self, buffer: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
+    /// reason, unless just these are not to be taken.
+    fn read_direct(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        caching: Caching,
+    ) -> Option<io::Result<usize>> {
         let len = buffer.len() - buffer.len() % DIRECT_ALIGNMENT;
         if len == 0
             || !buffer.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT)
             || !offset.is_multiple_of(DIRECT_ALIGNMENT as u64)
             || self.no_direct.load(Ordering::Relaxed)
-            || !self.tells_memory.load(Ordering::Relaxed)
+            || caching != Caching::Renew && !self.tells_memory.load(Ordering::Relaxed)
         {
             return None;
         }
@@ -81,11 +87,26 @@ impl LocalFile {
         }
     }
 
+    /// Has the kernel drop what it keeps of these bytes, as far as it will.
+    fn forget(&self, offset: u64, len: usize) {
+        const PAGE: u64 = DIRECT_ALIGNMENT as u64;
+        // Pages that are dropped are dropped whole.
+        let start = offset - offset % PAGE;
+        let len = offset.saturating_add(len as u64).next_multiple_of(PAGE) - start;
+        let advised = fadvise(&self.file, start, NonZeroU64::new(len), Advice::DontNeed);
+        if let Err(error) = advised {
+            tracing::debug!(%error, "what is cached of a file stays");
+        }
+    }
+
     fn read_some(&self, buffer: &mut [u8], offset: u64, caching: Caching) -> io::Result<usize> {
-        if caching == Caching::Drop
-            && let Some(result) = self.read_direct(buffer, offset)
+        if caching != Caching::Keep
+            && let Some(result) = self.read_direct(buffer, offset, caching)
         {
             return result;
+        }
+        if caching == Caching::Renew {
+            self.forget(offset, buffer.len());
         }
         if caching == Caching::Drop && !self.no_uncached.load(Ordering::Relaxed) {
             let mut buffers = [IoSliceMut::new(buffer)];
@@ -171,7 +192,7 @@ mod tests {
             for len in [1, 4095, 4096, 65_536, 100_000, 1 << 20] {
                 let expected = bytes.get(offset..).unwrap_or_default();
                 let expected = &expected[..expected.len().min(len)];
-                for caching in [Caching::Drop, Caching::Keep] {
+                for caching in [Caching::Drop, Caching::Keep, Caching::Renew] {
                     let mut buffer = pool.take(len);
                     let read = local.read_at(buffer.as_mut_slice(), offset as u64, caching);
                     let found = &buffer.as_slice()[..read.unwrap()];

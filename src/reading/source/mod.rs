@@ -17,12 +17,14 @@ use rustix::io::Errno;
 use crate::manifest::FileIndex;
 use crate::name::{Escaped, FileName};
 
+mod absent;
 mod boundary;
 mod directory;
 mod file;
 mod scan;
 mod walk;
 
+pub(in crate::reading) use absent::Absent;
 pub use directory::LocalDirectory;
 pub use file::LocalFile;
 
@@ -102,6 +104,8 @@ pub enum Caching {
     Keep,
     /// The caller keeps what is needed; another copy would only take memory.
     Drop,
+    /// The same, and what is cached may be wrong: it is to be passed over, where that can be done.
+    Renew,
 }
 
 /// Why a source doesn't give a file.
@@ -134,6 +138,7 @@ impl From<io::Error> for SourceError {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(raw) => Errno::from_raw_os_error(raw).into(),
+            None if error.kind() == io::ErrorKind::NotFound => Self::Missing,
             None => Self::Io(Arc::new(error)),
         }
     }

@@ -16,7 +16,7 @@ use crate::manifest::{Manifest, ManifestFile, SignedContent};
 use crate::name::{Escaped, FileName};
 use crate::reading::chunk::buffer::BufferPool;
 use crate::reading::opening::last_chunk;
-use crate::reading::source::{ABSENT, Found, Scan, Source, SourceError};
+use crate::reading::source::{ABSENT, Caching, Found, Scan, Source, SourceError};
 use crate::reading::table::full_pass::{self, Observer};
 use crate::reading::table::{ChunkTable, TableStore, proof, shipped};
 use crate::reading::violation::{Violation, ViolationKind};
@@ -238,7 +238,8 @@ fn verify_file(
     let shipped = || {
         let candidate = shipped::load(source, &file.content, claimed)?;
         let pool = BufferPool::new(0);
-        let (table, _) = last_chunk::prove_length(file, candidate, &*opened, &pool).ok()?;
+        let (table, _) =
+            last_chunk::prove_length(file, candidate, &*opened, Caching::Drop, &pool).ok()?;
         Some(table.len())
     };
     // With two digests a table speaks for one of them, and which one holds has to be told.

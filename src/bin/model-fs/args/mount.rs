@@ -53,9 +53,14 @@ pub(crate) struct MountArgs {
     pub(crate) on_violation: OnViolation,
 
     /// Program to run when content isn't what was signed: an absolute path; no shell, no arguments,
-    /// the facts are in environment variables (MODEL_FS_FILE, MODEL_FS_START, …)
+    /// the facts are in its environment
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) on_violation_exec: Option<PathBuf>,
+
+    /// Second place for content that the model gives wrong, or not at all, while it is mounted: the
+    /// same files under the same names. It needs no trust; may be given several times
+    #[arg(long, value_name = "DIR")]
+    pub(crate) repair_from: Vec<PathBuf>,
 
     /// Write the number of the process that serves to FILE once it does; removed at the end
     #[arg(long, value_name = "FILE")]

@@ -28,7 +28,8 @@ fn everything_documented_parses() {
         "mount M P",
         "mount M P --public-key k.pem --signature s --ignore-paths a --ignore-paths b \
          --ignore-unsigned-files --foreground --allow-other -o ro,fsname=x --cache-size 1GiB \
-         --index-dir d --threads 8 --on-violation eio --on-violation-exec /bin/true",
+         --index-dir d --threads 8 --on-violation eio --on-violation-exec /bin/true \
+         --repair-from a --repair-from b",
         "mount M P --on-violation lockdown -o ro -o noexec",
         "mount M P --certificate-chain a.pem b.pem --foreground",
         "mount M P --certificate-chain a.pem --certificate-chain b.pem",

@@ -51,6 +51,7 @@ pub(crate) fn run(
     if let Some(bytes) = args.cache_size.map(ByteSize::bytes) {
         opening.cache_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
+    opening.repair_from.clone_from(&args.repair_from);
     let found = signed_model::open(&args.model, args.trust, opening)?;
     let model = Model::new(found)?;
     model

@@ -206,8 +206,20 @@ impl Collector for MountMetrics {
         )?;
         if let Some(owner) = status.owner {
             out.owner(&owner)?;
+            out.kinds(
+                "recovered_chunks",
+                "Chunks that were right when they were read again, or from a second place.",
+                &[
+                    ("repair", owner.stats.repaired_chunks),
+                    ("transfer_error", owner.stats.transfer_errors),
+                ],
+            )?;
         }
-        out.kinds(self.kinds.counts())
+        out.kinds(
+            "violations",
+            "Places whose content isn't what was signed, each counted once.",
+            &self.kinds.counts(),
+        )
     }
 }
 
@@ -265,12 +277,12 @@ impl Out<'_> {
         ConstGauge::new(1_u64).encode(metric.encode_family(&labels)?)
     }
 
-    fn kinds(&mut self, counts: [(&'static str, u64); 3]) -> fmt::Result {
-        let help = "Places whose content isn't what was signed, each counted once.";
+    /// A counter for each kind of something.
+    fn kinds(&mut self, name: &str, help: &str, counts: &[(&'static str, u64)]) -> fmt::Result {
         let mut metric = self
             .0
-            .encode_descriptor("violations", help, None, MetricType::Counter)?;
-        for (kind, count) in counts {
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for &(kind, count) in counts {
             let labels = [("kind", kind)];
             ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
         }
@@ -332,8 +344,9 @@ mod tests {
             panic!("an object");
         };
         let told = COUNTERS.iter().chain(&GAUGES).map(|(name, ..)| *name);
-        // By its kinds.
-        let mut told: Vec<_> = told.chain(["violations"]).collect();
+        // By their kinds.
+        let by_kind = ["violations", "repaired_chunks", "transfer_errors"];
+        let mut told: Vec<_> = told.chain(by_kind).collect();
         let mut numbers: Vec<_> = numbers.keys().map(String::as_str).collect();
         told.sort_unstable();
         numbers.sort_unstable();

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::terminal;
 
 /// Facts that come first, in this order, and what they are called.
-const FIRST: [(&str, &str); 20] = [
+const FIRST: [(&str, &str); 23] = [
     ("source", "model"),
     ("mountpoint", "mountpoint"),
     ("error", "can't be asked"),
@@ -25,6 +25,9 @@ const FIRST: [(&str, &str); 20] = [
     ("locked_down", "locked down"),
     ("source_errors", "source errors"),
     ("recent_source_errors", "recent source errors"),
+    ("repaired_chunks", "repaired chunks"),
+    ("transfer_errors", "transfer errors"),
+    ("recent_recoveries", "recent recoveries"),
     ("hidden_signed_files", "hidden signed files"),
     ("hidden_signed_names", "hidden, for instance"),
     ("files", "files"),
