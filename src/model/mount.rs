@@ -14,7 +14,9 @@ use crate::kernel::{
     self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
 };
 use crate::manifest::VerifiedManifest;
-use crate::reading::{Reader, ReaderOptions, ReaderStats, Retain, Violation, ViolationLog};
+use crate::reading::{
+    Reader, ReaderOptions, ReaderStats, Retain, VerifyTimes, Violation, ViolationLog,
+};
 
 /// Threads that read and verify. More than cores: most wait for the source.
 const WORKERS: usize = 16;
@@ -118,6 +120,11 @@ impl StatusHandle {
     /// What the mount did and met, as its owner may know it.
     pub fn status(&self) -> Status {
         self.0.status(Audience::Owner)
+    }
+
+    /// How long the chunks verified for reads so far took.
+    pub fn verify_times(&self) -> VerifyTimes {
+        self.0.reader().verify_times()
     }
 }
 

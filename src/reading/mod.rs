@@ -71,7 +71,7 @@ pub use self::source::{
     Caching, FileIdentity, Found, Links, LocalDirectory, LocalFile, Scan, Source, SourceError,
     SourceFile,
 };
-pub use self::stats::ReaderStats;
+pub use self::stats::{BOUNDS_MICROS, ReaderStats, VerifyTimes};
 pub use self::table::{ChunkTable, ProvedLength, TableFileError, TableStore, TableStoreError};
 pub use self::violation::{ReadError, Violation, ViolationKind};
 

@@ -16,7 +16,7 @@ use super::open_file::OpenFile;
 use super::opening::Opening;
 use super::reports::{Recoveries, SourceErrors, ViolationLog};
 use super::source::{Absent, Source, SourceFile};
-use super::stats::ReaderStats;
+use super::stats::{ReaderStats, VerifyTimes};
 use super::table::{ChunkTable, ProvedLength, TableStore};
 use super::violation::ReadError;
 use crate::manifest::{FileIndex, VerifiedManifest};
@@ -141,6 +141,11 @@ impl Reader {
     pub fn stats(&self) -> ReaderStats {
         let cached = self.shared.cache.bytes() as u64;
         self.shared.counters.look(cached, &self.shared.reports)
+    }
+
+    /// How long the chunks verified for reads so far took.
+    pub fn verify_times(&self) -> VerifyTimes {
+        self.shared.counters.verify_times.look()
     }
 
     /// The proved length of a file, if it is known already. Looks at nothing.

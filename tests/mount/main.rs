@@ -16,6 +16,7 @@ mod lazy;
 mod lengths;
 mod links;
 mod manners;
+mod monitoring;
 mod operations;
 mod passes;
 mod populate;

@@ -184,7 +184,8 @@ fn a_mount_in_use_is_unmounted_from_sight_and_says_by_whom() {
 fn parse(text: &str, mountpoint: &Path) -> Vec<(String, u64)> {
     let common = format!("mountpoint=\"{}\"", mountpoint.display());
     text.lines()
-        .filter(|line| !line.starts_with('#'))
+        // Sums are of seconds, and no whole numbers.
+        .filter(|line| !line.starts_with('#') && !line.contains("_sum{"))
         .map(|line| {
             let (name, value) = line.rsplit_once(' ').expect("a value");
             assert!(name.contains(&common), "{line}");
@@ -235,6 +236,9 @@ fn metrics_are_served_and_written_and_tell_what_the_status_tells() {
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     let metrics = parse(body, &mountpoint);
     let stats = mount.stats();
+    let chunks = value(&metrics, "model_fs_chunk_verify_seconds_count");
+    // All ten chunks of the file but the last, by which it was proved; and the bad one again.
+    assert!(chunks >= 10, "{chunks}");
     for (name, told) in [
         ("model_fs_verified_bytes_total", stats.verified_bytes),
         ("model_fs_source_read_bytes_total", stats.source_bytes),
@@ -242,6 +246,9 @@ fn metrics_are_served_and_written_and_tell_what_the_status_tells() {
         ("model_fs_proved_files", stats.proved_files),
         ("model_fs_violations_total{,kind=\"digest\"}", 1),
         ("model_fs_violations_total{,kind=\"truncated\"}", 0),
+        ("model_fs_recovered_chunks_total{,kind=\"repair\"}", 0),
+        ("model_fs_chunk_verify_seconds_bucket{,le=\"+Inf\"}", chunks),
+        ("model_fs_chunk_verify_seconds_count", chunks),
         ("model_fs_files", 2),
         ("model_fs_size_bytes", 600_100),
         ("model_fs_up", 1),

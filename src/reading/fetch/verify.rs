@@ -4,6 +4,7 @@
 //! [`recover`](super::recover) says, before its error is reported. Doesn't: keep anything.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{FileChunks, Wait};
 use crate::chunk::Run;
@@ -66,7 +67,10 @@ impl FileChunks {
                 break;
             }
             bytes += place.len() as u64;
-            if !verifier.verify() {
+            let begun = Instant::now();
+            let good = verifier.verify();
+            shared.counters.verify_times.note(1, begun.elapsed());
+            if !good {
                 self.note_suspect(offset);
                 break;
             }
@@ -121,7 +125,10 @@ impl FileChunks {
             let bytes = chunks.bytes(whole).end - range.start;
             buffer.truncate(usize::try_from(bytes).unwrap_or(len));
             shared.counters.verified_bytes.add(bytes);
+            let begun = Instant::now();
             let verified = verify_chunks(self.table().digests(), whole, buffer);
+            let times = &shared.counters.verify_times;
+            times.note(whole.len(), begun.elapsed());
             for (chunk, result) in whole.iter().zip(verified) {
                 results.push(result.map_err(|mismatch| violation(chunk, mismatch.into())));
             }

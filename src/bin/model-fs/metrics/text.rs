@@ -3,18 +3,18 @@
 //! Guarantees: names and units as Prometheus has them (base units, counters end in `_total`); every
 //! series has the mountpoint, so that files of several mounts lie side by side; label values can
 //! end no line and begin no series. Doesn't: count; all numbers are those of the status, but for
-//! the kinds of violations.
+//! the kinds of violations and the time that chunks take.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use model_fs::StatusHandle;
 use model_fs::fs::{OwnerStatus, Status};
-use model_fs::reading::ViolationKind;
+use model_fs::reading::{BOUNDS_MICROS, VerifyTimes, ViolationKind};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -139,6 +139,10 @@ impl Exposition {
         Self::of(
             mountpoint,
             MountMetrics {
+                times: Box::new({
+                    let mount = mount.clone();
+                    move || mount.verify_times()
+                }),
                 status: Box::new(move || mount.status()),
                 kinds,
                 up,
@@ -165,6 +169,7 @@ impl Exposition {
 
 struct MountMetrics {
     status: Box<dyn Fn() -> Status + Send + Sync>,
+    times: Box<dyn Fn() -> VerifyTimes + Send + Sync>,
     kinds: Arc<ViolationKinds>,
     up: Arc<AtomicBool>,
     /// Seconds since 1970.
@@ -219,7 +224,8 @@ impl Collector for MountMetrics {
             "violations",
             "Places whose content isn't what was signed, each counted once.",
             &self.kinds.counts(),
-        )
+        )?;
+        out.times(&(self.times)())
     }
 }
 
@@ -277,6 +283,19 @@ impl Out<'_> {
         ConstGauge::new(1_u64).encode(metric.encode_family(&labels)?)
     }
 
+    fn times(&mut self, times: &VerifyTimes) -> fmt::Result {
+        let metric = self.0.encode_descriptor(
+            "chunk_verify_seconds",
+            "How long it takes to verify a chunk that was read, without reading it.",
+            None,
+            MetricType::Histogram,
+        );
+        let bounds = BOUNDS_MICROS.map(|bound| Duration::from_micros(bound).as_secs_f64());
+        let buckets: Vec<_> = bounds.into_iter().zip(times.counts).collect();
+        let (sum, count) = (times.sum.as_secs_f64(), times.counts.iter().sum());
+        metric?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
     /// A counter for each kind of something.
     fn kinds(&mut self, name: &str, help: &str, counts: &[(&'static str, u64)]) -> fmt::Result {
         let mut metric = self
@@ -323,6 +342,12 @@ mod tests {
             mountpoint.to_owned(),
             MountMetrics {
                 status: Box::new(move || status.clone()),
+                times: Box::new(|| {
+                    let mut times = VerifyTimes::default();
+                    (times.counts[1], times.counts[12]) = (3, 1);
+                    times.sum = Duration::from_millis(1500);
+                    times
+                }),
                 kinds,
                 up: Arc::new(AtomicBool::new(true)),
                 since: 7,
@@ -367,6 +392,13 @@ mod tests {
             "model_fs_start_time_seconds{mountpoint=\"/mnt/m\"} 7",
             "model_fs_size_bytes{mountpoint=\"/mnt/m\"} 9",
             "model_fs_up{mountpoint=\"/mnt/m\"} 1",
+            "# TYPE model_fs_chunk_verify_seconds histogram",
+            "model_fs_chunk_verify_seconds_bucket{mountpoint=\"/mnt/m\",le=\"5e-06\"} 0",
+            "model_fs_chunk_verify_seconds_bucket{mountpoint=\"/mnt/m\",le=\"1e-05\"} 3",
+            "model_fs_chunk_verify_seconds_bucket{mountpoint=\"/mnt/m\",le=\"0.25\"} 3",
+            "model_fs_chunk_verify_seconds_bucket{mountpoint=\"/mnt/m\",le=\"+Inf\"} 4",
+            "model_fs_chunk_verify_seconds_sum{mountpoint=\"/mnt/m\"} 1.5",
+            "model_fs_chunk_verify_seconds_count{mountpoint=\"/mnt/m\"} 4",
         ] {
             assert!(
                 text.lines().any(|there| there.starts_with(line)),

@@ -2,8 +2,12 @@
 //!
 //! Guarantees: a counter is named once, and so counted and told alike. Doesn't: decide anything.
 
+mod times;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::times::Times;
+pub use self::times::{BOUNDS_MICROS, VerifyTimes};
 use super::reports::Reports;
 
 /// The counters, each with what it counts, and what is looked up elsewhere when they are told.
@@ -27,6 +31,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(super) struct Counters {
             $(pub(super) $counted: Counter,)+
+            /// How long chunks took to verify.
+            pub(super) verify_times: Times,
         }
 
         impl Counters {
