@@ -13,6 +13,7 @@ use super::errno::FsError;
 use super::handle::{Handle, Opened};
 use super::inode::Inode;
 use super::lockdown::Lockdown;
+use super::prefetch::PrefetchProgress;
 use super::status::{MountFacts, ToHash};
 use super::time::Times;
 use super::tree::{Node, Tree};
@@ -50,6 +51,7 @@ pub struct FileSystem {
     pub(super) next_handle: AtomicU64,
     pub(super) mount_facts: OnceLock<MountFacts>,
     pub(super) to_hash: OnceLock<ToHash>,
+    pub(super) prefetch: OnceLock<Arc<PrefetchProgress>>,
     pub(super) times: Times,
     pub(super) lockdown: Arc<Lockdown>,
     /// Requests for names, files or content that got none, for whatever reason.
@@ -98,6 +100,7 @@ impl FileSystem {
             next_handle: AtomicU64::new(1),
             mount_facts: OnceLock::new(),
             to_hash: OnceLock::new(),
+            prefetch: OnceLock::new(),
             failures: AtomicU64::new(0),
             reader,
         })

@@ -35,6 +35,7 @@ mod lockdown;
 mod lockdown_pages;
 mod lookup;
 mod own_status;
+mod prefetch;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,9 @@ pub use self::handle::Handle;
 pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;
 pub use self::listing::Entry;
-pub use self::status::{Audience, MountFacts, OwnerStatus, Status, ToHash};
+pub use self::prefetch::{Prefetch, PrefetchProgress};
+pub use self::status::{
+    Audience, MountFacts, OwnerStatus, PassStatus, PrefetchStatus, Status, ToHash,
+};
 pub use self::tree::{Node, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;

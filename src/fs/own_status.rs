@@ -2,10 +2,14 @@
 //!
 //! Doesn't: decide who is told which part, see [`xattr`](super::xattr).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::file_system::FileSystem;
-use super::status::{Audience, MAX_RECENT, MountFacts, OwnerStatus, Status, ToHash, within_bounds};
+use super::prefetch::PrefetchProgress;
+use super::status::{
+    Audience, MAX_RECENT, MountFacts, OwnerStatus, PassStatus, Status, ToHash, within_bounds,
+};
 use crate::reading::{Recovery, SourceFailure, Violation};
 
 impl FileSystem {
@@ -38,13 +42,29 @@ impl FileSystem {
         }
     }
 
+    /// Has the status tell of this warm-up. Only the first call counts.
+    pub fn set_prefetch(&self, progress: Arc<PrefetchProgress>) {
+        let _ = self.prefetch.set(progress);
+    }
+
     fn owner_status(&self) -> OwnerStatus {
+        let (passes, waiting) = self.reader.passes_underway();
+        let passes = passes.iter().take(MAX_RECENT).map(|pass| {
+            let name = &self.reader.manifest().at(pass.file).name;
+            PassStatus::new(name.to_string(), pass.hashed, pass.len, pass.elapsed)
+        });
         OwnerStatus {
             locked_down: self.lockdown.is_met(),
             mount: self.mount_facts.get().cloned(),
             bytes: self.claimed_bytes(),
             to_hash: self.to_hash.get().copied().unwrap_or_default(),
             stats: self.reader.stats(),
+            full_passes_underway: passes.collect(),
+            full_passes_waiting: waiting,
+            warm_up: self
+                .prefetch
+                .get()
+                .map(|it| it.status(self.claimed_bytes())),
             recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
             recent_source_errors: texts(
                 &self.reader.source_errors().recent(),

@@ -10,6 +10,7 @@
 //! owner what they are. Doesn't: prove anything.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -112,6 +113,58 @@ pub struct ToHash {
     pub to_hash_bytes: u64,
 }
 
+/// A full pass that is being made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PassStatus {
+    /// The file.
+    pub file: String,
+    /// Bytes hashed so far.
+    pub hashed_bytes: u64,
+    /// Bytes to hash.
+    pub of_bytes: u64,
+    /// The one in the other, rounded down.
+    pub percent: u8,
+    /// Bytes hashed in a second, since it began.
+    pub bytes_per_second: u64,
+}
+
+impl PassStatus {
+    pub(super) fn new(file: String, hashed: u64, len: u64, elapsed: Duration) -> Self {
+        let of = |bytes: u64, whole: u128| u128::from(bytes) * whole;
+        let percent = of(hashed, 100).checked_div(len.into()).unwrap_or(100);
+        let rate = of(hashed, 1_000_000).checked_div(elapsed.as_micros());
+        Self {
+            file,
+            hashed_bytes: hashed,
+            of_bytes: len,
+            percent: u8::try_from(percent.min(100)).unwrap_or(100),
+            bytes_per_second: u64::try_from(rate.unwrap_or(0)).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// How far the warm-up after mounting is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PrefetchStatus {
+    /// What is done: `tables` or `all`.
+    pub prefetch: String,
+    /// Whether nothing more comes.
+    pub prefetch_ended: bool,
+    /// Files whose table was proved, or couldn't be.
+    pub prefetch_files: u64,
+    /// Files in all.
+    pub prefetch_of_files: u64,
+    /// Bytes that were read and verified, or couldn't be.
+    pub prefetch_bytes: u64,
+    /// Bytes in all; zero where only tables are proved.
+    pub prefetch_of_bytes: u64,
+    /// What couldn't be had of that, told as what readers meet.
+    pub prefetch_failures: u64,
+}
+
 /// The part of a [`Status`] that is for the user who mounted, and root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -129,6 +182,15 @@ pub struct OwnerStatus {
     /// What was read and verified.
     #[serde(flatten)]
     pub stats: ReaderStats,
+    /// The full passes that are being made.
+    #[serde(default)]
+    pub full_passes_underway: Vec<PassStatus>,
+    /// How many more wait for their turn.
+    #[serde(default)]
+    pub full_passes_waiting: usize,
+    /// The warm-up, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<PrefetchStatus>,
     /// The last violations.
     #[serde(default)]
     pub recent_violations: Vec<String>,
@@ -212,6 +274,9 @@ mod tests {
             bytes: u64::MAX,
             to_hash: ToHash::default(),
             stats: ReaderStats::default(),
+            full_passes_underway: Vec::new(),
+            full_passes_waiting: 0,
+            warm_up: None,
             recent_violations: vec![long.clone(); violations],
             recent_source_errors: vec![long.clone(); violations],
             recent_recoveries: vec![long.clone(); violations],
@@ -252,6 +317,9 @@ mod tests {
             bytes: 1,
             to_hash: ToHash::default(),
             stats: ReaderStats::default(),
+            full_passes_underway: Vec::new(),
+            full_passes_waiting: 0,
+            warm_up: None,
             recent_violations: vec!["x".repeat(1000); MAX_RECENT],
             recent_source_errors: Vec::new(),
             recent_recoveries: Vec::new(),
@@ -284,6 +352,14 @@ mod tests {
                 to_hash_bytes: 5,
             },
             stats,
+            full_passes_underway: vec![PassStatus::new(
+                "a".to_owned(),
+                1,
+                3,
+                Duration::from_secs(2),
+            )],
+            full_passes_waiting: 1,
+            warm_up: Some(PrefetchStatus::default()),
             recent_violations: vec!["one".to_owned()],
             recent_source_errors: Vec::new(),
             recent_recoveries: Vec::new(),
@@ -305,6 +381,19 @@ mod tests {
         full.shortened = true;
         full.mounted_by = Some(1000);
         assert_eq!(parse(&within_bounds(&full)), full);
+    }
+
+    #[test]
+    fn a_pass_has_a_percentage_and_a_rate_whatever_its_length() {
+        let second = Duration::from_secs(1);
+        let pass = |hashed, len, elapsed| {
+            let pass = PassStatus::new(String::new(), hashed, len, elapsed);
+            (pass.percent, pass.bytes_per_second)
+        };
+        assert_eq!(pass(0, 0, Duration::ZERO), (100, 0));
+        assert_eq!(pass(1, 3, 2 * second), (33, 0));
+        assert_eq!(pass(999, 1000, second / 2), (99, 1998));
+        assert_eq!(pass(u64::MAX, u64::MAX, second), (100, u64::MAX));
     }
 
     #[test]

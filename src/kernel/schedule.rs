@@ -1,4 +1,4 @@
-//! How the scheduler treats a session thread.
+//! How the scheduler treats a session thread, and one that works in the background.
 //!
 //! The kernel wakes a session thread for each request. A reader that reads ahead sends several in a
 //! row, and each of these threads may take the reader's core from it before it has sent the next.
@@ -54,6 +54,30 @@ pub fn serve(size: u32) {
     }
 }
 
+/// From now on the calling thread, and threads that it starts, compute only in the time that
+/// others leave (a nice value of 19), and read from disks only when nothing else does
+/// (`IOPRIO_CLASS_IDLE`, `ioprio_set(2)`), where the disk's scheduler knows priorities.
+pub fn only_when_idle() {
+    /// `IOPRIO_WHO_PROCESS`: with 0, the calling thread.
+    const WHO_PROCESS: libc::c_int = 1;
+    /// `IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)`.
+    const IDLE: libc::c_int = 3 << 13;
+    // Of a process, says the manual; of the calling thread, does Linux.
+    if let Err(error) = rustix::process::setpriority_process(None, 19) {
+        tracing::debug!(%error, "the priority stays as it is");
+    }
+    if !set_io_priority(WHO_PROCESS, IDLE) {
+        let error = std::io::Error::last_os_error();
+        tracing::debug!(%error, "the I/O priority stays as it is");
+    }
+}
+
+#[allow(unsafe_code)]
+fn set_io_priority(who: libc::c_int, priority: libc::c_int) -> bool {
+    // SAFETY: nothing is pointed to; 0 is the calling thread.
+    unsafe { libc::syscall(libc::SYS_ioprio_set, who, 0, priority) == 0 }
+}
+
 /// The policy of the calling thread.
 #[allow(unsafe_code)]
 fn policy() -> libc::c_long {
@@ -100,6 +124,28 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    /// `IOPRIO_CLASS_IDLE`, as `ioprio_get(2)` tells it.
+    #[allow(unsafe_code)]
+    fn is_io_idle() -> bool {
+        // SAFETY: nothing is pointed to; 1 is `IOPRIO_WHO_PROCESS`, 0 the calling thread.
+        unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) >> 13 == 3 }
+    }
+
+    #[test]
+    fn a_thread_in_the_background_leaves_others_alone_and_so_do_those_that_it_starts() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        std::thread::spawn(move || {
+            only_when_idle();
+            let started = std::thread::spawn(move || (nice(), is_io_idle())).join();
+            assert_eq!(started.unwrap(), (19, true));
+            assert_eq!((nice(), is_io_idle()), (19, true));
+        })
+        .join()
+        .unwrap();
+        assert_eq!((nice(), is_io_idle()), (before, false));
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod file;
 #[cfg(feature = "mount")]
 mod mount;
 mod options;
+#[cfg(feature = "mount")]
+mod prefetch;
 mod signed;
 mod store;
 

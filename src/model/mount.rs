@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Model;
-use crate::fs::{Audience, FileSystem, FsOptions, Status, ViolationHook};
+use crate::fs::{
+    Audience, FileSystem, FsOptions, Prefetch, PrefetchProgress, Status, ViolationHook,
+};
 use crate::kernel::{
     self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
 };
@@ -35,6 +37,7 @@ pub struct MountOptions {
     lockdown: bool,
     on_violation: Option<ViolationHook>,
     shutdown: Option<Shutdown>,
+    prefetch: Prefetch,
 }
 
 impl Default for MountOptions {
@@ -45,6 +48,7 @@ impl Default for MountOptions {
             lockdown: false,
             on_violation: None,
             shutdown: None,
+            prefetch: Prefetch::None,
         }
     }
 }
@@ -92,6 +96,13 @@ impl MountOptions {
     #[must_use]
     pub fn on_violation(mut self, hook: impl Fn(&Violation) + Send + Sync + 'static) -> Self {
         self.on_violation = Some(Box::new(hook));
+        self
+    }
+
+    /// What is done in the background once it is mounted, while nothing else has to be.
+    #[must_use]
+    pub fn prefetch(mut self, what: Prefetch) -> Self {
+        self.prefetch = what;
         self
     }
 
@@ -153,6 +164,7 @@ impl Model {
             lockdown,
             on_violation,
             shutdown,
+            prefetch,
         } = options;
         let reader = self.new_reader(ReaderOptions {
             retain: Retain::Partial,
@@ -178,6 +190,12 @@ impl Model {
         let reader = StopReading(reader);
         let shutdown = shutdown.unwrap_or_default();
         let session = serve(&fs, mountpoint.as_ref(), &kernel, shutdown)?;
+        if prefetch != Prefetch::None {
+            let files = reader.0.manifest().files().len();
+            let progress = Arc::new(PrefetchProgress::new(prefetch, files));
+            fs.set_prefetch(Arc::clone(&progress));
+            super::prefetch::start(Arc::clone(&reader.0), progress).map_err(MountError::Thread)?;
+        }
         Ok(Mounted {
             session,
             reader,

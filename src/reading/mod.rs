@@ -63,6 +63,7 @@ pub use self::ahead::PageSink;
 pub use self::chunk::{Retain, VerifiedBytes};
 pub use self::fetch::RepairPlace;
 pub use self::open_file::OpenFile;
+pub use self::opening::PassUnderway;
 pub use self::reader::{DEFAULT_CACHE_BYTES, Reader, ReaderOptions};
 pub use self::reports::{
     RecoveredBy, Recoveries, Recovery, SourceErrors, SourceFailure, ViolationLog,

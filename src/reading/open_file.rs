@@ -69,6 +69,15 @@ impl OpenFile {
         }
     }
 
+    /// Reads and verifies the chunks that begin in `len` bytes from `offset`, and leaves them in
+    /// the memory of the source, which has them for the next reader. Waits for the source.
+    ///
+    /// # Errors
+    /// [`ReadError`], the first; each was reported.
+    pub fn warm(&self, offset: u64, len: u64) -> Result<(), ReadError> {
+        self.chunks.warm(offset, len)
+    }
+
     /// [`read`](Self::read) if neither the source nor another thread has to be waited for: what is
     /// in the cache, and what the source has in memory, verified on this thread. Whatever isn't as
     /// it should be is left to `read`.

@@ -13,7 +13,7 @@ use super::chunk::buffer::BufferPool;
 use super::chunk::{ChunkCache, Retain};
 use super::fetch::{FileChunks, RepairPlace, Shared};
 use super::open_file::OpenFile;
-use super::opening::Opening;
+use super::opening::{Opening, PassUnderway};
 use super::reports::{Recoveries, SourceErrors, ViolationLog};
 use super::source::{Absent, Source, SourceFile};
 use super::stats::{ReaderStats, VerifyTimes};
@@ -141,6 +141,11 @@ impl Reader {
     pub fn stats(&self) -> ReaderStats {
         let cached = self.shared.cache.bytes() as u64;
         self.shared.counters.look(cached, &self.shared.reports)
+    }
+
+    /// The full passes that are being made, and how many wait to be.
+    pub fn passes_underway(&self) -> (Vec<PassUnderway>, usize) {
+        self.opening.passes_underway()
     }
 
     /// How long the chunks verified for reads so far took.

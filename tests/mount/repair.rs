@@ -6,19 +6,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
-use std::time::{Duration, UNIX_EPOCH};
 
-use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen, Request,
-};
-use model_fs::kernel::{MountOptions, MountSession, Shutdown};
 use rustix::fs::{CWD, FileType as NodeType, Mode as Permissions, mknodat};
 use serde_json::Value;
-use tempfile::TempDir;
 use test_support::mounted::flip;
 
+use crate::one_file::OneFile;
 use crate::support::{
     ANNOTATED, BLAKE3, CHUNK, Dice, Host, Mode, Model, SHA256, assert_eio, assert_same, map,
     read_range, text,
@@ -237,112 +230,14 @@ fn a_file_that_goes_while_it_is_mounted_is_had_from_a_second_place() {
     drop(host);
 }
 
-/// A directory with one file, `weights`, of which some bytes are wrong once, and which the kernel
-/// keeps in memory.
-struct Liar {
-    bytes: Vec<u8>,
-    /// Bytes that are given wrong the next time.
-    lies: Mutex<Vec<u64>>,
-}
-
-const FILE: INodeNo = INodeNo(2);
-const LONG: Duration = Duration::from_secs(3600);
-
-impl Liar {
-    fn attributes(&self, ino: INodeNo) -> FileAttr {
-        let file = ino == FILE;
-        FileAttr {
-            ino,
-            size: if file { self.bytes.len() as u64 } else { 0 },
-            blocks: 1,
-            atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
-            crtime: UNIX_EPOCH,
-            kind: if file {
-                FileType::RegularFile
-            } else {
-                FileType::Directory
-            },
-            perm: 0o755,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        }
-    }
-}
-
-impl Filesystem for Liar {
-    fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        if name == "weights" {
-            reply.entry(&LONG, &self.attributes(FILE), Generation(0));
-        } else {
-            reply.error(Errno::ENOENT);
-        }
-    }
-
-    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&LONG, &self.attributes(ino));
-    }
-
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
-    }
-
-    fn read(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        size: u32,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        let start = usize::try_from(offset).unwrap().min(self.bytes.len());
-        let end = (start + size as usize).min(self.bytes.len());
-        let mut given = self.bytes[start..end].to_vec();
-        self.lies.lock().unwrap().retain(|&lie| {
-            let at = usize::try_from(lie).unwrap().checked_sub(start);
-            let byte = at.and_then(|at| given.get_mut(at));
-            byte.map(|byte| *byte ^= 1).is_none()
-        });
-        reply.data(&given);
-    }
-
-    fn readdir(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        _: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        if offset == 0 {
-            let _full = reply.add(FILE, 1, FileType::RegularFile, "weights");
-        }
-        reply.ok();
-    }
-}
-
 #[test]
 fn an_error_of_the_transfer_that_stays_in_memory_is_read_past() {
     let Some(host) = Host::new() else { return };
     let model = Model::new([("weights", (3 << 20) + 100)]);
     model.sign(&["--hash", "sha256", "--shard-size", "1MiB"]);
-    let source = TempDir::new().expect("mkdir");
-    let liar = Liar {
-        bytes: model.bytes("weights").to_vec(),
-        // One in the middle, and one beyond the last whole page.
-        lies: Mutex::new(vec![1_500_000, (3 << 20) + 50]),
-    };
-    let options = MountOptions::new(model.path());
-    let session = MountSession::start(liar, source.path(), &options, Shutdown::new());
-    let session = session.expect("mount the source");
+    // One in the middle, and one beyond the last whole page.
+    let source = OneFile::of(model.bytes("weights")).lies(&[1_500_000, (3 << 20) + 50]);
+    let source = source.serve();
     let signature = model.file("model.sig");
     let metrics = model.beside("metrics.prom");
     let options = [
@@ -363,5 +258,4 @@ fn an_error_of_the_transfer_that_stays_in_memory_is_read_past() {
         metrics.contains("kind=\"transfer_error\"} 2\n"),
         "{metrics}"
     );
-    drop(session);
 }

@@ -116,6 +116,17 @@ impl Mount {
             .map_err(|_| anyhow::anyhow!("the mount at {path} has no status of model-fs").into())
     }
 
+    /// Where it is mounted.
+    pub(crate) fn mountpoint(&self) -> &Path {
+        &self.entry.mountpoint
+    }
+
+    /// Opens the directory that it shows.
+    pub(crate) fn open_root(&self) -> std::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.root, ".", flags, Mode::empty())?)
+    }
+
     /// The user who mounted it, where the kernel tells.
     pub(crate) fn user(&self) -> Option<u32> {
         self.entry.user

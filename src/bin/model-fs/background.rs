@@ -141,7 +141,6 @@ pub(crate) fn detach(logging: &Detached) -> io::Result<()> {
     }
     rustix::process::chdir("/")?;
     close_inherited();
-    logging.warn_if_unheard();
     let mut stdout = io::stdout().lock();
     stdout.write_all(READY)?;
     stdout.flush()?;

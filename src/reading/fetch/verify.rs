@@ -36,7 +36,29 @@ impl FileChunks {
     /// [`verify`](Self::verify) for a read that is waited for. A chunk that fails is tried again
     /// (`recover`); what fails then is reported.
     pub(super) fn verify_or_report(&self, run: Run) -> Vec<Result<VerifiedBytes, ReadError>> {
-        let mut results = self.verify(run, Wait::Yes);
+        let results = self.verify(run, Wait::Yes);
+        self.recovered_or_reported(run, results)
+    }
+
+    /// Verifies the chunks that begin in a range, and leaves them where they are.
+    pub(in crate::reading) fn warm(&self, offset: u64, len: u64) -> Result<(), ReadError> {
+        for run in self.runs(self.chunks().starting_in(offset, len).iter().collect()) {
+            if self.shared().is_stopped() {
+                return Err(self.shared().stopped(self.index()));
+            }
+            let held = Arc::clone(&read(&self.held));
+            let results = self.verify_from(&*held, run, Caching::Keep);
+            let results = self.recovered_or_reported(run, results);
+            results.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        Ok(())
+    }
+
+    fn recovered_or_reported(
+        &self,
+        run: Run,
+        mut results: Vec<Result<VerifiedBytes, ReadError>>,
+    ) -> Vec<Result<VerifiedBytes, ReadError>> {
         if results.iter().all(Result::is_ok) {
             return results;
         }

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use self::at_hand::{AtHand, AtHandProver};
 use self::queue::PassQueue;
+pub use self::queue::PassUnderway;
 use self::waiters::{Waiter, Wanted, WithLength, WithTable, tell_all, tell_lengths};
 use super::fetch::Shared;
 use super::table::{ChunkTable, ProvedLength, TableStore};
@@ -88,6 +89,11 @@ impl Opening {
     /// The sum of all lengths that are proved.
     pub(super) fn proved_bytes(&self) -> u64 {
         self.proved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The full passes that are being made, and how many wait to be.
+    pub(super) fn passes_underway(&self) -> (Vec<PassUnderway>, usize) {
+        self.passes.underway()
     }
 
     /// Takes note of a length.

@@ -140,6 +140,7 @@ impl Opening {
         tracing::info!(file = %file.name, bytes, "full pass: no chunk table is proved yet");
         let plan = proof::plan_of(&file.content);
         let len = plan.len.map_or(bytes, |signed| signed.min(bytes));
+        observer.progress.begins(observer.index, len);
         let hash = || full_pass::hash_file(source, &plan, observer);
         let hashed = with_own_threads(len, observer.progress, hash).map_err(|error| {
             let error = error.into();
@@ -207,6 +208,7 @@ impl PassObserver<'_> {
 impl Observer for PassObserver<'_> {
     fn hashed(&self, bytes: u64) {
         self.opening.shared.counters.full_pass_bytes.add(bytes);
+        self.progress.hashed(bytes);
         // One of the hashing threads at a time, and not for each block.
         if let Ok(mut checked) = self.checked.try_lock()
             && checked.elapsed() >= CHECK

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
+use crate::manifest::FileIndex;
 use crate::sync::{lock, wait, wait_timeout};
 
 /// In a read for so long, a pass is taken to wait for its source.
@@ -51,6 +52,32 @@ pub(super) struct Progress {
     reading: AtomicUsize,
     /// Milliseconds after `started` when a read began or ended last.
     last: AtomicU64,
+    /// What it is over, once it has begun.
+    over: Mutex<Option<Over>>,
+    /// Bytes of that which were hashed.
+    hashed: AtomicU64,
+}
+
+/// What a pass is over.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    file: FileIndex,
+    /// Bytes to hash.
+    len: u64,
+    since: Instant,
+}
+
+/// A full pass that is being made.
+#[derive(Debug, Clone, Copy)]
+pub struct PassUnderway {
+    /// The file.
+    pub file: FileIndex,
+    /// Bytes to hash.
+    pub len: u64,
+    /// Bytes of these that were.
+    pub hashed: u64,
+    /// For how long.
+    pub elapsed: Duration,
 }
 
 impl Progress {
@@ -60,7 +87,31 @@ impl Progress {
             started: Instant::now(),
             reading: AtomicUsize::new(0),
             last: AtomicU64::new(0),
+            over: Mutex::default(),
+            hashed: AtomicU64::new(0),
         }
+    }
+
+    /// Begins with a file of so many bytes, or begins anew.
+    pub(super) fn begins(&self, file: FileIndex, len: u64) {
+        let since = Instant::now();
+        self.hashed.store(0, Ordering::Relaxed);
+        *lock(&self.over) = Some(Over { file, len, since });
+    }
+
+    /// So many more bytes were hashed.
+    pub(super) fn hashed(&self, bytes: u64) {
+        self.hashed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn underway(&self) -> Option<PassUnderway> {
+        let over = *lock(&self.over);
+        over.map(|over| PassUnderway {
+            file: over.file,
+            len: over.len,
+            hashed: self.hashed.load(Ordering::Relaxed).min(over.len),
+            elapsed: over.since.elapsed(),
+        })
     }
 
     /// Takes note that the source is asked for something.
@@ -125,6 +176,16 @@ impl PassQueue {
         // If it can't be started now, it is tried again when there is something to look after.
         passes.attend();
         passes
+    }
+
+    /// The passes that are being made, in the order in which they were begun, and how many wait to
+    /// be.
+    pub(super) fn underway(&self) -> (Vec<PassUnderway>, usize) {
+        let queue = self.0.lock();
+        let (running, waiting) = (queue.running.clone(), queue.waiting.len());
+        drop(queue);
+        let underway = running.iter().filter_map(|it| it.underway());
+        (underway.collect(), waiting)
     }
 
     /// Starts the thread that looks after those that wait. Whether there is one.

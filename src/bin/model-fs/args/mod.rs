@@ -23,6 +23,7 @@ mod trust;
 mod trust_flags;
 mod umount;
 mod verify;
+mod warm;
 
 use clap::{Parser, Subcommand};
 use model_fs::name::Escaped;
@@ -48,6 +49,7 @@ pub(crate) use self::trust::{
 pub(crate) use self::trust_flags::{Trust, TrustArgs};
 pub(crate) use self::umount::UmountArgs;
 pub(crate) use self::verify::VerifyArgs;
+pub(crate) use self::warm::WarmArgs;
 
 /// Sign, verify and mount machine-learning models.
 ///
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Umount(UmountArgs),
     /// Show what a mount has done and seen
     Status(StatusArgs),
+    /// Read a mounted model, so that others find it in memory
+    Warm(WarmArgs),
     /// Check a model, all of it, now
     Verify(VerifyArgs),
     /// Sign a model

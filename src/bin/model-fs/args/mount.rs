@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use model_fs::fs::Prefetch;
 
 use super::ignore::IgnoreArgs;
 use super::model::ModelArgs;
@@ -62,6 +63,11 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) repair_from: Vec<PathBuf>,
 
+    /// What to do in the background, while nothing else has to be done: prove how each file is
+    /// checked, or also read and check all of it, so that readers find it in memory
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(crate) prefetch: PrefetchWhat,
+
     /// Write the number of the process that serves to FILE once it does; removed at the end
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
@@ -78,6 +84,28 @@ pub(crate) struct MountArgs {
 
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
+}
+
+/// What is done in the background once a model is mounted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrefetchWhat {
+    /// Nothing.
+    #[default]
+    None,
+    /// Chunk tables are proved.
+    Tables,
+    /// All content is read.
+    All,
+}
+
+impl From<PrefetchWhat> for Prefetch {
+    fn from(what: PrefetchWhat) -> Self {
+        match what {
+            PrefetchWhat::None => Self::None,
+            PrefetchWhat::Tables => Self::Tables,
+            PrefetchWhat::All => Self::All,
+        }
+    }
 }
 
 /// What a violation leads to.

@@ -29,12 +29,14 @@ fn everything_documented_parses() {
         "mount M P --public-key k.pem --signature s --ignore-paths a --ignore-paths b \
          --ignore-unsigned-files --foreground --allow-other -o ro,fsname=x --cache-size 1GiB \
          --index-dir d --threads 8 --on-violation eio --on-violation-exec /bin/true \
-         --repair-from a --repair-from b",
+         --repair-from a --repair-from b --prefetch all",
         "mount M P --on-violation lockdown -o ro -o noexec",
         "mount M P --certificate-chain a.pem b.pem --foreground",
         "mount M P --certificate-chain a.pem --certificate-chain b.pem",
         "mount M P --identity i --identity-provider https://p --trust-config t.json",
         "umount P",
+        "warm P",
+        "warm P a b/c --wait",
         "mount M P --pid-file f --metrics-listen 9100 --metrics-file m.prom",
         "status",
         "status --check --json",

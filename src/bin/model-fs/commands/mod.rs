@@ -9,6 +9,7 @@ mod status;
 mod trust;
 mod umount;
 mod verify;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub(crate) fn run(
     match command {
         // May have another process's exit code to pass on.
         Command::Mount(args) => return mount::run(args, is_background_child, logging),
+        Command::Warm(args) => return warm::run(&args, is_background_child, logging),
         Command::Umount(args) => umount::run(&args)?,
         Command::Status(args) => status::run(&args)?,
         Command::Verify(args) => return verify::run(args).map(ExitCode::from),

@@ -59,6 +59,7 @@ pub(crate) fn run(
         .iter()
         .copied()
         .for_each(warn_of_old_tables);
+    options = options.prefetch(args.prefetch.into());
     options = options.lockdown(args.on_violation == OnViolation::Lockdown);
     let (count, exec) = (metrics.count(), hook.map(Hook::start).transpose()?);
     options = options.on_violation(move |violation| {
@@ -96,6 +97,7 @@ pub(crate) fn run(
         None
     };
     if is_background_child {
+        logging.warn_if_unheard();
         background::detach(logging)?;
     }
     match mounted.wait().map_err(anyhow::Error::new)? {

@@ -1,8 +1,8 @@
 //! Metrics of a mount, for Prometheus: in a file, or by HTTP.
 //!
 //! Guarantees: a number is read where the status reads it, when it is asked for; nothing is counted
-//! twice, and reads cost no more than without metrics, since what is told is counted anyway. Doesn't: keep anybody from them who can read
-//! the file or reach the address.
+//! twice, and reads cost no more than without metrics, since what is told is counted anyway.
+//! Doesn't: keep anybody from them who can read the file or reach the address.
 
 mod file;
 mod http;

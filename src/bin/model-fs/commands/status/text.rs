@@ -11,8 +11,11 @@ use serde_json::{Map, Value};
 
 use crate::terminal;
 
+/// The full passes that are being made.
+const PASSES: &str = "full_passes_underway";
+
 /// Facts that come first, in this order, and what they are called.
-const FIRST: [(&str, &str); 23] = [
+const FIRST: [(&str, &str); 32] = [
     ("source", "model"),
     ("mountpoint", "mountpoint"),
     ("error", "can't be asked"),
@@ -36,6 +39,15 @@ const FIRST: [(&str, &str); 23] = [
     ("to_hash_bytes", "bytes to hash whole"),
     ("full_passes", "files hashed so far"),
     ("full_pass_bytes", "bytes hashed so far"),
+    (PASSES, "being hashed"),
+    ("full_passes_waiting", "wait to be hashed"),
+    ("prefetch", "prefetch"),
+    ("prefetch_ended", "prefetch ended"),
+    ("prefetch_files", "files prefetched"),
+    ("prefetch_of_files", "of files"),
+    ("prefetch_bytes", "bytes prefetched"),
+    ("prefetch_of_bytes", "of bytes"),
+    ("prefetch_failures", "prefetch failures"),
 ];
 
 /// Facts that come last: nothing is wrong where they are missing, and little where they aren't.
@@ -108,6 +120,7 @@ fn show(name: &str, label: &str, value: &Value, lines: &mut Vec<(String, String)
     let mut line = |text: String| lines.push((label.to_owned(), text));
     match value {
         Value::Null => {}
+        Value::Array(values) if name == PASSES => values.iter().map(pass).for_each(line),
         Value::Array(values) => values.iter().map(bounded).for_each(line),
         Value::Bool(true) if name == "shortened" => {
             line("yes: there is more than fits into a status".to_owned());
@@ -119,6 +132,18 @@ fn show(name: &str, label: &str, value: &Value, lines: &mut Vec<(String, String)
         },
         value => line(bounded(value)),
     }
+}
+
+/// How far a full pass is.
+fn pass(value: &Value) -> String {
+    let bytes = |key| HumanBytes(value[key].as_u64().unwrap_or(0));
+    format!(
+        "\"{}\": {} % of {}, {}/s",
+        bounded(&value["file"]),
+        value["percent"].as_u64().unwrap_or(0),
+        bytes("of_bytes"),
+        bytes("bytes_per_second"),
+    )
 }
 
 /// A text that is harmless and not too long.
@@ -181,6 +206,7 @@ mod tests {
         let status: Status = serde_json::from_value(json!({
             "signer": "", "root_digest": "", "payload_digest": "", "files": 0, "mounted_by": 0,
             "shortened": true, "locked_down": false, "mount": {"mountpoint": "", "source": ""},
+            "warm_up": {},
         }))
         .unwrap();
         let Value::Object(facts) = serde_json::to_value(status).unwrap() else {
