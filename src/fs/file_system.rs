@@ -33,6 +33,17 @@ pub struct FsOptions {
     pub on_violation: Option<ViolationHook>,
     /// Where the signature file appears; nowhere if that name is signed.
     pub signature: Option<FileName>,
+    /// What was served before.
+    pub earlier: Earlier,
+}
+
+/// What other processes did before that served the same mount, of the same signature.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// How many they were.
+    pub processes: u16,
+    /// Whether a violation had ended all reading.
+    pub locked_down: bool,
 }
 
 /// A signed model as a file system.
@@ -72,6 +83,7 @@ impl FileSystem {
             lockdown,
             on_violation,
             signature,
+            earlier,
         } = options;
         let lockdown = Lockdown::new(lockdown);
         let (lock, stopped) = (Arc::clone(&lockdown), Arc::downgrade(&reader));
@@ -86,6 +98,9 @@ impl FileSystem {
                 hook(violation);
             }
         });
+        if earlier.locked_down && lockdown.begin() {
+            reader.stop();
+        }
         Ok(Self {
             tree: Tree::new(manifest, signature.as_ref()),
             times: Times::new(manifest),
@@ -95,7 +110,7 @@ impl FileSystem {
             claims: ClaimedInodes::default(),
             workers: ThreadPool::started("reader", workers)?,
             handles: RwLock::default(),
-            next_handle: AtomicU64::new(1),
+            next_handle: AtomicU64::new(Handle::first(earlier.processes).number()),
             mount_facts: OnceLock::new(),
             to_hash: OnceLock::new(),
             failures: AtomicU64::new(0),

@@ -147,6 +147,7 @@ mod tests {
             lockdown: false,
             on_violation: None,
             signature: None,
+            earlier: crate::fs::Earlier::default(),
         };
         let fs = Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap());
         let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Model;
-use crate::fs::{Audience, FileSystem, FsOptions, Status, ViolationHook};
+use crate::fs::{Audience, Earlier, FileSystem, FsOptions, Status, ViolationHook};
 use crate::kernel::{
     self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
 };
@@ -152,6 +152,7 @@ impl Model {
             ..self.signed.options.reader()
         });
         let location = self.signed.location();
+        let earlier = Earlier::default();
         let fs = FileSystem::new(
             Arc::clone(&reader),
             self.signed.scan(),
@@ -160,6 +161,7 @@ impl Model {
                 lockdown,
                 on_violation,
                 signature: location.mounted_signature_name(),
+                earlier,
             },
         );
         let fs = Arc::new(fs.map_err(MountError::Thread)?);
