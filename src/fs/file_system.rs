@@ -6,16 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::claimed_inodes::ClaimedInodes;
 use super::errno::FsError;
 use super::handle::{Handle, Opened};
 use super::inode::Inode;
 use super::lockdown::Lockdown;
-use super::status::{MountFacts, ToHash};
+use super::status::{Kept, MountFacts, ToHash};
 use super::time::Times;
 use super::tree::{Node, Tree};
+use crate::digest::Algorithm;
 use crate::name::FileName;
 use crate::reading::{Reader, Scan, VerifiedBytes, Violation};
 use crate::threads::ThreadPool;
@@ -61,6 +62,7 @@ pub struct FileSystem {
     pub(super) next_handle: AtomicU64,
     pub(super) mount_facts: OnceLock<MountFacts>,
     pub(super) to_hash: OnceLock<ToHash>,
+    pub(super) kept: Mutex<Option<Kept>>,
     pub(super) times: Times,
     pub(super) lockdown: Arc<Lockdown>,
     /// Requests for names, files or content that got none, for whatever reason.
@@ -113,6 +115,7 @@ impl FileSystem {
             next_handle: AtomicU64::new(Handle::first(earlier.processes).number()),
             mount_facts: OnceLock::new(),
             to_hash: OnceLock::new(),
+            kept: Mutex::default(),
             failures: AtomicU64::new(0),
             reader,
         })
@@ -126,6 +129,17 @@ impl FileSystem {
     /// The inodes, as they were when the file system was made.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// A digest of all that a kernel is told and goes on believing: names and their numbers, and the
+    /// signature, on which lengths rest. It is the same for the same model and options.
+    pub fn shown_digest(&self) -> String {
+        let mut hasher = Algorithm::Sha256.hasher();
+        hasher.update(b"model-fs inodes, 1\n");
+        hasher.update(&(self.signature.len() as u64).to_le_bytes());
+        hasher.update(self.signature.as_slice());
+        self.tree.hash_into(&mut hasher);
+        hasher.finish().to_string()
     }
 
     /// What `ino` is, also where it is a file that is shown with a claimed length.

@@ -49,6 +49,6 @@ pub use self::handle::Handle;
 pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;
 pub use self::listing::Entry;
-pub use self::status::{Audience, MountFacts, OwnerStatus, Status, ToHash};
+pub use self::status::{Audience, Kept, MountFacts, OwnerStatus, Status, ToHash};
 pub use self::tree::{Node, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;
