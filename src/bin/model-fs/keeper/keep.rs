@@ -29,8 +29,8 @@ use crate::pid_file::PidFile;
 /// followed by another.
 const MOST_KILLED: u32 = 8;
 
-/// How long the keeper waits before the second of them; then twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long the keeper waits before it starts the one after; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the keeper waits for.
 #[derive(Debug)]
