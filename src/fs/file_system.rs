@@ -131,8 +131,8 @@ impl FileSystem {
         &self.tree
     }
 
-    /// A digest of all that a kernel is told and goes on believing: names and their numbers, and the
-    /// signature, on which lengths rest. It is the same for the same model and options.
+    /// A digest of all that a kernel is told and goes on believing: names and their numbers, and
+    /// the signature, on which lengths rest. It is the same for the same model and options.
     pub fn shown_digest(&self) -> String {
         let mut hasher = Algorithm::Sha256.hasher();
         hasher.update(b"model-fs inodes, 1\n");

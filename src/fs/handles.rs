@@ -1,9 +1,10 @@
 //! Open files: opening, reading, closing.
 //!
 //! Guarantees: a handle is given out only once the length of its file is proved, and only of the
-//! inode that has that length; what is read is verified bytes, or an error. A handle that an earlier
-//! process gave out is opened anew when it is first read, under the same conditions. Doesn't: bound
-//! how many are open at a time; the programs that open them have limits of their own.
+//! inode that has that length; what is read is verified bytes, or an error. A handle that an
+//! earlier process gave out is opened anew when it is first read, under the same conditions.
+//! Doesn't: bound how many are open at a time; the programs that open them have limits of their
+//! own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

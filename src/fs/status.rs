@@ -235,6 +235,7 @@ mod tests {
     fn status(facts: &MountFacts, violations: usize) -> String {
         let long = "\u{1}".repeat(4095);
         let owner = OwnerStatus {
+            kept: None,
             locked_down: true,
             mount: Some(facts.clone()),
             bytes: u64::MAX,
@@ -274,6 +275,7 @@ mod tests {
     fn a_status_that_fits_is_whole() {
         let facts = MountFacts::new(Path::new("/mnt"), Path::new("/model"));
         let owner = OwnerStatus {
+            kept: None,
             locked_down: false,
             mount: Some(facts),
             bytes: 1,
@@ -302,6 +304,7 @@ mod tests {
             ..ReaderStats::default()
         };
         let owner = OwnerStatus {
+            kept: None,
             locked_down: true,
             mount: None,
             bytes: 7,

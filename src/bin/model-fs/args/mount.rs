@@ -56,7 +56,8 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_violation_exec: Option<String>,
 
-    /// Go on when the process that serves is killed: another one keeps the mount, and starts it again
+    /// Go on when the process that serves is killed: another process keeps the mount, and starts
+    /// the next
     #[arg(long)]
     pub(crate) keep_alive: bool,
 

@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::channel::Message;
+use super::event::Event;
 use super::server::{Program, Server, Stage, Start};
 use crate::args::MountArgs;
 use crate::background;
@@ -31,17 +32,6 @@ const MOST_KILLED: u32 = 8;
 
 /// How long the keeper waits before it starts the one after; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-
-/// What the keeper waits for.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The server of this number said something.
-    Said(u64, Message, Vec<OwnedFd>),
-    /// It has ended.
-    Ended(u64, io::Result<ExitStatus>),
-    /// A signal.
-    Signal(i32),
-}
 
 /// What the last server left.
 #[derive(Debug)]

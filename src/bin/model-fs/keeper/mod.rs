@@ -11,6 +11,7 @@
 //! if that is killed, the server serves on, and the mount ends with it.
 
 mod channel;
+mod event;
 mod keep;
 mod server;
 mod serving;

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{Channel, Message};
-use super::keep::Event;
+use super::event::Event;
 use super::serving::{BACKGROUND, FOREGROUND, KEEPER_VARIABLE};
 
 /// A program that can be started as it is now, whatever becomes of its path.
@@ -97,6 +97,8 @@ impl Server {
             .args(&start.args)
             .current_dir(&start.directory)
             .env(KEEPER_VARIABLE, format!("{} {place}", std::process::id()))
+            // The server is who tells the service manager that all is well.
+            .env_remove("WATCHDOG_PID")
             .stdin(Stdio::from(other))
             // A signal from the terminal reaches the keeper alone, which passes it on.
             .process_group(0)
