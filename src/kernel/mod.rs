@@ -43,7 +43,7 @@ pub mod unmount;
 pub use fuse::FuseAdaptor;
 pub use handover::{Handover, HandoverFacts, Keeper, Keeping};
 pub use holders::Holders;
-pub use mount_error::{MountError, MountRefusal};
+pub use mount_error::{MountError, MountRefusal, Overlap};
 pub use options::{MountOptions, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
