@@ -10,7 +10,7 @@
 //! mounted there since; and because its error is a text.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -98,6 +98,48 @@ impl Attached {
         Ok((attached, connection))
     }
 
+    /// The mount `identity`, which is there and was served by another process: `connection` is its
+    /// own, `place` the directory beneath.
+    pub(super) fn take_over(
+        identity: Identity,
+        connection: &OwnedFd,
+        place: OwnedFd,
+        mountpoint: PathBuf,
+    ) -> Result<Self, MountError> {
+        let mut spare = Self::duplicates(connection)?;
+        let Some(second) = spare.pop() else {
+            return Err(MountError::Vanished { mountpoint });
+        };
+        let attached = Self {
+            mountpoint,
+            place: Place::from(place),
+            identity,
+            connection: second,
+            spare: Mutex::new(spare),
+        };
+        let table = MountTable::read().map_err(MountError::Table)?;
+        match entry_of(&table, identity) {
+            Some(entry) if attached.is_connected() => Ok(Self {
+                mountpoint: entry.mountpoint.clone(),
+                ..attached
+            }),
+            _ => Err(MountError::Vanished {
+                mountpoint: attached.mountpoint,
+            }),
+        }
+    }
+
+    /// Which mount it is.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The connection and the directory beneath, once more.
+    pub(super) fn descriptors(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let place = self.place.as_fd().try_clone_to_owned()?;
+        Ok((self.connection.try_clone()?, place))
+    }
+
     /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
     /// known.
     fn mount(
@@ -109,9 +151,15 @@ impl Attached {
             Some((connection, identity)) => (connection, identity),
             None => (connection::by_helper(place, mountpoint, options)?, None),
         };
+        let more = Self::duplicates(&connection)?;
+        Ok((connection, more, identity))
+    }
+
+    /// [`SPARE`] and one more descriptors of the connection.
+    fn duplicates(connection: &OwnedFd) -> Result<Vec<OwnedFd>, MountError> {
         let more = (0..=SPARE).map(|_| connection.try_clone());
-        let more = more.collect::<io::Result<_>>();
-        Ok((connection, more.map_err(MountError::Descriptors)?, identity))
+        more.collect::<io::Result<_>>()
+            .map_err(MountError::Descriptors)
     }
 
     /// Where it was mounted: absolute, without links.
@@ -310,8 +358,9 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), 
     }
     // Fails where what is mounted there is dead.
     std::fs::metadata(place.descriptor_path()).map_err(unusable)?;
-    if options.overlaps(&resolved) {
+    if let Some(how) = options.overlap(&resolved) {
         return Err(MountError::Overlap {
+            how,
             mountpoint: resolved,
             source_path: options.source.clone(),
         });

@@ -10,6 +10,8 @@ mod connection;
 mod fuse;
 mod fusermount;
 mod guarded;
+pub mod handover;
+mod handshake;
 mod holders;
 mod interrupt;
 #[doc(hidden)]
@@ -39,12 +41,13 @@ pub mod unmount;
 
 #[doc(hidden)]
 pub use fuse::FuseAdaptor;
+pub use handover::{Handover, HandoverFacts, Keeper, Keeping};
 pub use holders::Holders;
-pub use mount_error::{MountError, MountRefusal};
+pub use mount_error::{MountError, MountRefusal, Overlap};
 pub use options::{MountOptions, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
-pub use serve::serve;
+pub use serve::{serve, serve_or_go_on};
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};
 pub use tuning::TuningReport;

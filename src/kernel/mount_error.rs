@@ -3,6 +3,7 @@
 //! Guarantees: nothing is left mounted after any of these; what comes from a path or a helper is
 //! escaped. Doesn't: know what else the caller could try.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -51,11 +52,13 @@ pub enum MountError {
     },
     /// The model lies under the mountpoint or the mountpoint in the model.
     #[error(
-        "mountpoint {} and model {} lie one inside the other",
+        "mountpoint {} {how} the model {}",
         Escaped::path(mountpoint),
         Escaped::path(source_path)
     )]
     Overlap {
+        /// How they lie.
+        how: Overlap,
         /// Without links.
         mountpoint: PathBuf,
         /// The model, as given.
@@ -118,6 +121,16 @@ pub enum MountError {
         /// Where it came to.
         found: PathBuf,
     },
+    /// A mount that was to go on isn't of the same names, numbers and signature.
+    #[error(
+        "the model mounted on {} isn't the one that it was: its signature, or which of its files \
+         are shown, has changed",
+        Escaped::path(mountpoint)
+    )]
+    AnotherModel {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
     /// No more files can be opened.
     #[error("cannot open as many files as this mount needs{}", limit())]
     Descriptors(#[source] io::Error),
@@ -130,6 +143,27 @@ pub enum MountError {
     /// A stop was asked for before it was ready.
     #[error("interrupted before the mount was ready")]
     Interrupted,
+}
+
+/// How a mountpoint lies to the model that is to be mounted there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is the same directory.
+    Same,
+    /// It lies in the model.
+    Inside,
+    /// The model lies in it.
+    Contains,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Same => "is",
+            Self::Inside => "is inside",
+            Self::Contains => "contains",
+        })
+    }
 }
 
 /// What `fusermount3` means by refusing a mount, as far as its message tells.
@@ -145,7 +179,7 @@ pub enum MountRefusal {
 
 impl MountRefusal {
     pub(super) fn of(message: &str) -> Self {
-        if message.contains("ermission denied") {
+        if message.contains("ermission denied") || message.contains("no write access") {
             Self::Denied
         } else if message.contains("not permitted") {
             Self::NotPermitted

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use super::Model;
 use crate::fs::{
-    Audience, FileSystem, FsOptions, Prefetch, PrefetchProgress, Status, ViolationHook,
+    Audience, Earlier, FileSystem, FsOptions, Kept, Prefetch, PrefetchProgress, Status,
+    ViolationHook,
 };
 use crate::kernel::{
-    self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
+    self, Keeping, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown,
+    serve_or_go_on,
 };
 use crate::manifest::VerifiedManifest;
 use crate::reading::{
@@ -38,6 +40,8 @@ pub struct MountOptions {
     on_violation: Option<ViolationHook>,
     shutdown: Option<Shutdown>,
     prefetch: Prefetch,
+    keeping: Keeping,
+    locked_down: bool,
 }
 
 impl Default for MountOptions {
@@ -49,6 +53,8 @@ impl Default for MountOptions {
             on_violation: None,
             shutdown: None,
             prefetch: Prefetch::None,
+            keeping: Keeping::No,
+            locked_down: false,
         }
     }
 }
@@ -112,6 +118,17 @@ impl MountOptions {
         self.shutdown = Some(shutdown);
         self
     }
+
+    /// Whether another process is to go on with the mount when this one ends, or this one goes on
+    /// with what another served.
+    ///
+    /// `locked_down`: a violation had ended all reading there.
+    #[must_use]
+    pub fn keeping(mut self, keeping: Keeping, locked_down: bool) -> Self {
+        self.keeping = keeping;
+        self.locked_down = locked_down;
+        self
+    }
 }
 
 /// A mounted model. Dropping it unmounts.
@@ -136,6 +153,11 @@ impl StatusHandle {
     /// How long the chunks verified for reads so far took.
     pub fn verify_times(&self) -> VerifyTimes {
         self.0.reader().verify_times()
+    }
+
+    /// Adds who keeps the mount alive, and how that goes. The last call counts.
+    pub fn set_kept(&self, kept: Kept) {
+        self.0.set_kept(kept);
     }
 }
 
@@ -165,12 +187,18 @@ impl Model {
             on_violation,
             shutdown,
             prefetch,
+            keeping,
+            locked_down,
         } = options;
         let reader = self.new_reader(ReaderOptions {
             retain: Retain::Partial,
             ..self.signed.options.reader()
         });
         let location = self.signed.location();
+        let earlier = Earlier {
+            processes: keeping.earlier_processes(),
+            locked_down,
+        };
         let fs = FileSystem::new(
             Arc::clone(&reader),
             self.signed.scan(),
@@ -179,6 +207,7 @@ impl Model {
                 lockdown,
                 on_violation,
                 signature: location.mounted_signature_name(),
+                earlier,
             },
         );
         let fs = Arc::new(fs.map_err(MountError::Thread)?);
@@ -189,7 +218,7 @@ impl Model {
         drop(self);
         let reader = StopReading(reader);
         let shutdown = shutdown.unwrap_or_default();
-        let session = serve(&fs, mountpoint.as_ref(), &kernel, shutdown)?;
+        let session = serve_or_go_on(&fs, mountpoint.as_ref(), &kernel, shutdown, keeping)?;
         if prefetch != Prefetch::None {
             let files = reader.0.manifest().files().len();
             let progress = Arc::new(PrefetchProgress::new(prefetch, files));

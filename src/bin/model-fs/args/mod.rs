@@ -6,6 +6,7 @@
 
 mod address;
 mod demo;
+mod examples;
 mod ignore;
 mod index;
 mod inspect;
@@ -22,6 +23,7 @@ mod tests;
 mod trust;
 mod trust_flags;
 mod umount;
+mod upgrade;
 mod verify;
 mod warm;
 
@@ -48,6 +50,7 @@ pub(crate) use self::trust::{
 };
 pub(crate) use self::trust_flags::{Trust, TrustArgs};
 pub(crate) use self::umount::UmountArgs;
+pub(crate) use self::upgrade::UpgradeArgs;
 pub(crate) use self::verify::VerifyArgs;
 pub(crate) use self::warm::WarmArgs;
 
@@ -59,7 +62,7 @@ pub(crate) use self::warm::WarmArgs;
     name = "model-fs",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true
+    after_help = examples::AFTER_ALL
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -73,22 +76,33 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Mount a signed model read-only; check it as it is read
+    #[command(after_help = examples::MOUNT)]
     Mount(MountArgs),
     /// Unmount a model
+    #[command(after_help = examples::UMOUNT)]
     Umount(UmountArgs),
+    /// Have a mount served by this program as it is installed now, while it is in use
+    #[command(after_help = examples::UPGRADE)]
+    Upgrade(UpgradeArgs),
     /// Show what a mount has done and seen
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Read a mounted model, so that others find it in memory
     Warm(WarmArgs),
     /// Check a model, all of it, now
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Sign a model
+    #[command(after_help = examples::SIGN)]
     Sign(SignArgs),
     /// Prepare a model so that mounting it reads nothing but what is asked for
+    #[command(after_help = examples::INDEX)]
     Index(IndexArgs),
     /// Show what a signature says, without verifying anything
+    #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
     /// Manage trusted signers
+    #[command(after_help = examples::TRUST)]
     Trust(TrustCommandArgs),
     /// Show the whole story on a throw-away model
     Demo(DemoArgs),

@@ -57,7 +57,7 @@ pub(crate) fn run(
         collect(&root, path, &mut found).with_context(shown)?;
     }
     if is_background_child {
-        background::detach(logging)?;
+        background::detach_quietly(logging)?;
     }
     let read = read_all(&root, &found);
     if read.failed.is_empty() {
