@@ -23,11 +23,17 @@ Examples:
   model-fs mount ./model /mnt/model
       by signers of the trust store: see \"model-fs trust list\"
   model-fs mount ./model /mnt/model --allow-other --keep-alive
+  model-fs mount ./model /mnt/model --repair-from /backup/model --prefetch all
   model-fs umount /mnt/model";
 
 pub(super) const UMOUNT: &str = "\
 Examples:
   model-fs umount /mnt/model";
+
+pub(super) const WARM: &str = "\
+Examples:
+  model-fs warm /mnt/model
+  model-fs warm /mnt/model weights.gguf --wait";
 
 pub(super) const UPGRADE: &str = "\
 Examples:

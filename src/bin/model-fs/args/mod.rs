@@ -88,6 +88,7 @@ pub(crate) enum Command {
     #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Read a mounted model, so that others find it in memory
+    #[command(after_help = examples::WARM)]
     Warm(WarmArgs),
     /// Check a model, all of it, now
     #[command(after_help = examples::VERIFY)]
