@@ -23,17 +23,7 @@ pub(super) fn by_system_call(
     mountpoint: &Path,
     options: &MountOptions,
 ) -> Result<Option<(OwnedFd, Option<Identity>)>, MountError> {
-    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
-    let connection = match opened {
-        Ok(file) => OwnedFd::from(file),
-        Err(source) => {
-            return match Errno::from_io_error(&source) {
-                Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoDevice),
-                // The helper opens it with the same user's rights.
-                _ => Err(MountError::Device(source)),
-            };
-        }
-    };
+    let connection = open()?;
     match new_mount::mount(&connection, place, options) {
         Ok(identity) => Ok(Some((connection, identity))),
         Err(Errno::PERM | Errno::ACCESS) => Ok(None),
@@ -42,6 +32,19 @@ pub(super) fn by_system_call(
             mountpoint: mountpoint.to_owned(),
             source: errno.into(),
         }),
+    }
+}
+
+/// A connection that nothing is mounted through yet.
+pub(super) fn open() -> Result<OwnedFd, MountError> {
+    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
+    match opened {
+        Ok(file) => Ok(OwnedFd::from(file)),
+        Err(source) => match Errno::from_io_error(&source) {
+            Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoDevice),
+            // The helper opens it with the same user's rights.
+            _ => Err(MountError::Device(source)),
+        },
     }
 }
 

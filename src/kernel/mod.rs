@@ -29,6 +29,7 @@ mod place;
 mod populate_loop;
 mod proc_thread;
 mod read_only;
+mod replace;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;

@@ -42,6 +42,7 @@ pub struct MountOptions {
     prefetch: Prefetch,
     keeping: Keeping,
     locked_down: bool,
+    show_later: bool,
 }
 
 impl Default for MountOptions {
@@ -55,6 +56,7 @@ impl Default for MountOptions {
             prefetch: Prefetch::None,
             keeping: Keeping::No,
             locked_down: false,
+            show_later: false,
         }
     }
 }
@@ -116,6 +118,13 @@ impl MountOptions {
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = Some(shutdown);
+        self
+    }
+
+    /// Has a dead mount on the mountpoint replaced by [`Mounted::show`] alone, and not before.
+    #[must_use]
+    pub fn show_later(mut self) -> Self {
+        self.show_later = true;
         self
     }
 
@@ -189,6 +198,7 @@ impl Model {
             prefetch,
             keeping,
             locked_down,
+            show_later,
         } = options;
         let reader = self.new_reader(ReaderOptions {
             retain: Retain::Partial,
@@ -225,6 +235,9 @@ impl Model {
             fs.set_prefetch(Arc::clone(&progress));
             super::prefetch::start(Arc::clone(&reader.0), progress).map_err(MountError::Thread)?;
         }
+        if !show_later {
+            session.show()?;
+        }
         Ok(Mounted {
             session,
             reader,
@@ -237,6 +250,14 @@ impl Mounted {
     /// Where it is mounted: absolute, without links.
     pub fn mountpoint(&self) -> &Path {
         self.session.mountpoint()
+    }
+
+    /// Takes the place of the dead mount that is on the mountpoint, if one is.
+    ///
+    /// # Errors
+    /// [`MountError`]; then the dead mount stays.
+    pub fn show(&self) -> Result<(), MountError> {
+        self.session.show()
     }
 
     /// The kernel's side of it.

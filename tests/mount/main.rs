@@ -25,6 +25,7 @@ mod populate;
 mod pushed;
 mod reads;
 mod repair;
+mod replace;
 mod reports;
 mod scale;
 mod session;
