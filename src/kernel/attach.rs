@@ -27,6 +27,7 @@ use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::Identity;
 use super::options::MountOptions;
 use super::place::Place;
+use crate::files::has_descriptor_paths;
 use crate::name::Escaped;
 use crate::sync::lock;
 
@@ -105,10 +106,7 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(OwnedFd, Vec<OwnedFd>, Option<Identity>), MountError> {
-        let (connection, identity) = match connection::by_system_call(place, mountpoint, options)? {
-            Some((connection, identity)) => (connection, identity),
-            None => (connection::by_helper(place, mountpoint, options)?, None),
-        };
+        let (connection, identity) = connection::mount(place, mountpoint, options)?;
         let more = (0..=SPARE).map(|_| connection.try_clone());
         let more = more.collect::<io::Result<_>>();
         Ok((connection, more.map_err(MountError::Descriptors)?, identity))
@@ -298,6 +296,9 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), 
             source,
         },
     };
+    if !has_descriptor_paths() {
+        return Err(MountError::NoProc);
+    }
     let place = Place::open(mountpoint).map_err(unusable)?;
     let resolved = place.path().map_err(unusable)?;
     // Before the first look into it, which an unresponsive daemon would never answer.

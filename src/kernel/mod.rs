@@ -27,6 +27,7 @@ mod place;
 mod populate_loop;
 mod proc_thread;
 mod read_only;
+mod refusal;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;
@@ -40,10 +41,11 @@ pub mod unmount;
 #[doc(hidden)]
 pub use fuse::FuseAdaptor;
 pub use holders::Holders;
-pub use mount_error::{MountError, MountRefusal};
+pub use mount_error::MountError;
 pub use options::{MountOptions, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
+pub use refusal::MountRefusal;
 pub use serve::serve;
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};

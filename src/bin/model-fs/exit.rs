@@ -174,7 +174,8 @@ impl From<LocationError> for Failure {
         let exit = match error {
             LocationError::Ignored(_) => Exit::Usage,
             LocationError::LargeSignature(_) => Exit::Signature,
-            LocationError::Model { .. }
+            LocationError::NoProc
+            | LocationError::Model { .. }
             | LocationError::Kind(_)
             | LocationError::Name(_)
             | LocationError::NotUtf8(_)

@@ -19,7 +19,7 @@ use crate::index_store::warn_of_old_tables;
 use crate::logging::{Detached, STATUS_TARGET};
 use crate::pid_file::PidFile;
 use crate::systemd::{self, Service};
-use crate::{metrics, signed_model};
+use crate::{hints, metrics, signed_model};
 
 /// Violations that may wait for `--on-violation-exec`.
 const MAX_WAITING_HOOKS: usize = 64;
@@ -40,7 +40,7 @@ pub(crate) fn run(
         options = options.threads(threads);
     }
     if !args.foreground && !is_background_child {
-        return Ok(background::spawn()?);
+        return background::spawn();
     }
     let status = Arc::<OnceLock<StatusHandle>>::default();
     options = options.shutdown(signals(args.foreground, logging.clone(), &status)?);
@@ -150,7 +150,11 @@ fn signals(
             None => tracing::info!(target: STATUS_TARGET, "not mounted yet"),
         }
     };
-    Ok(Shutdown::on_signals(hang_up, tell)?)
+    Shutdown::on_signals(hang_up, tell).map_err(|error| {
+        let hint = hints::start(&error);
+        let error = anyhow::Error::new(error).context("cannot listen for signals");
+        Failure::from(error).with_hint(hint)
+    })
 }
 
 /// Each open file takes a descriptor, and the usual soft limit is 1024.
