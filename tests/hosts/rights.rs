@@ -72,9 +72,6 @@ fn user_namespaces() {
     };
     let mount = "\"$PROGRAM\" mount \"$MODEL\" \"$MOUNTPOINT\" --public-key \"$KEY\"";
     newcomer.fails(&format!("user unshare --map-root-user {mount}"));
-    newcomer.fails(&format!(
-        "chown -R 0 \"$USER_HOME\"; unshare --map-root-user {mount}"
-    ));
     newcomer.fails(&format!("user unshare --user {mount}"));
     // With a mount namespace of its own, an ordinary user needs neither root nor fusermount3.
     let inside = format!(
@@ -83,6 +80,9 @@ fn user_namespaces() {
     );
     newcomer.serves(&format!(
         "user unshare --map-root-user --mount sh -c '{inside}'"
+    ));
+    newcomer.fails(&format!(
+        "chown -R 0 \"$USER_HOME\"; unshare --map-root-user {mount}"
     ));
 }
 

@@ -40,16 +40,25 @@ pub enum Need {
     OpenSsl,
     /// The `rsync` program.
     Rsync,
+    /// The `shellcheck` program.
+    Shellcheck,
+    /// `systemd-analyze` and `systemd-nspawn`.
+    Systemd,
+    /// The `yamllint` program.
+    Yamllint,
 }
 
 impl Need {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
         Self::Engines,
         Self::OpenSsl,
         Self::Rsync,
+        Self::Shellcheck,
+        Self::Systemd,
+        Self::Yamllint,
     ];
 
     /// What it is called in `MODEL_FS_SKIP`.
@@ -61,6 +70,9 @@ impl Need {
             Self::Engines => "engines",
             Self::OpenSsl => "openssl",
             Self::Rsync => "rsync",
+            Self::Shellcheck => "shellcheck",
+            Self::Systemd => "systemd",
+            Self::Yamllint => "yamllint",
         }
     }
 
@@ -77,6 +89,10 @@ impl Need {
             Self::Engines => Ok(()),
             Self::OpenSsl => program("openssl", "version"),
             Self::Rsync => program("rsync", "--version"),
+            Self::Shellcheck => program("shellcheck", "--version"),
+            Self::Systemd => program("systemd-analyze", "--version")
+                .and_then(|()| program("systemd-nspawn", "--version")),
+            Self::Yamllint => program("yamllint", "--version"),
         }
     }
 }

@@ -1,0 +1,135 @@
+//! Units of systemd.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use test_support::built;
+use test_support::missing::{Need, have};
+use test_support::mounted::scratch;
+use test_support::process::{Finished, finish};
+
+use crate::boot::System;
+
+/// `systemd-analyze` on copies of the units that name the program where it was built.
+#[track_caller]
+fn analyze(arguments: &[&str], unit: &str, as_name: &str) -> Finished {
+    let folder: TempDir = scratch();
+    let text = fs::read_to_string(source(unit)).expect("read a unit");
+    let text = text.replace("/usr/bin/model-fs", built::program());
+    let copy = folder.path().join(as_name);
+    fs::write(&copy, text).expect("write a copy");
+    let mut command = Command::new("systemd-analyze");
+    command.args(arguments).arg(copy);
+    finish(&mut command, Duration::from_secs(60))
+}
+
+fn source(unit: &str) -> PathBuf {
+    built::repository("packaging/systemd").join(unit)
+}
+
+#[test]
+fn the_units_are_well_formed() {
+    if !have(Need::Systemd) {
+        return;
+    }
+    for (unit, name) in [
+        ("model-fs@.service", "model-fs@llm.service"),
+        ("mnt-llm.mount", "mnt-llm.mount"),
+    ] {
+        let finished = analyze(&["verify", "--man=no"], unit, name).expect("verify");
+        // What it doesn't know it ignores, with a warning.
+        assert_eq!(finished.stderr, "", "{finished}");
+    }
+}
+
+#[test]
+fn the_service_is_confined_as_far_as_a_mount_for_others_can_be() {
+    if !have(Need::Systemd) {
+        return;
+    }
+    let arguments = ["security", "--offline=true", "--threshold=41"];
+    let finished = analyze(&arguments, "model-fs@.service", "model-fs@llm.service");
+    finished.expect("an exposure of 4.1 at most");
+}
+
+#[test]
+fn the_service_serves_is_started_again_and_ends() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.shows(
+        "systemctl start model-fs@llm.service
+         systemctl is-active model-fs@llm.service
+         # Other units and other users see the mount; its user could not read the model otherwise.
+         cmp /srv/models/llm/weights /mnt/llm/weights
+         setpriv --reuid=65533 --regid=65533 --clear-groups cat /mnt/llm/weights > /dev/null
+         fails setpriv --reuid=65533 --regid=65533 --clear-groups cat /srv/models/llm/weights
+         findmnt --types fuse.model-fs /mnt/llm
+         systemctl status model-fs@llm.service | grep 'Status: .*violations: 0'
+         # The store is in the cache directory.
+         test -d /var/cache/model-fs/index
+
+         systemctl reload model-fs@llm.service
+         systemctl is-active model-fs@llm.service
+
+         first=$(systemctl show --property=MainPID --value model-fs@llm.service)
+         kill -KILL \"$first\"
+         until cmp /srv/models/llm/weights /mnt/llm/weights; do sleep 0.1; done
+         test \"$(systemctl show --property=NRestarts --value model-fs@llm.service)\" = 1
+         test \"$(findmnt --noheadings --types fuse.model-fs | wc -l)\" = 1
+
+         systemctl stop model-fs@llm.service
+         fails findmnt /mnt/llm
+         test \"$(systemctl show --property=Result --value model-fs@llm.service)\" = success",
+    );
+}
+
+#[test]
+fn a_service_whose_signature_does_not_hold_is_not_started_again() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.shows(
+        "printf x > /srv/models/llm/model.sig
+         fails systemctl start model-fs@llm.service
+         systemctl is-failed model-fs@llm.service
+         show() { systemctl show --value --property=\"$1\" model-fs@llm.service; }
+         test \"$(show ExecMainStatus)\" = 3
+         test \"$(show NRestarts)\" = 0
+         fails findmnt /mnt/llm",
+    );
+}
+
+#[test]
+fn the_service_can_have_a_user_of_its_own() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    // To whom the model belongs.
+    system.drop_in("[Service]\nUser=65534\nAmbientCapabilities=CAP_SYS_ADMIN\n");
+    system.shows(
+        "systemctl start model-fs@llm.service
+         cmp /srv/models/llm/weights /mnt/llm/weights
+         test \"$(stat --format=%u /mnt/llm/weights)\" = 65534
+         systemctl stop model-fs@llm.service
+         fails findmnt /mnt/llm",
+    );
+}
+
+/// Why the unit has none of these: the mount would be there, and seen by nobody else.
+#[test]
+fn a_mount_namespace_of_the_service_hides_the_mount() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.drop_in("[Service]\nPrivateMounts=yes\n");
+    system.shows(
+        "systemctl start model-fs@llm.service
+         fails findmnt /mnt/llm
+         pid=$(systemctl show --property=MainPID --value model-fs@llm.service)
+         grep fuse.model-fs \"/proc/$pid/mountinfo\"",
+    );
+}
