@@ -40,16 +40,22 @@ pub enum Need {
     OpenSsl,
     /// The `rsync` program.
     Rsync,
+    /// The `lsof` program.
+    Lsof,
+    /// The `fuser` program, of Debian's package `psmisc`.
+    Fuser,
 }
 
 impl Need {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
         Self::Engines,
         Self::OpenSsl,
         Self::Rsync,
+        Self::Lsof,
+        Self::Fuser,
     ];
 
     /// What it is called in `MODEL_FS_SKIP`.
@@ -61,6 +67,8 @@ impl Need {
             Self::Engines => "engines",
             Self::OpenSsl => "openssl",
             Self::Rsync => "rsync",
+            Self::Lsof => "lsof",
+            Self::Fuser => "fuser",
         }
     }
 
@@ -77,6 +85,8 @@ impl Need {
             Self::Engines => Ok(()),
             Self::OpenSsl => program("openssl", "version"),
             Self::Rsync => program("rsync", "--version"),
+            Self::Lsof => program("lsof", "-v"),
+            Self::Fuser => program("fuser", "-V"),
         }
     }
 }
