@@ -18,6 +18,8 @@ mod mount_error;
 #[doc(hidden)]
 pub mod mountinfo;
 mod new_mount;
+#[doc(hidden)]
+pub mod option_list;
 pub mod options;
 mod owner;
 #[doc(hidden)]
@@ -28,6 +30,7 @@ mod populate_loop;
 mod proc_thread;
 mod read_only;
 mod refusal;
+mod remount;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;
@@ -42,10 +45,11 @@ pub mod unmount;
 pub use fuse::FuseAdaptor;
 pub use holders::Holders;
 pub use mount_error::MountError;
-pub use options::{MountOptions, OptionError};
+pub use options::{MountOptions, OPTION_NAMES, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
 pub use refusal::MountRefusal;
+pub use remount::{RemountError, remount};
 pub use serve::serve;
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use super::fuse::FuseAdaptor;
 use super::memory_limit;
 use super::mount_error::MountError;
-use super::options::{Access, MountOptions};
+use super::options::MountOptions;
 use super::page_cache::PageCache;
 use super::session::MountSession;
 use super::shutdown::Shutdown;
@@ -42,10 +42,7 @@ pub fn serve(
 ) -> Result<MountSession, MountError> {
     let source = fs.reader().source();
     source.expect_mount();
-    let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
-    if options.access == Access::OwnerAndRoot {
-        adaptor = adaptor.asked_each_time();
-    }
+    let adaptor = FuseAdaptor::new(Arc::clone(fs), options);
     let session = MountSession::start(adaptor, mountpoint, options, shutdown)
         .inspect_err(|_| source.mount_failed())?;
     let device = session.device();

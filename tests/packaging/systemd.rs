@@ -119,6 +119,35 @@ fn the_service_can_have_a_user_of_its_own() {
     );
 }
 
+#[test]
+fn a_mount_unit_serves_and_a_line_of_fstab_makes_one() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.shows(
+        "systemctl start mnt-llm.mount
+         systemctl is-active mnt-llm.mount
+         cmp /srv/models/llm/weights /mnt/llm/weights
+         findmnt --types fuse.model-fs --options allow_other,nosuid,nodev /mnt/llm
+         systemctl stop mnt-llm.mount
+         fails findmnt /mnt/llm
+
+         options=nofail,_netdev,noauto,user,x-systemd.device-timeout=1
+         key=public_key=/etc/model-fs/signer.pem
+         echo \"/srv/models/llm /mnt/other fuse.model-fs $options,$key 0 0\" > /etc/fstab
+         systemctl daemon-reload
+         systemctl start mnt-other.mount
+         cmp /srv/models/llm/weights /mnt/other/weights
+         # As others do it, beside systemd.
+         umount /mnt/other
+         until systemctl is-active mnt-other.mount | grep inactive; do sleep 0.1; done
+         mount /mnt/other
+         cmp /srv/models/llm/weights /mnt/other/weights
+         systemctl stop mnt-other.mount
+         fails findmnt /mnt/other",
+    );
+}
+
 /// Why the unit has none of these: the mount would be there, and seen by nobody else.
 #[test]
 fn a_mount_namespace_of_the_service_hides_the_mount() {

@@ -11,6 +11,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,12 +85,17 @@ fn close_inherited() {
     }
 }
 
-/// Starts the child and waits for it to be ready or to fail. In the latter case it has said why.
-pub(crate) fn spawn() -> Result<ExitCode, Failure> {
+/// Starts the child, with this as `HOME` if it is given, and waits for it to be ready or to fail. In
+/// the latter case it has said why.
+pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("model-fs"));
     // Not by name: the file at that path may be another one by now.
-    let child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(home) = home {
+        command.env("HOME", home);
+    }
+    let child = command
         .arg0(name)
         .args(args)
         .env(PARENT_VARIABLE, std::process::id().to_string())

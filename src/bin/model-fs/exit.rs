@@ -10,7 +10,7 @@
 
 use std::process::ExitCode;
 
-use model_fs::kernel::{MountError, OptionError, UnmountError};
+use model_fs::kernel::{MountError, OptionError, RemountError, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 use model_fs::model::StoreError;
 #[cfg(feature = "pkcs11")]
@@ -132,6 +132,12 @@ impl From<UnmountError> for Failure {
     fn from(error: UnmountError) -> Self {
         let hint = hints::unmount(&error);
         Self::new(Exit::Failed, error).with_hint(hint)
+    }
+}
+
+impl From<RemountError> for Failure {
+    fn from(error: RemountError) -> Self {
+        Self::new(Exit::Failed, error)
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Need {
     OpenSsl,
     /// The `rsync` program.
     Rsync,
+    /// The `lsof` program.
+    Lsof,
+    /// The `fuser` program, of Debian's package `psmisc`.
+    Fuser,
     /// The `shellcheck` program.
     Shellcheck,
     /// `systemd-analyze` and `systemd-nspawn`.
@@ -49,13 +53,15 @@ pub enum Need {
 }
 
 impl Need {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
         Self::Engines,
         Self::OpenSsl,
         Self::Rsync,
+        Self::Lsof,
+        Self::Fuser,
         Self::Shellcheck,
         Self::Systemd,
         Self::Yamllint,
@@ -70,6 +76,8 @@ impl Need {
             Self::Engines => "engines",
             Self::OpenSsl => "openssl",
             Self::Rsync => "rsync",
+            Self::Lsof => "lsof",
+            Self::Fuser => "fuser",
             Self::Shellcheck => "shellcheck",
             Self::Systemd => "systemd",
             Self::Yamllint => "yamllint",
@@ -89,6 +97,8 @@ impl Need {
             Self::Engines => Ok(()),
             Self::OpenSsl => program("openssl", "version"),
             Self::Rsync => program("rsync", "--version"),
+            Self::Lsof => program("lsof", "-v"),
+            Self::Fuser => program("fuser", "-V"),
             Self::Shellcheck => program("shellcheck", "--version"),
             Self::Systemd => program("systemd-analyze", "--version")
                 .and_then(|()| program("systemd-nspawn", "--version")),

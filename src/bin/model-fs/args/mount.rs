@@ -72,6 +72,10 @@ pub(crate) struct MountArgs {
 
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
+
+    /// `HOME` for the process in the background, where this one was given none.
+    #[arg(skip)]
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// What a violation leads to.

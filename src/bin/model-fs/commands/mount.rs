@@ -40,7 +40,7 @@ pub(crate) fn run(
         options = options.threads(threads);
     }
     if !args.foreground && !is_background_child {
-        return background::spawn();
+        return background::spawn(args.home.as_deref());
     }
     let status = Arc::<OnceLock<StatusHandle>>::default();
     options = options.shutdown(signals(args.foreground, logging.clone(), &status)?);
