@@ -85,8 +85,8 @@ fn close_inherited() {
     }
 }
 
-/// Starts the child, with this as `HOME` if it is given, and waits for it to be ready or to fail. In
-/// the latter case it has said why.
+/// Starts the child, with this as `HOME` if it is given, and waits for it to be ready or to fail.
+/// In the latter case it has said why.
 pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("model-fs"));
