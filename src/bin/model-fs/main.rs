@@ -24,6 +24,8 @@ mod key_files;
 mod logging;
 mod metrics;
 mod mount_helper;
+#[cfg(test)]
+mod pages;
 mod periodic;
 mod pid_file;
 mod progress;

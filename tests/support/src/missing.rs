@@ -44,6 +44,8 @@ pub enum Need {
     Lsof,
     /// The `fuser` program, of Debian's package `psmisc`.
     Fuser,
+    /// The `groff` program, of Debian's package `groff-base`.
+    Groff,
     /// The `shellcheck` program.
     Shellcheck,
     /// `systemd-analyze` and `systemd-nspawn`.
@@ -53,7 +55,7 @@ pub enum Need {
 }
 
 impl Need {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
@@ -62,6 +64,7 @@ impl Need {
         Self::Rsync,
         Self::Lsof,
         Self::Fuser,
+        Self::Groff,
         Self::Shellcheck,
         Self::Systemd,
         Self::Yamllint,
@@ -78,6 +81,7 @@ impl Need {
             Self::Rsync => "rsync",
             Self::Lsof => "lsof",
             Self::Fuser => "fuser",
+            Self::Groff => "groff",
             Self::Shellcheck => "shellcheck",
             Self::Systemd => "systemd",
             Self::Yamllint => "yamllint",
@@ -99,6 +103,7 @@ impl Need {
             Self::Rsync => program("rsync", "--version"),
             Self::Lsof => program("lsof", "-v"),
             Self::Fuser => program("fuser", "-V"),
+            Self::Groff => program("groff", "--version"),
             Self::Shellcheck => program("shellcheck", "--version"),
             Self::Systemd => program("systemd-analyze", "--version")
                 .and_then(|()| program("systemd-nspawn", "--version")),

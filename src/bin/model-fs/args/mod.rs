@@ -23,6 +23,7 @@ mod trust;
 mod trust_flags;
 mod umount;
 mod verify;
+mod version;
 
 use std::ffi::OsString;
 
@@ -58,6 +59,7 @@ pub(crate) use self::verify::VerifyArgs;
 #[command(
     name = "model-fs",
     version,
+    long_version = version::long(),
     max_term_width = 100,
     disable_help_subcommand = true
 )]

@@ -11,6 +11,9 @@
 
 mod options;
 
+#[cfg(test)]
+pub(crate) use self::options::flag_options;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -206,7 +209,7 @@ mod tests {
         for line in [
             "mount.model-fs /m /p",
             "mount.fuse.model-fs /m /p -s -n -v -o ro,public_key=k -t fuse.model-fs",
-            "model-fs /m /p -o rw,dev,suid,public_key=k",
+            "model-fs /m /p -o ro,dev,suid,public_key=k",
         ] {
             let cli = asked(line).unwrap().unwrap();
             assert!(matches!(cli.command, Command::Mount(_)), "{line}");

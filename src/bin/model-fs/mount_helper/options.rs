@@ -194,6 +194,9 @@ struct Flag {
     long: String,
     /// What its value is called, if it takes one.
     value: Option<String>,
+    /// What it is for.
+    #[cfg(test)]
+    help: String,
 }
 
 impl Flag {
@@ -230,9 +233,22 @@ fn flags() -> Vec<Flag> {
         Some(Flag {
             long: argument.get_long()?.to_owned(),
             value: values.then(|| name.map_or("VALUE", |name| name.as_str()).to_owned()),
+            #[cfg(test)]
+            help: argument
+                .get_help()
+                .map_or_else(String::new, ToString::to_string),
         })
     });
     flags.collect()
+}
+
+/// The flags of `mount` as options: name, value and what each is for.
+#[cfg(test)]
+pub(crate) fn flag_options() -> Vec<(String, Option<String>, String)> {
+    let options = flags().into_iter();
+    options
+        .map(|flag| (flag.long.replace('-', "_"), flag.value, flag.help))
+        .collect()
 }
 
 /// The option that is spelt most like `name`, as it is written in lists.
