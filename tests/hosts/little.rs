@@ -22,7 +22,8 @@ fn few_processes() {
         return;
     };
     newcomer.fails(
-        "user prlimit --nproc=1 \"$PROGRAM\" mount \"$MODEL\" \"$MOUNTPOINT\" --public-key \"$KEY\"",
+        "user prlimit --nproc=1 \
+         \"$PROGRAM\" mount \"$MODEL\" \"$MOUNTPOINT\" --public-key \"$KEY\"",
     );
 }
 

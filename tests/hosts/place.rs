@@ -16,6 +16,17 @@ fn there_is_no_proc() {
 }
 
 #[test]
+fn there_is_no_system_log() {
+    let Some(newcomer) = Newcomer::new() else {
+        return;
+    };
+    let served = newcomer.serves("bare_dev; mknod -m 666 /dev/fuse c 10 229; mnt && served");
+    if let Some(served) = served {
+        newcomer.warns(&served, "no system log");
+    }
+}
+
+#[test]
 fn the_root_directory_is_read_only() {
     let Some(newcomer) = Newcomer::new() else {
         return;

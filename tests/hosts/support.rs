@@ -23,7 +23,9 @@ const PRELUDE: &str = r#"
 set -u
 mount --bind "$BUILT" "$PROGRAM" || exit 90
 mnt() { "$PROGRAM" mount "$MODEL" "$MOUNTPOINT" --public-key "$KEY" "$@"; }
-user() { HOME=$USER_HOME setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all -- "$@"; }
+user() {
+    HOME=$USER_HOME setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all -- "$@"
+}
 user_mnt() { user "$PROGRAM" mount "$MODEL" "$MOUNTPOINT" --public-key "$KEY" "$@"; }
 served() {
     "$@" cmp "$MODEL/weights" "$MOUNTPOINT/weights" &&

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -121,6 +121,11 @@ impl System {
             &bind("bind-ro", "etc", "/etc/model-fs"),
             &bind("bind", "models", "/srv/models"),
             &bind("bind", "show", "/show"),
+        ]);
+        if Path::new("/dev/autofs").exists() {
+            command.arg("--bind=/dev/autofs");
+        }
+        command.args([
             "--boot",
             "systemd.unit=show.service",
             "systemd.firstboot=no",

@@ -1,13 +1,13 @@
 //! Units of systemd.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use test_support::built;
-use test_support::missing::{Need, have};
+use test_support::missing::{Need, have, not_tested};
 use test_support::mounted::scratch;
 use test_support::process::{Finished, finish};
 
@@ -145,6 +145,27 @@ fn a_mount_unit_serves_and_a_line_of_fstab_makes_one() {
          cmp /srv/models/llm/weights /mnt/other/weights
          systemctl stop mnt-other.mount
          fails findmnt /mnt/other",
+    );
+}
+
+#[test]
+fn the_first_look_mounts_what_fstab_has_for_automount() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    if !Path::new("/dev/autofs").exists() {
+        not_tested("x-systemd.automount: the kernel has no /dev/autofs");
+        return;
+    }
+    system.shows(
+        "options=ro,noauto,x-systemd.automount,public_key=/etc/model-fs/signer.pem
+         echo \"/srv/models/llm /mnt/later fuse.model-fs $options 0 0\" > /etc/fstab
+         systemctl daemon-reload
+         systemctl start mnt-later.automount
+         fails systemctl is-active mnt-later.mount
+         cmp /srv/models/llm/weights /mnt/later/weights
+         systemctl is-active mnt-later.mount
+         findmnt --types fuse.model-fs /mnt/later",
     );
 }
 

@@ -51,8 +51,8 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
                 .into()
         }
         MountError::NotTheDevice => {
-            "remove what is there, load the module with \"modprobe fuse\" on the host, and pass the \
-             device in (--device /dev/fuse), not as a volume"
+            "remove what is there, load the module with \"modprobe fuse\" on the host, and pass \
+             the device in (--device /dev/fuse), not as a volume"
                 .into()
         }
         MountError::Device(error) => device(error),
