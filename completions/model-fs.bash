@@ -40,6 +40,9 @@ _model__fs() {
             model__fs,umount)
                 cmd="model__fs__subcmd__umount"
                 ;;
+            model__fs,upgrade)
+                cmd="model__fs__subcmd__upgrade"
+                ;;
             model__fs,verify)
                 cmd="model__fs__subcmd__verify"
                 ;;
@@ -62,7 +65,7 @@ _model__fs() {
 
     case "${cmd}" in
         model__fs)
-            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount status verify sign index inspect trust demo"
+            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status verify sign index inspect trust demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -178,7 +181,7 @@ _model__fs() {
             return 0
             ;;
         model__fs__subcmd__mount)
-            opts="-o -v -h --signature --ignore-paths --ignore-unsigned-files --foreground --allow-other --cache-size --index-dir --threads --on-violation --on-violation-exec --pid-file --metrics-listen --metrics-file --public-key --certificate-chain --identity --identity-provider --trust-config --verbose --log-file --log-format --help"
+            opts="-o -v -h --signature --ignore-paths --ignore-unsigned-files --foreground --allow-other --cache-size --index-dir --threads --on-violation --on-violation-exec --keep-alive --pid-file --metrics-listen --metrics-file --public-key --certificate-chain --identity --identity-provider --trust-config --verbose --log-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -534,6 +537,28 @@ _model__fs() {
             return 0
             ;;
         model__fs__subcmd__umount)
+            opts="-v -h --verbose --log-file --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__upgrade)
             opts="-v -h --verbose --log-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

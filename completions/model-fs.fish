@@ -32,6 +32,7 @@ complete -c model-fs -n "__fish_model_fs_needs_command" -s h -l help -d 'Print h
 complete -c model-fs -n "__fish_model_fs_needs_command" -s V -l version -d 'Print version'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "mount" -d 'Mount a signed model read-only; check it as it is read'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "umount" -d 'Unmount a model'
+complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "status" -d 'Show what a mount has done and seen'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "verify" -d 'Check a model, all of it, now'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "sign" -d 'Sign a model'
@@ -62,6 +63,7 @@ json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l ignore-unsigned-files -d 'Accept files that the signature doesn\'t name, and hide them'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l foreground -d 'Stay until unmounted or signalled'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l allow-other -d 'Let other users look into the mount'
+complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l keep-alive -d 'Go on when the process that serves is killed: another process keeps the mount, and starts the next'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -l log-file -d 'Append events to FILE instead of showing them' -r -F
@@ -69,6 +71,11 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -l log-format 
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
+json\t'A line of JSON'"
+complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -s v -l verbose -d 'More log messages (twice: debugging)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l log-file -d 'Append events to FILE instead of showing them' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"

@@ -6,6 +6,10 @@
 //! [tree](super::Tree) unless the last claim was true. Any other number is stale for ever: the
 //! kernel, which may still have a false length for it, can't open it. Doesn't: ask for claims.
 //!
+//! The number is made of the file's place in the manifest and the length, so that another process
+//! which takes a mount over knows what the kernel was told (see [`ClaimedInodes::take_over`]); only
+//! for more files or larger ones than there are bits for it is the next free one.
+//!
 //! Users who mustn't be told a claim are shown a hidden inode: empty, and stale once the length is
 //! proved.
 //!
@@ -23,7 +27,14 @@ use crate::sync::{read, write};
 /// The first number that no tree has: manifests have far fewer files.
 const FIRST: u64 = 1 << 48;
 
-/// The first number of those that tell no claim. Fewer claims than would lead here are ever made.
+/// The bit of numbers that are made of a file and a length.
+const MADE: u64 = 1 << 62;
+
+/// Bits of such a number that are the length in bytes; those above, up to [`MADE`], are the file.
+const LEN_BITS: u32 = 42;
+
+/// The first number of those that tell no claim, up to [`MADE`]. Fewer claims than would lead here
+/// are ever made.
 const HIDDEN: u64 = 1 << 52;
 
 /// A file under the length that its source claims.
@@ -63,11 +74,21 @@ impl ClaimedInodes {
             Some(claimed) if claimed.len == len => return Some(claimed.ino),
             _ => given.withdraw(index),
         }
-        let ino = Inode::new(FIRST + given.count);
-        given.count += 1;
-        given.by_file.insert(index, Claimed { ino, len });
-        given.files.insert(ino, index);
+        let ino = made_of(index, len).unwrap_or_else(|| given.next());
+        given.insert(index, Claimed { ino, len });
         Some(ino)
+    }
+
+    /// Takes in a number that the kernel was given by an earlier process, for the same model. From
+    /// then on the file is shown under it as if its length had been claimed here; not if another
+    /// length was, or it is no number of that kind.
+    pub(super) fn take_over(&self, ino: Inode) {
+        if let Some((index, claimed)) = what_makes(ino) {
+            let mut given = write(&self.0);
+            if !given.by_file.contains_key(&index) {
+                given.insert(index, claimed);
+            }
+        }
     }
 
     /// The inode of file `index`, whose length is proved: the one that was claimed to have it, or
@@ -101,8 +122,8 @@ impl ClaimedInodes {
     /// The file that has this number, and the length that goes with it; `None` if none has, or no
     /// longer.
     pub(super) fn file(&self, ino: Inode) -> Option<(FileIndex, Claimed)> {
-        if let Some(index) = ino.number().checked_sub(HIDDEN) {
-            let index = usize::try_from(index).ok()?;
+        if (HIDDEN..MADE).contains(&ino.number()) {
+            let index = usize::try_from(ino.number() - HIDDEN).ok()?;
             return Some((FileIndex::new(index), Claimed { ino, len: 0 }));
         }
         if !Self::is_one(ino) {
@@ -120,11 +141,38 @@ impl ClaimedInodes {
 }
 
 impl Given {
+    /// A number that no claim ever had.
+    fn next(&mut self) -> Inode {
+        let ino = Inode::new(FIRST + self.count);
+        self.count += 1;
+        ino
+    }
+
+    fn insert(&mut self, index: FileIndex, claimed: Claimed) {
+        self.files.insert(claimed.ino, index);
+        self.by_file.insert(index, claimed);
+    }
+
     fn withdraw(&mut self, index: FileIndex) {
         if let Some(claimed) = self.by_file.remove(&index) {
             self.files.remove(&claimed.ino);
         }
     }
+}
+
+/// The number that stands for file `index` with a length of `len` bytes, if there are bits for it.
+fn made_of(index: FileIndex, len: u64) -> Option<Inode> {
+    let index = index.number();
+    let fits = index < MADE >> LEN_BITS && len < 1 << LEN_BITS;
+    fits.then(|| Inode::new(MADE | index << LEN_BITS | len))
+}
+
+/// The file and the length of which [`made_of`] makes `ino`.
+fn what_makes(ino: Inode) -> Option<(FileIndex, Claimed)> {
+    let both = ino.number().checked_sub(MADE)?;
+    let index = FileIndex::new(usize::try_from(both >> LEN_BITS).ok()?);
+    let len = both & ((1 << LEN_BITS) - 1);
+    (made_of(index, len)? == ino).then_some((index, Claimed { ino, len }))
 }
 
 #[cfg(test)]
@@ -148,9 +196,56 @@ mod tests {
         assert_ne!(claim(4, 100), first);
         let second = claim(3, 200);
         assert_ne!(second, first);
-        assert_eq!(inodes.file(first), None, "stale for ever");
-        assert_ne!(claim(3, 100), first);
+        assert_eq!(inodes.file(first), None, "stale");
+        assert_eq!(claim(3, 100), first, "the same length, so the same number");
+        assert_eq!(inodes.file(second), None);
         assert_eq!(inodes.file(Inode::new(7)), None);
+    }
+
+    #[test]
+    fn what_no_bits_are_left_for_has_a_number_of_its_own() {
+        let inodes = ClaimedInodes::default();
+        let claim = |index, len| inodes.claim(FileIndex::new(index), len, || None).unwrap();
+        let (files, bytes) = (1 << 20, 1 << 42);
+        let given = [
+            claim(files - 1, bytes - 1),
+            claim(files - 2, bytes),
+            claim(files, 0),
+            claim(files + 1, bytes - 1),
+            claim(0, u64::MAX),
+        ];
+        let distinct: std::collections::HashSet<_> = given.iter().collect();
+        assert_eq!(distinct.len(), given.len());
+        for ino in given {
+            let (index, claimed) = inodes.file(ino).unwrap();
+            assert_eq!(claimed.ino, ino);
+            assert_eq!(inodes.claimed(index), Some(claimed));
+            assert!(ClaimedInodes::is_one(ino));
+        }
+        assert_eq!(what_makes(given[1]), None);
+        assert_eq!(what_makes(Inode::new(u64::MAX)), None);
+    }
+
+    #[test]
+    fn numbers_of_an_earlier_process_are_known() {
+        let earlier = ClaimedInodes::default();
+        let index = FileIndex::new(3);
+        let (first, second) = (
+            earlier.claim(index, 100, || None).unwrap(),
+            earlier.claim(index, 200, || None).unwrap(),
+        );
+        let later = ClaimedInodes::default();
+        assert_eq!(later.file(first), None);
+        later.take_over(first);
+        assert_eq!(later.file(first).unwrap().1.len, 100);
+        later.take_over(second);
+        assert_eq!(later.file(second), None, "one at a time");
+        later.take_over(Inode::new(7));
+        assert_eq!(
+            later.inode(index, proved(200), Inode::new(10)),
+            Inode::new(10)
+        );
+        assert_eq!(later.file(first), None);
     }
 
     #[test]

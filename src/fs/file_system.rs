@@ -6,16 +6,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::claimed_inodes::ClaimedInodes;
 use super::errno::FsError;
 use super::handle::{Handle, Opened};
 use super::inode::Inode;
 use super::lockdown::Lockdown;
-use super::status::{MountFacts, ToHash};
+use super::status::{Kept, MountFacts, ToHash};
 use super::time::Times;
 use super::tree::{Node, Tree};
+use crate::digest::Algorithm;
 use crate::name::FileName;
 use crate::reading::{Reader, Scan, VerifiedBytes, Violation};
 use crate::threads::ThreadPool;
@@ -33,6 +34,17 @@ pub struct FsOptions {
     pub on_violation: Option<ViolationHook>,
     /// Where the signature file appears; nowhere if that name is signed.
     pub signature: Option<FileName>,
+    /// What was served before.
+    pub earlier: Earlier,
+}
+
+/// What other processes did before that served the same mount, of the same signature.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// How many they were.
+    pub processes: u16,
+    /// Whether a violation had ended all reading.
+    pub locked_down: bool,
 }
 
 /// A signed model as a file system.
@@ -50,6 +62,7 @@ pub struct FileSystem {
     pub(super) next_handle: AtomicU64,
     pub(super) mount_facts: OnceLock<MountFacts>,
     pub(super) to_hash: OnceLock<ToHash>,
+    pub(super) kept: Mutex<Option<Kept>>,
     pub(super) times: Times,
     pub(super) lockdown: Arc<Lockdown>,
     /// Requests for names, files or content that got none, for whatever reason.
@@ -72,6 +85,7 @@ impl FileSystem {
             lockdown,
             on_violation,
             signature,
+            earlier,
         } = options;
         let lockdown = Lockdown::new(lockdown);
         let (lock, stopped) = (Arc::clone(&lockdown), Arc::downgrade(&reader));
@@ -86,6 +100,9 @@ impl FileSystem {
                 hook(violation);
             }
         });
+        if earlier.locked_down && lockdown.begin() {
+            reader.stop();
+        }
         Ok(Self {
             tree: Tree::new(manifest, signature.as_ref()),
             times: Times::new(manifest),
@@ -95,9 +112,10 @@ impl FileSystem {
             claims: ClaimedInodes::default(),
             workers: ThreadPool::started("reader", workers)?,
             handles: RwLock::default(),
-            next_handle: AtomicU64::new(1),
+            next_handle: AtomicU64::new(Handle::first(earlier.processes).number()),
             mount_facts: OnceLock::new(),
             to_hash: OnceLock::new(),
+            kept: Mutex::default(),
             failures: AtomicU64::new(0),
             reader,
         })
@@ -111,6 +129,17 @@ impl FileSystem {
     /// The inodes, as they were when the file system was made.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// A digest of all that a kernel is told and goes on believing: names and their numbers, and
+    /// the signature, on which lengths rest. It is the same for the same model and options.
+    pub fn shown_digest(&self) -> String {
+        let mut hasher = Algorithm::Sha256.hasher();
+        hasher.update(b"model-fs inodes, 1\n");
+        hasher.update(&(self.signature.len() as u64).to_le_bytes());
+        hasher.update(self.signature.as_slice());
+        self.tree.hash_into(&mut hasher);
+        hasher.finish().to_string()
     }
 
     /// What `ino` is, also where it is a file that is shown with a claimed length.

@@ -44,11 +44,11 @@ mod xattr;
 
 pub use self::attributes::{Attributes, BLOCK_SIZE, Totals};
 pub use self::errno::{FsError, errno};
-pub use self::file_system::{FileSystem, FsOptions, ViolationHook};
+pub use self::file_system::{Earlier, FileSystem, FsOptions, ViolationHook};
 pub use self::handle::Handle;
 pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;
 pub use self::listing::Entry;
-pub use self::status::{Audience, MountFacts, OwnerStatus, Status, ToHash};
+pub use self::status::{Audience, Kept, MountFacts, OwnerStatus, Status, ToHash};
 pub use self::tree::{Node, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;

@@ -5,8 +5,11 @@
 use std::sync::atomic::Ordering;
 
 use super::file_system::FileSystem;
-use super::status::{Audience, MAX_RECENT, MountFacts, OwnerStatus, Status, ToHash, within_bounds};
+use super::status::{
+    Audience, Kept, MAX_RECENT, MountFacts, OwnerStatus, Status, ToHash, within_bounds,
+};
 use crate::reading::{SourceFailure, Violation};
+use crate::sync::lock;
 
 impl FileSystem {
     /// Adds where and how this is mounted to the status. Only the first call counts.
@@ -17,6 +20,11 @@ impl FileSystem {
     /// Adds what has to be hashed before it can be read. Only the first call counts.
     pub fn set_to_hash(&self, to_hash: ToHash) {
         let _ = self.to_hash.set(to_hash);
+    }
+
+    /// Adds who keeps the mount alive, and how that goes. The last call counts.
+    pub fn set_kept(&self, kept: Kept) {
+        *lock(&self.kept) = Some(kept);
     }
 
     /// What the mount did and met, as far as it is for `audience`.
@@ -43,6 +51,7 @@ impl FileSystem {
             locked_down: self.lockdown.is_met(),
             mount: self.mount_facts.get().cloned(),
             bytes: self.claimed_bytes(),
+            kept: lock(&self.kept).clone(),
             to_hash: self.to_hash.get().copied().unwrap_or_default(),
             stats: self.reader.stats(),
             recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),

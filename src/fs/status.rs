@@ -54,6 +54,34 @@ pub struct MountFacts {
     pub not_pushed: Option<String>,
 }
 
+/// A mount that goes on when the process that serves it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Kept {
+    /// The number of the process that keeps it.
+    pub keeper: u32,
+    /// Processes that served it before the one that does now.
+    pub earlier_processes: u16,
+    /// Upgrades that failed since the one that serves it now began.
+    #[serde(default)]
+    pub failed_upgrades: u32,
+    /// Why the last of them did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failed_upgrade: Option<String>,
+}
+
+impl Kept {
+    /// Kept by the process `keeper`, after so many others.
+    pub fn new(keeper: u32, earlier_processes: u16) -> Self {
+        Self {
+            keeper,
+            earlier_processes,
+            failed_upgrades: 0,
+            last_failed_upgrade: None,
+        }
+    }
+}
+
 impl MountFacts {
     /// Where the model `source` is mounted.
     pub fn new(mountpoint: &Path, source: &Path) -> Self {
@@ -123,6 +151,9 @@ pub struct OwnerStatus {
     /// Bytes of all files, proved or claimed when the mount was made.
     #[serde(default)]
     pub bytes: u64,
+    /// Who keeps the mount alive, if anybody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// What has to be hashed before it can be read.
     #[serde(flatten)]
     pub to_hash: ToHash,
@@ -204,6 +235,7 @@ mod tests {
     fn status(facts: &MountFacts, violations: usize) -> String {
         let long = "\u{1}".repeat(4095);
         let owner = OwnerStatus {
+            kept: None,
             locked_down: true,
             mount: Some(facts.clone()),
             bytes: u64::MAX,
@@ -243,6 +275,7 @@ mod tests {
     fn a_status_that_fits_is_whole() {
         let facts = MountFacts::new(Path::new("/mnt"), Path::new("/model"));
         let owner = OwnerStatus {
+            kept: None,
             locked_down: false,
             mount: Some(facts),
             bytes: 1,
@@ -271,6 +304,7 @@ mod tests {
             ..ReaderStats::default()
         };
         let owner = OwnerStatus {
+            kept: None,
             locked_down: true,
             mount: None,
             bytes: 7,

@@ -23,6 +23,10 @@ struct Fixture {
 
 /// `large` needs a full pass, `small` doesn't.
 fn fixture(lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
+    fixture_after(Earlier::default(), lockdown, hook)
+}
+
+fn fixture_after(earlier: Earlier, lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
     let source = Arc::new(Memory::default());
     source.put("large", &random(5 * MIB, 1));
     source.put("sub/small", b"small");
@@ -41,6 +45,7 @@ fn fixture(lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
         lockdown,
         on_violation: hook,
         signature: FileName::new("model.sig").ok(),
+        earlier,
     };
     Fixture {
         source,
@@ -70,11 +75,22 @@ impl Fixture {
     }
 
     fn read(&self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>, FsError> {
-        let read = match self.fs.read(handle, offset, len) {
+        // Of no importance for what was opened here.
+        self.read_as(Inode::ROOT, handle, offset, len)
+    }
+
+    fn read_as(
+        &self,
+        ino: Inode,
+        handle: Handle,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, FsError> {
+        let read = match self.fs.read(ino, handle, offset, len) {
             Read::Done(read) => read,
             Read::Waits(waits) => {
                 let (sender, receiver) = channel();
-                waits.wait(move |read| sender.send(read).unwrap());
+                waits.wait(|| true, move |read| sender.send(read).unwrap());
                 receiver.recv().unwrap()
             }
         };
@@ -374,6 +390,7 @@ fn what_this_machine_is_short_of_is_told_as_it_is() {
             lockdown: true,
             on_violation: None,
             signature: None,
+            earlier: Earlier::default(),
         };
         let it = Fixture {
             source: Arc::clone(&full.source),
@@ -401,6 +418,7 @@ fn claimed_lengths_dont_wrap_when_they_are_summed() {
         lockdown: false,
         on_violation: None,
         signature: None,
+        earlier: Earlier::default(),
     };
     let fs = FileSystem::new(Arc::clone(it.fs.reader()), &scan, options).unwrap();
     assert_eq!(fs.claimed_bytes(), u64::MAX);
@@ -444,4 +462,85 @@ fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     assert_eq!(dropped.recv(), Ok(small), "then that one");
     assert!(dropped.recv().is_err(), "and no directory");
     assert!(it.lookup(Inode::ROOT, "large").is_ok(), "names stay");
+}
+
+fn after(processes: u16, locked_down: bool) -> Fixture {
+    let earlier = Earlier {
+        processes,
+        locked_down,
+    };
+    fixture_after(earlier, true, None)
+}
+
+#[test]
+fn handles_of_an_earlier_process_go_on() {
+    let first = fixture(false, None);
+    let claimed = first.ino(Inode::ROOT, "large");
+    let sub = first.ino(Inode::ROOT, "sub");
+    let (small, signature) = (first.ino(sub, "small"), first.ino(Inode::ROOT, "model.sig"));
+    let handles = [claimed, small, signature].map(|ino| first.open(ino).unwrap());
+    let offset = 3 * MIB as u64;
+    let large = first.read(handles[0], offset, 5000).unwrap();
+
+    for processes in [1, 2, u16::MAX] {
+        let later = after(processes, false);
+        assert_eq!(
+            later.read_as(claimed, handles[0], offset, 5000).unwrap(),
+            large
+        );
+        assert_eq!(later.read_as(small, handles[1], 0, 100).unwrap(), b"small");
+        let signed = later.read_as(signature, handles[2], 0, 1 << 20).unwrap();
+        assert!(signed == later.bundle);
+        assert!(
+            later.fs.stat(claimed).unwrap().proved,
+            "as it was shown before"
+        );
+        assert_eq!(later.ino(Inode::ROOT, "large"), claimed);
+        let own = later.open(small).unwrap();
+        assert!(handles.iter().all(|&handle| handle != own));
+        later.fs.release(own);
+        assert!(is(later.read_as(small, own, 0, 1), Errno::BADF));
+    }
+    let not_yet = Handle::first(2);
+    assert!(is(
+        after(1, false).read_as(small, not_yet, 0, 1),
+        Errno::BADF
+    ));
+    assert!(is(first.read_as(small, not_yet, 0, 1), Errno::BADF));
+}
+
+#[test]
+fn an_earlier_handle_reads_nothing_but_what_was_signed() {
+    let first = fixture(false, None);
+    // Shown before with a length that turns out to be another.
+    first.source.file("large").bytes.lock().unwrap().push(0);
+    let lied = first.ino(Inode::ROOT, "large");
+    assert_eq!(first.fs.stat(lied).unwrap().size, 5 * MIB as u64 + 1);
+    let handle = Handle::first(0);
+    let later = after(1, false);
+    assert!(is(later.read_as(lied, handle, 0, 10), Errno::STALE));
+
+    let later = after(1, false);
+    let (root, sub) = (Inode::ROOT, later.ino(Inode::ROOT, "sub"));
+    for directory in [root, sub] {
+        assert!(is(later.read_as(directory, handle, 0, 10), Errno::ISDIR));
+    }
+    assert!(is(
+        later.read_as(Inode::new(1 << 40), handle, 0, 10),
+        Errno::NOENT
+    ));
+    later.source.file("sub/small").bytes.lock().unwrap()[0] ^= 1;
+    let small = later.fs.tree().lookup(sub, OsStr::new("small")).unwrap();
+    assert!(is(later.read_as(small, handle, 0, 10), Errno::IO));
+}
+
+#[test]
+fn a_lockdown_outlives_its_process() {
+    let first = fixture(false, None);
+    let small = first.ino(first.ino(Inode::ROOT, "sub"), "small");
+    let handle = first.open(small).unwrap();
+    let later = after(1, true);
+    assert_eq!(later.status(Audience::Owner)["locked_down"], true);
+    assert!(is(later.read_as(small, handle, 0, 10), Errno::IO));
+    assert!(is(later.open(small), Errno::IO));
 }

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::inode::Inode;
+use crate::digest::Hasher;
 use crate::manifest::{FileIndex, Manifest};
 use crate::name::FileName;
 
@@ -229,6 +230,26 @@ impl Tree {
             .iter()
             .filter(|&&child| matches!(self.at(child).kind, Kind::Directory(..)))
             .count()
+    }
+
+    /// Has `hasher` take in all that the tree is, numbers included.
+    pub(super) fn hash_into(&self, hasher: &mut Hasher) {
+        for record in &self.inodes {
+            let (kind, number) = match record.kind {
+                Kind::Directory(start, _) => (0, start),
+                Kind::File(index) => (1, index),
+                Kind::Signature => (2, 0),
+            };
+            let numbers = [record.parent, kind, number, u32::from(record.name_len)];
+            for number in numbers {
+                hasher.update(&number.to_le_bytes());
+            }
+        }
+        for child in &self.children {
+            hasher.update(&child.to_le_bytes());
+        }
+        // Of lengths that are told above.
+        hasher.update(self.names.as_bytes());
     }
 
     /// Inodes in the tree.

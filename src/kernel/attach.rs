@@ -10,7 +10,7 @@
 //! mounted there since; and because its error is a text.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -99,6 +99,48 @@ impl Attached {
         Ok((attached, connection))
     }
 
+    /// The mount `identity`, which is there and was served by another process: `connection` is its
+    /// own, `place` the directory beneath.
+    pub(super) fn take_over(
+        identity: Identity,
+        connection: &OwnedFd,
+        place: OwnedFd,
+        mountpoint: PathBuf,
+    ) -> Result<Self, MountError> {
+        let mut spare = Self::duplicates(connection)?;
+        let Some(second) = spare.pop() else {
+            return Err(MountError::Vanished { mountpoint });
+        };
+        let attached = Self {
+            mountpoint,
+            place: Place::from(place),
+            identity,
+            connection: second,
+            spare: Mutex::new(spare),
+        };
+        let table = MountTable::read().map_err(MountError::Table)?;
+        match entry_of(&table, identity) {
+            Some(entry) if attached.is_connected() => Ok(Self {
+                mountpoint: entry.mountpoint.clone(),
+                ..attached
+            }),
+            _ => Err(MountError::Vanished {
+                mountpoint: attached.mountpoint,
+            }),
+        }
+    }
+
+    /// Which mount it is.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The connection and the directory beneath, once more.
+    pub(super) fn descriptors(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let place = self.place.as_fd().try_clone_to_owned()?;
+        Ok((self.connection.try_clone()?, place))
+    }
+
     /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
     /// known.
     fn mount(
@@ -107,9 +149,15 @@ impl Attached {
         options: &MountOptions,
     ) -> Result<(OwnedFd, Vec<OwnedFd>, Option<Identity>), MountError> {
         let (connection, identity) = connection::mount(place, mountpoint, options)?;
+        let more = Self::duplicates(&connection)?;
+        Ok((connection, more, identity))
+    }
+
+    /// [`SPARE`] and one more descriptors of the connection.
+    fn duplicates(connection: &OwnedFd) -> Result<Vec<OwnedFd>, MountError> {
         let more = (0..=SPARE).map(|_| connection.try_clone());
-        let more = more.collect::<io::Result<_>>();
-        Ok((connection, more.map_err(MountError::Descriptors)?, identity))
+        more.collect::<io::Result<_>>()
+            .map_err(MountError::Descriptors)
     }
 
     /// Where it was mounted: absolute, without links.

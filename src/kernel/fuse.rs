@@ -144,17 +144,21 @@ impl Filesystem for FuseAdaptor {
             ino: ino.into(),
             offset,
         };
-        let waits = match self.fs.read(fh.into(), offset, size as usize) {
+        let waits = match self.fs.read(ino.into(), fh.into(), offset, size as usize) {
             Read::Done(read) => return answer_read(&self.populate_loops, attempt, read, reply),
             Read::Waits(waits) => waits,
         };
         let pending = Pending::new(reply);
         let (answered, populate_loops) = (pending.answerer(), Arc::clone(&self.populate_loops));
-        waits.wait(move |read| {
-            if let Some((reply, _unanswered)) = answered.take() {
-                answer_read(&populate_loops, attempt, read, reply);
-            }
-        });
+        let asked = pending.clone();
+        waits.wait(
+            move || asked.is_wanted(),
+            move |read| {
+                if let Some((reply, _unanswered)) = answered.take() {
+                    answer_read(&populate_loops, attempt, read, reply);
+                }
+            },
+        );
         self.watch.look_after(req, &pending);
     }
 

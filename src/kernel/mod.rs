@@ -10,6 +10,8 @@ mod connection;
 mod fuse;
 mod fusermount;
 mod guarded;
+pub mod handover;
+mod handshake;
 mod holders;
 mod interrupt;
 #[doc(hidden)]
@@ -43,6 +45,7 @@ pub mod unmount;
 
 #[doc(hidden)]
 pub use fuse::FuseAdaptor;
+pub use handover::{Handover, HandoverFacts, Keeper, Keeping};
 pub use holders::Holders;
 pub use mount_error::MountError;
 pub use options::{MountOptions, OPTION_NAMES, OptionError};
@@ -50,7 +53,7 @@ pub use options::{MountOptions, OPTION_NAMES, OptionError};
 pub use page_cache::PageCache;
 pub use refusal::MountRefusal;
 pub use remount::{RemountError, remount};
-pub use serve::serve;
+pub use serve::{serve, serve_or_go_on};
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};
 pub use tuning::TuningReport;

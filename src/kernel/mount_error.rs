@@ -127,6 +127,16 @@ pub enum MountError {
         /// Where it came to.
         found: PathBuf,
     },
+    /// A mount that was to go on isn't of the same names, numbers and signature.
+    #[error(
+        "the model mounted on {} isn't the one that it was: its signature, or which of its files \
+         are shown, has changed",
+        Escaped::path(mountpoint)
+    )]
+    AnotherModel {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
     /// No more files can be opened.
     #[error("cannot open as many files as this mount needs{}", limit())]
     Descriptors(#[source] io::Error),

@@ -126,8 +126,8 @@ impl MountOptions {
         };
         match (name, value) {
             // What every mount has anyway.
-            ("ro" | "nosuid" | "nodev" | "noatime" | "default_permissions" | "defaults", None) => {}
-            ("subtype", Some(SUBTYPE)) => {}
+            ("ro" | "nosuid" | "nodev" | "noatime" | "default_permissions" | "defaults", None)
+            | ("subtype", Some(SUBTYPE)) => {}
             // Of two the last counts, as with mount(8): `user`, say, brings a `noexec`.
             ("noexec", None) => self.noexec = true,
             ("exec", None) => self.noexec = false,

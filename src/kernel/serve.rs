@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use super::fuse::FuseAdaptor;
+use super::handover::Keeping;
 use super::memory_limit;
 use super::mount_error::MountError;
 use super::options::MountOptions;
@@ -40,17 +41,44 @@ pub fn serve(
     options: &MountOptions,
     shutdown: Shutdown,
 ) -> Result<MountSession, MountError> {
+    serve_or_go_on(fs, mountpoint, options, shutdown, Keeping::No)
+}
+
+/// [`serve`], or going on with what another process served before.
+///
+/// # Errors
+/// As for [`serve`].
+pub fn serve_or_go_on(
+    fs: &Arc<FileSystem>,
+    mountpoint: &Path,
+    options: &MountOptions,
+    shutdown: Shutdown,
+    keeping: Keeping,
+) -> Result<MountSession, MountError> {
+    let is_kept = !matches!(keeping, Keeping::No);
     let source = fs.reader().source();
     source.expect_mount();
     let adaptor = FuseAdaptor::new(Arc::clone(fs), options);
-    let session = MountSession::start(adaptor, mountpoint, options, shutdown)
-        .inspect_err(|_| source.mount_failed())?;
+    let shown = if is_kept {
+        fs.shown_digest()
+    } else {
+        String::new()
+    };
+    let session =
+        MountSession::start_or_go_on(adaptor, mountpoint, options, shutdown, keeping, shown)
+            .inspect_err(|_| source.mount_failed())?;
     let device = session.device();
     source.never_enter((device.major, device.minor));
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
-    let not_pushed = push_pages(fs, session.page_cache());
+    // A process that is killed while it pushes a page can't end before whoever asks for the page
+    // has an answer, which only the next process gives.
+    let not_pushed = if is_kept {
+        Some("the mount is kept alive".to_owned())
+    } else {
+        push_pages(fs, session.page_cache())
+    };
     let pages = session.page_cache();
     fs.on_lockdown(move |ino| pages.drop_pages(ino))
         .map_err(MountError::Thread)?;
@@ -144,6 +172,7 @@ mod tests {
             lockdown: false,
             on_violation: None,
             signature: None,
+            earlier: crate::fs::Earlier::default(),
         };
         let fs = Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap());
         let folder = tempfile::tempdir().unwrap();

@@ -17,6 +17,7 @@
 //! removes.
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -27,6 +28,8 @@ use rustix::io::Errno;
 
 use super::attach::Attached;
 use super::guarded::{Guarded, Requests};
+use super::handover::{Handover, HandoverFacts, Keeper, Keeping};
+use super::handshake::{self, Handshake};
 use super::mount_error::{FUSE_DEVICE, MountError};
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
@@ -89,19 +92,83 @@ impl MountSession {
         options: &MountOptions,
         shutdown: Shutdown,
     ) -> Result<Self, MountError> {
-        let (attached, connection) = Attached::new(mountpoint, options)?;
+        let shown = String::new();
+        Self::start_or_go_on(
+            filesystem,
+            mountpoint,
+            options,
+            shutdown,
+            Keeping::No,
+            shown,
+        )
+    }
+
+    /// [`start`](Self::start), or going on with what another process served; then `mountpoint`
+    /// isn't looked at. `shown` stands for all that the kernel is told and believes.
+    pub(super) fn start_or_go_on<F: Filesystem>(
+        filesystem: F,
+        mountpoint: &Path,
+        options: &MountOptions,
+        shutdown: Shutdown,
+        keeping: Keeping,
+        shown: String,
+    ) -> Result<Self, MountError> {
+        let (attached, connection, before, keeper) = match keeping {
+            Keeping::No => {
+                let (attached, connection) = Attached::new(mountpoint, options)?;
+                (attached, connection, None, None)
+            }
+            Keeping::Kept(keeper) => {
+                let (attached, connection) = Attached::new(mountpoint, options)?;
+                (attached, connection, None, Some(keeper))
+            }
+            Keeping::TakeOver(handover, keeper) => {
+                let Handover {
+                    facts,
+                    connection,
+                    place,
+                    device: _,
+                } = *handover;
+                if facts.shown != shown {
+                    return Err(MountError::AnotherModel {
+                        mountpoint: facts.mountpoint(),
+                    });
+                }
+                let (identity, path) = (facts.identity(), facts.mountpoint());
+                let attached = Attached::take_over(identity, &connection, place, path)?;
+                (attached, connection, Some(facts), Some(keeper))
+            }
+        };
         let mut config = Config::default();
         config.acl = options.acl();
         config.n_threads = Some(options.threads.get());
-        config.clone_fd = can_clone();
         let filesystem = Guarded::new(filesystem);
         let requests = filesystem.requests();
+        let is_taken_over = before.is_some();
+        let session = match keeper {
+            None => {
+                config.clone_fd = can_clone();
+                Session::from_fd(filesystem, connection, options.acl(), config)
+            }
+            Some(keeper) => keep(
+                filesystem,
+                &attached,
+                &connection,
+                config,
+                before,
+                shown,
+                keeper,
+            ),
+        };
         // From here on the mount is there, so every way out has to take it away: after `Self` is
         // made, dropping it does.
-        let session = match Session::from_fd(filesystem, connection, options.acl(), config) {
+        let session = match session {
             Ok(session) => session,
             Err(error) => {
-                detach_or_warn(&attached);
+                // What another process served may go on with a third.
+                if !is_taken_over {
+                    detach_or_warn(&attached);
+                }
                 return Err(MountError::Handshake(error));
             }
         };
@@ -278,6 +345,47 @@ impl MountSession {
         }
         SessionEnd::Aborted(reason)
     }
+}
+
+/// A session of a mount that is kept: agreed on with the kernel, now or `before`, and left with
+/// `keeper` before it takes in any request.
+fn keep<F: Filesystem>(
+    filesystem: F,
+    attached: &Attached,
+    connection: &OwnedFd,
+    mut config: Config,
+    before: Option<HandoverFacts>,
+    shown: String,
+    keeper: Keeper,
+) -> io::Result<Session<F>> {
+    let processes = before.as_ref().map_or(0, HandoverFacts::next);
+    let can_resend = before.as_ref().map(HandoverFacts::can_resend);
+    // All threads share one device where the keeper has to hold what they read from.
+    config.clone_fd = !can_resend.unwrap_or(true) && can_clone();
+    let (session, handshake) = match before {
+        None => Handshake::first(filesystem, connection, config)?,
+        Some(facts) => {
+            let handshake = facts.handshake().clone();
+            let session = handshake.again(filesystem, connection, config)?;
+            (session, handshake)
+        }
+    };
+    let can_resend = handshake.can_resend();
+    if can_resend && processes > 0 {
+        // Before any thread takes requests in, which would be asked again then, and before the
+        // keeper closes the device that they came in through.
+        handshake::resend(connection)?;
+    }
+    let (connection, place) = attached.descriptors()?;
+    let device = can_resend.then(|| session.as_fd().try_clone_to_owned());
+    let (path, identity) = (attached.mountpoint(), attached.identity());
+    keeper(Handover {
+        facts: HandoverFacts::new(path, identity, handshake, shown, processes),
+        connection,
+        place,
+        device: device.transpose()?,
+    })?;
+    Ok(session)
 }
 
 /// Whether anything is answered.

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Model;
-use crate::fs::{Audience, FileSystem, FsOptions, Status, ViolationHook};
+use crate::fs::{Audience, Earlier, FileSystem, FsOptions, Kept, Status, ViolationHook};
 use crate::kernel::{
-    self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
+    self, Keeping, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown,
+    serve_or_go_on,
 };
 use crate::manifest::VerifiedManifest;
 use crate::reading::{Reader, ReaderOptions, ReaderStats, Retain, Violation, ViolationLog};
@@ -33,6 +34,8 @@ pub struct MountOptions {
     lockdown: bool,
     on_violation: Option<ViolationHook>,
     shutdown: Option<Shutdown>,
+    keeping: Keeping,
+    locked_down: bool,
 }
 
 impl Default for MountOptions {
@@ -43,6 +46,8 @@ impl Default for MountOptions {
             lockdown: false,
             on_violation: None,
             shutdown: None,
+            keeping: Keeping::No,
+            locked_down: false,
         }
     }
 }
@@ -99,6 +104,17 @@ impl MountOptions {
         self.shutdown = Some(shutdown);
         self
     }
+
+    /// Whether another process is to go on with the mount when this one ends, or this one goes on
+    /// with what another served.
+    ///
+    /// `locked_down`: a violation had ended all reading there.
+    #[must_use]
+    pub fn keeping(mut self, keeping: Keeping, locked_down: bool) -> Self {
+        self.keeping = keeping;
+        self.locked_down = locked_down;
+        self
+    }
 }
 
 /// A mounted model. Dropping it unmounts.
@@ -118,6 +134,11 @@ impl StatusHandle {
     /// What the mount did and met, as its owner may know it.
     pub fn status(&self) -> Status {
         self.0.status(Audience::Owner)
+    }
+
+    /// Adds who keeps the mount alive, and how that goes. The last call counts.
+    pub fn set_kept(&self, kept: Kept) {
+        self.0.set_kept(kept);
     }
 }
 
@@ -146,12 +167,18 @@ impl Model {
             lockdown,
             on_violation,
             shutdown,
+            keeping,
+            locked_down,
         } = options;
         let reader = self.new_reader(ReaderOptions {
             retain: Retain::Partial,
             ..self.signed.options.reader()
         });
         let location = self.signed.location();
+        let earlier = Earlier {
+            processes: keeping.earlier_processes(),
+            locked_down,
+        };
         let fs = FileSystem::new(
             Arc::clone(&reader),
             self.signed.scan(),
@@ -160,6 +187,7 @@ impl Model {
                 lockdown,
                 on_violation,
                 signature: location.mounted_signature_name(),
+                earlier,
             },
         );
         let fs = Arc::new(fs.map_err(MountError::Thread)?);
@@ -170,7 +198,7 @@ impl Model {
         drop(self);
         let reader = StopReading(reader);
         let shutdown = shutdown.unwrap_or_default();
-        let session = serve(&fs, mountpoint.as_ref(), &kernel, shutdown)?;
+        let session = serve_or_go_on(&fs, mountpoint.as_ref(), &kernel, shutdown, keeping)?;
         Ok(Mounted {
             session,
             reader,

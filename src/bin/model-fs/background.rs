@@ -146,6 +146,20 @@ fn wait_until_ready(mut child: Child) -> Result<ExitCode, Failure> {
 /// An error means that the first process is gone, or that this one is still tied to its terminal;
 /// the child should then end.
 pub(crate) fn detach(logging: &Detached) -> io::Result<()> {
+    hand_on(logging, || {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(READY)?;
+        stdout.flush()
+    })
+}
+
+/// In a process that serves for a child that [`detach`] is for: leaves terminal, session, directory
+/// and descriptors as well.
+pub(crate) fn leave(logging: &Detached) -> io::Result<()> {
+    hand_on(logging, || Ok(()))
+}
+
+fn hand_on(logging: &Detached, say: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let null = OpenOptions::new()
         .read(true)
         .write(true)
@@ -158,9 +172,7 @@ pub(crate) fn detach(logging: &Detached) -> io::Result<()> {
     rustix::process::chdir("/")?;
     close_inherited();
     logging.warn_if_unheard();
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(READY)?;
-    stdout.flush()?;
+    say()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     logging.switch();

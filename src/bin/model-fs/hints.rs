@@ -40,6 +40,10 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
         MountError::Dead { mountpoint } | MountError::AlreadyMounted { mountpoint } => {
             format!("model-fs umount {}", shell_word(mountpoint))
         }
+        MountError::AnotherModel { mountpoint } => format!(
+            "unmount, and mount again: model-fs umount {}",
+            shell_word(mountpoint)
+        ),
         MountError::Overlap { .. } => "choose an empty directory elsewhere".into(),
         MountError::NoDevice => {
             "on a host, load the module with \"modprobe fuse\"; in a container, pass the device in \

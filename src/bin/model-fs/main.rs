@@ -20,6 +20,7 @@ mod exit;
 mod findings;
 mod hints;
 mod index_store;
+mod keeper;
 mod key_files;
 mod logging;
 mod metrics;
@@ -72,7 +73,8 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     // Whether this process is the one that `mount` leaves in the background.
     let is_background_child = background::is_child();
-    match logging::init(&cli.log, is_background_child) {
+    let in_background = is_background_child || keeper::is_kept_in_background();
+    match logging::init(&cli.log, in_background) {
         Ok(logging) => commands::run(cli.command, is_background_child, &logging),
         Err(error) => commands::refuse(&cli.command, error.into()),
     }

@@ -39,7 +39,7 @@ the signature is invalid, malformed, or by nobody trusted
 the signature holds, the content doesn't match it
 "#;
 
-const FILES: &str = r#".SH FILES
+const FILES: &str = r".SH FILES
 .TP
 .I MODEL/model.sig
 the signature, unless \fB\-\-signature\fR names another file
@@ -59,7 +59,7 @@ which events are logged, such as \fIdebug\fR or \fImodel_fs=info\fR
 .TP
 .B NO_COLOR
 no colours on terminals
-"#;
+";
 
 const MOUNT_OPTIONS: &str = r#".SH "OPTIONS OF THE FILE SYSTEM"
 .TP
@@ -206,11 +206,8 @@ fn helper_page() -> String {
     );
     for (option, value, help) in flag_options() {
         let value = value.map_or_else(String::new, |value| format!("=\\fI{}\\fR", roff(&value)));
-        text.push_str(&format!(
-            ".TP\n\\fB{}\\fR{value}\n{}\n",
-            roff(&option),
-            roff(&help)
-        ));
+        let (option, help) = (roff(&option), roff(&help));
+        text.extend([".TP\n\\fB", &option, "\\fR", &value, "\n", &help, "\n"]);
     }
     text.push_str(MOUNT_OPTIONS);
     trimmed(&text)

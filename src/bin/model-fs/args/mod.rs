@@ -22,6 +22,7 @@ mod tests;
 mod trust;
 mod trust_flags;
 mod umount;
+mod upgrade;
 mod verify;
 mod version;
 
@@ -50,6 +51,7 @@ pub(crate) use self::trust::{
 };
 pub(crate) use self::trust_flags::{Trust, TrustArgs};
 pub(crate) use self::umount::UmountArgs;
+pub(crate) use self::upgrade::UpgradeArgs;
 pub(crate) use self::verify::VerifyArgs;
 
 /// Sign, verify and mount machine-learning models.
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Mount(MountArgs),
     /// Unmount a model
     Umount(UmountArgs),
+    /// Have a mount served by this program as it is installed now, while it is in use
+    Upgrade(UpgradeArgs),
     /// Show what a mount has done and seen
     Status(StatusArgs),
     /// Check a model, all of it, now

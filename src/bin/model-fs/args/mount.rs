@@ -56,6 +56,11 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_violation_exec: Option<String>,
 
+    /// Go on when the process that serves is killed: another process keeps the mount, and starts
+    /// the next
+    #[arg(long)]
+    pub(crate) keep_alive: bool,
+
     /// Write the number of the process that serves to FILE once it does; removed at the end
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,

@@ -8,6 +8,7 @@ mod sign;
 mod status;
 mod trust;
 mod umount;
+mod upgrade;
 mod verify;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ pub(crate) fn run(
         // May have another process's exit code to pass on.
         Command::Mount(args) => return mount::run(args, is_background_child, logging),
         Command::Umount(args) => umount::run(&args)?,
+        Command::Upgrade(args) => upgrade::run(&args)?,
         Command::Status(args) => status::run(&args)?,
         Command::Verify(args) => return verify::run(args).map(ExitCode::from),
         Command::Sign(args) => sign::run(&args)?,

@@ -16,6 +16,7 @@ use crate::args::{ByteSize, MountArgs, OnViolation};
 use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::index_store::warn_of_old_tables;
+use crate::keeper::{self, Served};
 use crate::logging::{Detached, STATUS_TARGET};
 use crate::pid_file::PidFile;
 use crate::systemd::{self, Service};
@@ -39,14 +40,20 @@ pub(crate) fn run(
     if let Some(threads) = args.threads {
         options = options.threads(threads);
     }
-    if !args.foreground && !is_background_child {
+    let served = keeper::of_this_process()?;
+    if served.is_none() && !args.foreground && !is_background_child {
         return background::spawn(args.home.as_deref());
+    }
+    if args.keep_alive && served.is_none() {
+        keeper::check_arguments(std::env::args_os())?;
+        return keeper::run(&args, is_background_child, logging);
     }
     let status = Arc::<OnceLock<StatusHandle>>::default();
     options = options.shutdown(signals(args.foreground, logging.clone(), &status)?);
     raise_descriptor_limit();
     // What can't be done is found before anything is mounted.
-    let mut pid_file = args.pid_file.as_deref().map(PidFile::prepare).transpose()?;
+    let pid_file = args.pid_file.as_deref().filter(|_| served.is_none());
+    let mut pid_file = pid_file.map(PidFile::prepare).transpose()?;
     let metrics = metrics::Prepared::new(&args)?;
 
     let mut opening = signed_model::options(&args.model, &args.ignore, args.index_dir.as_deref());
@@ -65,13 +72,24 @@ pub(crate) fn run(
         metrics.count(),
         args.on_violation_exec.map(exec_hook).transpose()?,
     );
+    let locked_down = served.as_ref().map(Served::on_lockdown);
+    let locked_down = locked_down.filter(|_| args.on_violation == OnViolation::Lockdown);
     options = options.on_violation(move |violation| {
+        if let Some(tell) = &locked_down {
+            tell();
+        }
         count(violation);
         if let Some(exec) = &exec {
             exec(violation);
         }
     });
     let (path, author) = (model.signed().location().path(), model.signed().signer());
+    let mut earlier = 0;
+    if let Some(served) = &served {
+        let (keeping, locked_down) = served.prepared()?;
+        earlier = keeping.earlier_processes();
+        options = options.keeping(keeping, locked_down);
+    }
     let mounted = model.mount(&args.mountpoint, options)?;
     let hidden = mounted.manifest().left_out().len();
     if hidden > 0 {
@@ -101,6 +119,12 @@ pub(crate) fn run(
     };
     if is_background_child {
         background::detach(logging)?;
+    }
+    if let Some(served) = &served {
+        served.serving(handle, earlier)?;
+        if keeper::is_kept_in_background() {
+            background::leave(logging)?;
+        }
     }
     match mounted.wait().map_err(anyhow::Error::new)? {
         SessionEnd::Unmounted | SessionEnd::Stopped(_) => Ok(Exit::Done.into()),

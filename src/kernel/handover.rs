@@ -1,0 +1,141 @@
+//! What a process leaves to the next, so that a mount goes on.
+//!
+//! A keeper ([`Keeper`]) holds it while a process serves, and gives it to the next one
+//! ([`Keeping::TakeOver`]) once that process is gone. It isn't trusted with anything that is read:
+//! the next process verifies the signature anew, and each chunk that it reads.
+//!
+//! Guarantees: a mount goes on only with the same names, numbers and signature that the kernel was
+//! told of before, and only while it is the very mount. Doesn't: carry over what was counted, or
+//! what was cached; nor is anything known of a process that was killed.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::handshake::Handshake;
+use super::mountinfo::DeviceId;
+use super::new_mount::Identity;
+
+/// Whether a mount can go on with another process, or is to go on here.
+#[derive(Default)]
+pub enum Keeping {
+    /// It ends with this process.
+    #[default]
+    No,
+    /// Somebody will hold a [`Handover`].
+    Kept(Keeper),
+    /// It goes on here, and is kept as before.
+    TakeOver(Box<Handover>, Keeper),
+}
+
+/// Takes a [`Handover`], before the first request is taken in. An error ends the mount.
+pub type Keeper = Box<dyn FnOnce(Handover) -> io::Result<()> + Send>;
+
+impl Keeping {
+    /// How many processes served the mount before.
+    pub fn earlier_processes(&self) -> u16 {
+        match self {
+            Self::No | Self::Kept(_) => 0,
+            Self::TakeOver(handover, _) => handover.facts.next(),
+        }
+    }
+}
+
+impl fmt::Debug for Keeping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => f.write_str("No"),
+            Self::Kept(_) => f.write_str("Kept"),
+            Self::TakeOver(handover, _) => f.debug_tuple("TakeOver").field(handover).finish(),
+        }
+    }
+}
+
+/// What a served mount takes to go on with another process.
+#[derive(Debug)]
+pub struct Handover {
+    /// What can be told in words.
+    pub facts: HandoverFacts,
+    /// The connection to the kernel: as long as it is open, the mount stands.
+    pub connection: OwnedFd,
+    /// The directory beneath.
+    pub place: OwnedFd,
+    /// The device through which the process takes requests in, where the kernel can ask again what
+    /// wasn't answered. While it is open the kernel waits with that; without it such requests are
+    /// given up (`ECONNABORTED`).
+    pub device: Option<OwnedFd>,
+}
+
+/// The part of a [`Handover`] that isn't a descriptor. It is meant for the same version or a later
+/// one of this library, which refuses what it can't go on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoverFacts {
+    mountpoint: Vec<u8>,
+    mount: u64,
+    major: u32,
+    minor: u32,
+    handshake: Handshake,
+    /// What the kernel was told: names, numbers, signature.
+    pub(super) shown: String,
+    /// How many processes served it before the one that leaves this.
+    processes: u16,
+}
+
+impl HandoverFacts {
+    pub(super) fn new(
+        mountpoint: &Path,
+        identity: Identity,
+        handshake: Handshake,
+        shown: String,
+        processes: u16,
+    ) -> Self {
+        Self {
+            mountpoint: mountpoint.as_os_str().to_owned().into_vec(),
+            mount: identity.id,
+            major: identity.device.major,
+            minor: identity.device.minor,
+            handshake,
+            shown,
+            processes,
+        }
+    }
+
+    /// Where it was mounted: absolute, without links.
+    pub fn mountpoint(&self) -> PathBuf {
+        OsString::from_vec(self.mountpoint.clone()).into()
+    }
+
+    /// How many processes served it before the one that leaves this.
+    pub fn processes(&self) -> u16 {
+        self.processes
+    }
+
+    /// How many processes served it before the one that takes this.
+    pub fn next(&self) -> u16 {
+        self.processes.saturating_add(1)
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            id: self.mount,
+            device: DeviceId {
+                major: self.major,
+                minor: self.minor,
+            },
+        }
+    }
+
+    pub(super) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// Whether the kernel asks again what a process took in and didn't answer (Linux 6.9).
+    pub fn can_resend(&self) -> bool {
+        self.handshake.can_resend()
+    }
+}

@@ -1,0 +1,355 @@
+//! Mounts that outlive the process that serves them (`--keep-alive`), and upgrades.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use test_support::built;
+use test_support::mounted::{flip, is_mounted};
+use test_support::process::{Finished, finish};
+
+use crate::support::{
+    ANNOTATED, BLAKE3, Dice, Host, LIMIT, Mode, Model, Mount, SHA256, assert_eio, assert_same,
+    open, part, pread, read_range,
+};
+
+const KEPT: &[&str] = &["--keep-alive"];
+const LEN: u64 = 24 << 20;
+
+/// How often the server is killed while others read.
+const KILLS: u32 = 25;
+
+fn model(how: &[&str]) -> Model {
+    let model = Model::new([("weights", LEN), ("config.json", 100)]);
+    model.sign(how);
+    model
+}
+
+/// The process that serves a mount: the keeper's child.
+#[track_caller]
+fn server_of(keeper: Pid) -> Pid {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let keeper = keeper.as_raw_pid();
+        let path = format!("/proc/{keeper}/task/{keeper}/children");
+        let children = fs::read_to_string(path).expect("list children");
+        if let Some(child) = children.split_whitespace().next() {
+            let child = child.parse().expect("a number");
+            return Pid::from_raw(child).expect("a process");
+        }
+        assert!(Instant::now() < deadline, "nothing serves");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills the server, and waits until the next one serves.
+#[track_caller]
+fn kill(mount: &Mount) {
+    let before = earlier(mount);
+    kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+    let deadline = Instant::now() + LIMIT;
+    while earlier(mount) == before {
+        assert!(Instant::now() < deadline, "nothing goes on");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Processes that served the mount before. Waits while none does.
+#[track_caller]
+fn earlier(mount: &Mount) -> Option<u16> {
+    mount.owner_status().kept.map(|kept| kept.earlier_processes)
+}
+
+#[test]
+fn readers_see_nothing_of_a_server_that_is_killed() {
+    let Some(host) = Host::new() else { return };
+    for how in [BLAKE3, ANNOTATED] {
+        let model = model(how);
+        let mount = host.mount(&model.path(), KEPT);
+        let (done, reads) = (AtomicBool::new(false), AtomicU64::new(0));
+        let bytes = model.bytes("weights");
+        std::thread::scope(|scope| {
+            for (number, mode) in (0..).zip([Mode::Direct, Mode::Direct, Mode::Cached]) {
+                let (done, reads, path) = (&done, &reads, mount.file("weights"));
+                scope.spawn(move || {
+                    let mut dice = Dice::new(&format!("reader {number}"));
+                    let mut file = open(&path, mode).expect("open");
+                    while !done.load(Ordering::Relaxed) {
+                        // Whole pages, as reads past the page cache are.
+                        let offset = dice.below(LEN / 4096) * 4096;
+                        let len = usize::try_from((1 + dice.below(256)) * 4096).expect("small");
+                        let read = pread(&file, offset, len).expect("no read fails");
+                        assert_same(&read, part(bytes, offset, len), "a read");
+                        if dice.below(20) == 0 {
+                            file = open(&path, mode).expect("no open fails");
+                            let found = fs::metadata(&path).expect("no look fails");
+                            assert_eq!(found.len(), LEN);
+                            assert_eq!(file.metadata().expect("nor this").ino(), found.ino());
+                        }
+                        reads.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let mut dice = Dice::new("kills");
+            for _ in 0..KILLS {
+                std::thread::sleep(Duration::from_millis(dice.below(60)));
+                kill(&mount);
+                if dice.below(4) == 0 {
+                    // And the next one before it serves.
+                    kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+                    std::thread::sleep(Duration::from_millis(dice.below(20)));
+                    kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(reads.load(Ordering::Relaxed) > 100);
+        let kept = mount.owner_status().kept.expect("kept");
+        assert!(kept.earlier_processes > 1, "{kept:?}");
+        assert_eq!(
+            kept.keeper,
+            mount.pid().as_raw_nonzero().get().unsigned_abs()
+        );
+        mount.unmount();
+    }
+}
+
+#[test]
+fn a_file_that_took_a_full_pass_stays_open() {
+    let Some(host) = Host::new() else { return };
+    let model = model(SHA256);
+    let mount = host.mount(&model.path(), KEPT);
+    let path = mount.file("weights");
+    let file = open(&path, Mode::Direct).expect("open");
+    let number = file.metadata().expect("look").ino();
+    for _ in 0..3 {
+        kill(&mount);
+        let read = pread(&file, 4096, 1 << 20).expect("read");
+        assert_same(&read, part(model.bytes("weights"), 4096, 1 << 20), "a read");
+        let found = file.metadata().expect("look");
+        assert_eq!((found.len(), found.ino()), (LEN, number));
+    }
+    // The source is another one by now: what is open gives no other byte.
+    flip(&model.file("weights"), 9 << 20);
+    kill(&mount);
+    assert_eio(pread(&file, 9 << 20, 4096), "a changed chunk");
+    assert_same(
+        &pread(&file, 0, 4096).expect("read"),
+        part(model.bytes("weights"), 0, 4096),
+        "a good one",
+    );
+    drop(file);
+    mount.unmount();
+}
+
+#[test]
+fn a_lockdown_holds_after_the_server_was_killed() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let mount = host.mount(
+        &model.path(),
+        &["--keep-alive", "--on-violation", "lockdown"],
+    );
+    flip(&model.file("weights"), 5 << 20);
+    let held = open(&mount.file("config.json"), Mode::Cached).expect("open");
+    assert_eio(
+        read_range(&mount.file("weights"), Mode::Direct, 5 << 20, 4096),
+        "bad",
+    );
+    kill(&mount);
+    assert!(mount.owner_status().locked_down);
+    assert_eio(
+        read_range(&mount.file("weights"), Mode::Direct, 0, 4096),
+        "locked down",
+    );
+    assert_eio(pread(&held, 0, 10), "locked down");
+    drop(held);
+    mount.unmount();
+}
+
+#[test]
+fn another_signature_ends_the_mount() {
+    let Some(host) = Host::new() else { return };
+    for (what, change, code) in [
+        ("signed anew", None, 1),
+        ("no signature", Some(&b""[..]), 3),
+    ] {
+        let model = model(BLAKE3);
+        let mut mount = host.mount(&model.path(), KEPT);
+        let file = open(&mount.file("weights"), Mode::Direct).expect("open");
+        match change {
+            None => model.sign(&["--hash", "blake3", "--plain", "--force"]),
+            Some(bytes) => fs::write(model.file("model.sig"), bytes).expect("write"),
+        }
+        kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+        assert_eq!(mount.wait(), Some(code), "{what}: {}", mount.stderr());
+        assert!(!is_mounted(mount.path()), "{what}");
+        assert!(pread(&file, 0, 4096).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_signal_to_the_keeper_ends_all() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    for signal in [Signal::TERM, Signal::INT] {
+        let pid_file = model.beside("pid");
+        let text = pid_file.to_str().expect("text");
+        let mut mount = host.mount(&model.path(), &["--keep-alive", "--pid-file", text]);
+        let server = server_of(mount.pid());
+        let deadline = Instant::now() + LIMIT;
+        while !pid_file.exists() {
+            assert!(Instant::now() < deadline, "no pid file");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said = fs::read_to_string(&pid_file).expect("a pid file");
+        assert_eq!(said.trim(), mount.pid().as_raw_pid().to_string());
+        kill_process(mount.pid(), signal).expect("signal");
+        assert_eq!(mount.wait(), Some(0), "{}", mount.stderr());
+        assert!(!is_mounted(mount.path()));
+        assert!(test_kill_process(server).is_err(), "the server has ended");
+        assert!(!pid_file.exists());
+    }
+}
+
+#[test]
+fn without_its_keeper_a_mount_is_served_until_its_server_ends() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let mut mount = host.mount(&model.path(), KEPT);
+    let server = server_of(mount.pid());
+    kill_process(mount.pid(), Signal::KILL).expect("kill");
+    mount.wait();
+    let read = read_range(&mount.file("weights"), Mode::Direct, 0, 1 << 20).expect("read");
+    assert_same(&read, part(model.bytes("weights"), 0, 1 << 20), "a read");
+    kill_process(server, Signal::TERM).expect("signal");
+    let deadline = Instant::now() + LIMIT;
+    while is_mounted(mount.path()) {
+        assert!(Instant::now() < deadline, "SIGTERM ends it");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn what_can_be_read_once_cant_be_kept() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let mountpoint = model.beside("mnt");
+    fs::create_dir(&mountpoint).expect("mkdir");
+    let mut command = host.command("mount");
+    command.arg(model.path()).arg(&mountpoint);
+    command.args(["--keep-alive", "--public-key", "/dev/stdin"]);
+    let refused = host.run(&mut command).expect_code(2, "mount");
+    assert!(refused.stderr.contains("give a file"), "{refused}");
+}
+
+/// A copy of the program, which a test may replace.
+fn installed(model: &Model) -> PathBuf {
+    let path = model.beside("model-fs");
+    install(built::program().as_ref(), &path);
+    path
+}
+
+/// Puts a program in the place of another, as a package manager does.
+fn install(program: &Path, path: &Path) {
+    let new = path.with_extension("new");
+    fs::copy(program, &new).expect("copy");
+    fs::rename(&new, path).expect("rename");
+}
+
+fn mount_by(host: &Host, program: &Path, model: &Model) -> Mount {
+    let usual = host.on_model("mount", &model.path(), &["--keep-alive", "--foreground"]);
+    let mountpoint = tempfile::tempdir().expect("make a mountpoint");
+    let mut command = Command::new(program);
+    command
+        .args(usual.get_args())
+        .arg("--")
+        .arg(mountpoint.path());
+    for (name, value) in usual.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Mount::of(command, mountpoint)
+}
+
+fn upgrade(mount: &Mount) -> Finished {
+    let mut command = Command::new(built::program());
+    finish(command.arg("upgrade").arg(mount.path()), LIMIT)
+}
+
+/// What a process runs.
+fn program_of(process: Pid) -> PathBuf {
+    fs::read_link(format!("/proc/{}/exe", process.as_raw_pid())).expect("look")
+}
+
+#[test]
+fn a_new_version_goes_on_while_others_read() {
+    let Some(host) = Host::new() else { return };
+    let model = model(ANNOTATED);
+    let program = installed(&model);
+    let mount = mount_by(&host, &program, &model);
+    let (done, bytes) = (AtomicBool::new(false), model.bytes("weights"));
+    std::thread::scope(|scope| {
+        let (done, path) = (&done, mount.file("weights"));
+        scope.spawn(move || {
+            let file: File = open(&path, Mode::Direct).expect("open");
+            let mut dice = Dice::new("reader");
+            while !done.load(Ordering::Relaxed) {
+                let offset = dice.below(LEN / 4096) * 4096;
+                let read = pread(&file, offset, 128 << 10).expect("no read fails");
+                assert_same(&read, part(bytes, offset, 128 << 10), "a read");
+            }
+        });
+        for _ in 0..3 {
+            install(built::program().as_ref(), &program);
+            let before = server_of(mount.pid());
+            let removed = format!("{} (deleted)", program.display());
+            assert_eq!(program_of(before), Path::new(&removed));
+            upgrade(&mount).expect("upgrade");
+            assert_eq!(program_of(server_of(mount.pid())), program);
+            assert!(
+                test_kill_process(before).is_err(),
+                "the one before has ended"
+            );
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    mount.unmount();
+}
+
+#[test]
+fn a_version_that_doesnt_start_changes_nothing() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let program = installed(&model);
+    let mount = mount_by(&host, &program, &model);
+    let server = server_of(mount.pid());
+    install("/bin/false".as_ref(), &program);
+    let failed = upgrade(&mount).expect_code(1, "upgrade");
+    assert!(failed.stderr.contains("exit status: 1"), "{failed}");
+    fs::remove_file(&program).expect("remove");
+    let failed = upgrade(&mount).expect_code(1, "upgrade");
+    assert!(failed.stderr.contains("cannot open"), "{failed}");
+    assert_eq!(server_of(mount.pid()), server);
+    let read = read_range(&mount.file("weights"), Mode::Direct, 0, 4096).expect("read");
+    assert_same(&read, part(model.bytes("weights"), 0, 4096), "a read");
+    // The program that was started can still be, although its path is gone.
+    kill(&mount);
+    mount.unmount();
+}
+
+#[test]
+fn a_mount_that_isnt_kept_isnt_upgraded() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let mount = host.mount(&model.path(), &[]);
+    let failed = upgrade(&mount).expect_code(1, "upgrade");
+    assert!(failed.stderr.contains("--keep-alive"), "{failed}");
+    mount.unmount();
+}
