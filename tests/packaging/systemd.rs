@@ -60,6 +60,7 @@ fn the_service_serves_is_started_again_and_ends() {
     let Some(system) = System::new() else {
         return;
     };
+    system.without(" --keep-alive");
     system.shows(
         "systemctl start model-fs@llm.service
          systemctl is-active model-fs@llm.service
@@ -84,6 +85,30 @@ fn the_service_serves_is_started_again_and_ends() {
          systemctl stop model-fs@llm.service
          fails findmnt /mnt/llm
          test \"$(systemctl show --property=Result --value model-fs@llm.service)\" = success",
+    );
+}
+
+#[test]
+fn a_killed_server_is_replaced_beneath_its_readers() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.shows(
+        "systemctl start model-fs@llm.service
+         show() { systemctl show --value --property=\"$1\" model-fs@llm.service; }
+         group=/sys/fs/cgroup/systemd$(show ControlGroup)
+         test -d \"$group\" || group=/sys/fs/cgroup$(show ControlGroup)
+         server=$(grep --invert-match --line-regexp \"$(show MainPID)\" \"$group/cgroup.procs\")
+         exec 3< /mnt/llm/weights
+         kill -KILL \"$server\"
+         cmp /srv/models/llm/weights /mnt/llm/weights
+         cmp /srv/models/llm/weights - <&3
+         exec 3<&-
+         test \"$(show NRestarts)\" = 0
+         systemctl is-active model-fs@llm.service
+         systemctl stop model-fs@llm.service
+         test \"$(show Result)\" = success
+         fails findmnt /mnt/llm",
     );
 }
 
