@@ -96,11 +96,10 @@ fn a_killed_server_is_replaced_beneath_its_readers() {
     system.shows(
         "systemctl start model-fs@llm.service
          show() { systemctl show --value --property=\"$1\" model-fs@llm.service; }
-         group=/sys/fs/cgroup/systemd$(show ControlGroup)
-         test -d \"$group\" || group=/sys/fs/cgroup$(show ControlGroup)
-         server=$(grep --invert-match --line-regexp \"$(show MainPID)\" \"$group/cgroup.procs\")
+         keeper=$(show MainPID)
+         server=$(cat \"/proc/$keeper/task/$keeper/children\")
          exec 3< /mnt/llm/weights
-         kill -KILL \"$server\"
+         kill -KILL $server
          cmp /srv/models/llm/weights /mnt/llm/weights
          cmp /srv/models/llm/weights - <&3
          exec 3<&-
