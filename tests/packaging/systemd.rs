@@ -50,9 +50,9 @@ fn the_service_is_confined_as_far_as_a_mount_for_others_can_be() {
     if !have(Need::Systemd) {
         return;
     }
-    let arguments = ["security", "--offline=true", "--threshold=41"];
+    let arguments = ["security", "--offline=true", "--threshold=43"];
     let finished = analyze(&arguments, "model-fs@.service", "model-fs@llm.service");
-    finished.expect("an exposure of 4.1 at most");
+    finished.expect("an exposure of 4.3 at most");
 }
 
 #[test]
@@ -167,6 +167,8 @@ fn a_mount_unit_serves_and_a_line_of_fstab_makes_one() {
          until systemctl is-active mnt-other.mount | grep inactive; do sleep 0.1; done
          mount /mnt/other
          cmp /srv/models/llm/weights /mnt/other/weights
+         # It learns of that mount a moment later.
+         until systemctl is-active mnt-other.mount; do sleep 0.1; done
          systemctl stop mnt-other.mount
          fails findmnt /mnt/other",
     );
