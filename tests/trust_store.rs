@@ -137,7 +137,7 @@ fn names_the_signer_that_matched() {
     let hint = private("p521-sec1.pem").public_key().hint().to_owned();
     assert_eq!(
         error.to_string(),
-        format!("signed by nobody trusted: the bundle names key {hint}")
+        format!("not trusted: the signature claims to be by key {hint}")
     );
     assert_eq!(claim.method(), Method::Key);
 

@@ -359,8 +359,9 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), 
     }
     // Fails where what is mounted there is dead.
     std::fs::metadata(place.descriptor_path()).map_err(unusable)?;
-    if options.overlaps(&resolved) {
+    if let Some(how) = options.overlap(&resolved) {
         return Err(MountError::Overlap {
+            how,
             mountpoint: resolved,
             source_path: options.source.clone(),
         });

@@ -47,7 +47,7 @@ pub mod unmount;
 pub use fuse::FuseAdaptor;
 pub use handover::{Handover, HandoverFacts, Keeper, Keeping};
 pub use holders::Holders;
-pub use mount_error::MountError;
+pub use mount_error::{MountError, Overlap};
 pub use options::{MountOptions, OPTION_NAMES, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;

@@ -3,6 +3,7 @@
 //! Guarantees: nothing is left mounted after any of these; what comes from a path or a helper is
 //! escaped. Doesn't: know what else the caller could try.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -52,11 +53,13 @@ pub enum MountError {
     },
     /// The model lies under the mountpoint or the mountpoint in the model.
     #[error(
-        "mountpoint {} and model {} lie one inside the other",
+        "mountpoint {} {how} the model {}",
         Escaped::path(mountpoint),
         Escaped::path(source_path)
     )]
     Overlap {
+        /// How they lie.
+        how: Overlap,
         /// Without links.
         mountpoint: PathBuf,
         /// The model, as given.
@@ -149,6 +152,27 @@ pub enum MountError {
     /// A stop was asked for before it was ready.
     #[error("interrupted before the mount was ready")]
     Interrupted,
+}
+
+/// How a mountpoint lies to the model that is to be mounted there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is the same directory.
+    Same,
+    /// It lies in the model.
+    Inside,
+    /// The model lies in it.
+    Contains,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Same => "is",
+            Self::Inside => "is inside",
+            Self::Contains => "contains",
+        })
+    }
 }
 
 /// How many files this process may have open, for a message.

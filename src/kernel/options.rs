@@ -15,6 +15,7 @@ use rustix::mount::MountFlags;
 
 use crate::name::Escaped;
 
+use super::mount_error::Overlap;
 use super::{SUBTYPE, option_list};
 
 /// How long open files are served after a stop was asked for, if not told otherwise.
@@ -243,12 +244,17 @@ impl MountOptions {
         }
     }
 
-    /// Whether the model and `mountpoint` (both free of links) lie one inside the other. Then the
-    /// daemon would read through its own mount, and wait for itself.
-    pub(super) fn overlaps(&self, mountpoint: &Path) -> bool {
-        self.source
-            .canonicalize()
-            .is_ok_and(|source| source.starts_with(mountpoint) || mountpoint.starts_with(&source))
+    /// How `mountpoint` lies to the model (both free of links), where one is inside the other. Then
+    /// the daemon would read through its own mount, and wait for itself.
+    pub(super) fn overlap(&self, mountpoint: &Path) -> Option<Overlap> {
+        let source = self.source.canonicalize().ok()?;
+        if source == mountpoint {
+            Some(Overlap::Same)
+        } else if mountpoint.starts_with(&source) {
+            Some(Overlap::Inside)
+        } else {
+            source.starts_with(mountpoint).then_some(Overlap::Contains)
+        }
     }
 }
 

@@ -249,7 +249,7 @@ pub enum UnmountError {
     },
     /// Something else is mounted there.
     #[error(
-        "what is mounted on {} is not a model but a file system of type {fs_type}",
+        "{} is a mount of type {fs_type}, not a mount of model-fs",
         Escaped::path(mountpoint)
     )]
     NotOurs {

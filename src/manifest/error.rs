@@ -31,7 +31,7 @@ impl From<BundleError> for VerifyManifestError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// No files.
-    #[error("the model has no files to sign")]
+    #[error("the model has no files")]
     Empty,
     /// A model without a name.
     #[error("the model has an empty name")]

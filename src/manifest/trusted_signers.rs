@@ -61,7 +61,7 @@ pub enum VerifyWithStoreError {
     #[error(transparent)]
     Invalid(#[from] VerifyManifestError),
     /// No trusted signer has signed.
-    #[error("signed by nobody trusted: the bundle names {claim}")]
+    #[error("not trusted: the signature claims to be by {claim}")]
     Nobody {
         /// Who the bundle says it is by.
         claim: Box<Claim>,

@@ -76,7 +76,7 @@ pub fn open_store(
     match opened {
         Ok(store) => Ok(Some(store)),
         Err(error) if *place == StorePlace::Usual => {
-            tracing::warn!(%error, "no index store: what is proved now is forgotten at the end");
+            tracing::warn!(%error, "no index store: this model will be hashed again next time");
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -56,8 +56,8 @@ fn a_bundle_of_two_gibibytes() {
 fn bundles_around_the_limit() {
     let signer = Signer::new();
     for (len, says) in [
-        (MAX_BUNDLE - 1, "not a Sigstore bundle"),
-        (MAX_BUNDLE, "not a Sigstore bundle"),
+        (MAX_BUNDLE - 1, "not an OMS signature"),
+        (MAX_BUNDLE, "not an OMS signature"),
         (MAX_BUNDLE + 1, "bytes"),
     ] {
         let file = File::create(signer.signature()).expect("create a file");

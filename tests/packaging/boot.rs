@@ -90,6 +90,14 @@ impl System {
         system
     }
 
+    /// Has the service do without this option of the example.
+    pub(crate) fn without(&self, option: &str) {
+        let configuration = self.path("etc/llm.conf");
+        let text = fs::read_to_string(&configuration).expect("read");
+        assert!(text.contains(option), "{text}");
+        fs::write(configuration, text.replace(option, "")).expect("write");
+    }
+
     /// Puts a drop-in beside the service.
     pub(crate) fn drop_in(&self, text: &str) {
         let folder = self.path("units/model-fs@.service.d");

@@ -8,11 +8,13 @@
 //! that can't be told. A reader who closes the pipe before the end has had enough, and changes no
 //! exit code. Doesn't: print anything, or know what the user could do ([`hints`] does).
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use model_fs::kernel::{MountError, OptionError, RemountError, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 use model_fs::model::StoreError;
+use model_fs::name::Escaped;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::oms::trust_store::TrustStoreError;
@@ -100,6 +102,15 @@ impl Failure {
             error: error.into(),
             hint: None,
         }
+    }
+
+    /// Adds which signature was read, where that is what is wrong.
+    pub(crate) fn about_signature(mut self, path: &Path) -> Self {
+        if self.exit == Exit::Signature {
+            let path = Escaped::path(path);
+            self.error = self.error.context(format!("signature {path}"));
+        }
+        self
     }
 
     /// Adds what the user could do.

@@ -6,6 +6,7 @@
 //! harmless to a terminal. Doesn't: decide what is a failure, or with which exit code.
 
 use std::io::{self, ErrorKind::PermissionDenied};
+use std::path::Path;
 
 use model_fs::kernel::{MountError, MountRefusal, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
@@ -14,6 +15,7 @@ use model_fs::name::{Escaped, shell_word};
 use model_fs::oms::bundle::Method;
 use model_fs::oms::certificate::{Moment, PathError};
 use model_fs::oms::claim::Claim;
+use model_fs::oms::key::KeyError;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::oms::sign::SignError;
@@ -153,6 +155,50 @@ pub(crate) fn ended(signal: i32) -> Option<String> {
                 .to_owned()
         })
 }
+
+/// What helps where a key file can't be used.
+pub(crate) fn key(error: &KeyError, path: &Path) -> Option<String> {
+    let path = shell_word(path);
+    Some(match error {
+        KeyError::NoPassword => "give its password in a file: --password-file FILE".to_owned(),
+        KeyError::NotFound { wanted, found } => {
+            let found = found.to_string();
+            match *wanted {
+                _ if found.contains("OPENSSH") => {
+                    "keys of OpenSSH aren't taken: make one with openssl ecparam -name prime256v1 \
+                     -genkey -noout -out key.pem"
+                        .to_owned()
+                }
+                PUBLIC if found.contains("PRIVATE KEY") => {
+                    format!("give the public half: openssl pkey -in {path} -pubout -out pub.pem")
+                }
+                PUBLIC if found.contains("CERTIFICATE") => {
+                    "give certificates with --certificate-chain".to_owned()
+                }
+                PUBLIC if found.starts_with("no ") => format!(
+                    "if it is in DER form: openssl pkey -pubin -inform DER -in {path} -out pub.pem"
+                ),
+                PRIVATE if found.contains("PUBLIC KEY") => {
+                    "give the private half, which only the signer has".to_owned()
+                }
+                PRIVATE if found.starts_with("no ") => {
+                    format!(
+                        "if it is in DER form: openssl pkey -inform DER -in {path} -out key.pem"
+                    )
+                }
+                _ => return None,
+            }
+        }
+        KeyError::NotEc(_) | KeyError::UnsupportedCurve(_) | KeyError::UnnamedCurve => {
+            "make one with openssl ecparam -name prime256v1 -genkey -noout -out key.pem".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// Labels of the PEM blocks that are wanted.
+const PUBLIC: &str = "PUBLIC KEY";
+const PRIVATE: &str = "PRIVATE KEY";
 
 /// What helps where unmounting failed.
 pub(crate) fn unmount(error: &UnmountError) -> Option<String> {

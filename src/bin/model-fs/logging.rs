@@ -8,7 +8,7 @@
 //! changes what is shown, never what is checked.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,9 @@ pub(crate) fn init(args: &LogArgs, background: bool) -> anyhow::Result<Detached>
             file: Some(file.clone()),
             ..Detached::default()
         };
-        registry.with(layer(args.log_format, file, false)).init();
+        registry
+            .with(layer(args.log_format, file, false, false))
+            .init();
         return Ok(detached);
     }
     let there = background && syslog(&SYSLOG).is_some();
@@ -70,7 +72,12 @@ pub(crate) fn init(args: &LogArgs, background: bool) -> anyhow::Result<Detached>
             })
     });
     registry
-        .with(layer(args.log_format, io::stderr, terminal::colours()))
+        .with(layer(
+            args.log_format,
+            io::stderr,
+            terminal::colours(),
+            io::stderr().is_terminal() && args.verbose == 0,
+        ))
         .with(syslog)
         .init();
     Ok(detached)
@@ -134,7 +141,13 @@ fn filter(verbose: u8) -> EnvFilter {
     }
 }
 
-fn layer<S, W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+/// `brief`: without the time and the module, for a person who has just called the program.
+fn layer<S, W>(
+    format: LogFormat,
+    writer: W,
+    colours: bool,
+    brief: bool,
+) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -143,6 +156,11 @@ where
         .with_ansi(colours)
         .with_writer(writer);
     match format {
+        LogFormat::Text if brief => layer
+            .fmt_fields(terminal::log_fields())
+            .without_time()
+            .with_target(false)
+            .boxed(),
         LogFormat::Text => layer.fmt_fields(terminal::log_fields()).boxed(),
         LogFormat::Json => layer.json().boxed(),
     }

@@ -40,7 +40,9 @@ pub(crate) fn open(
         trust::Trusted::Flags(trust) => Trusted::from(trust),
         trust::Trusted::Store(store) => Trusted::from(store),
     };
-    Ok(SignedModel::at(location, trusted, options)?)
+    let signature = location.signature();
+    SignedModel::at(location, trusted, options)
+        .map_err(|error| Failure::from(error).about_signature(&signature))
 }
 
 impl From<OpenError> for Failure {

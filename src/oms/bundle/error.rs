@@ -18,7 +18,7 @@ pub enum BundleError {
     #[error("the signature file has JSON escapes, and more than {MAX_ESCAPED} bytes")]
     Escapes,
     /// Not JSON, or not of this form. Escaped.
-    #[error("the signature file is not a Sigstore bundle: {0}")]
+    #[error("not an OMS signature (damaged, or not a Sigstore bundle in JSON): {0}")]
     Json(Escaped),
     /// Another media type.
     #[error("the bundle's mediaType is \"{0}\", not \"{MEDIA_TYPE}\"")]

@@ -358,7 +358,7 @@ fn host_key(directory: &Directory) -> io::Result<Zeroizing<[u8; 32]>> {
 fn read_host_key(directory: &Directory) -> io::Result<Result<Zeroizing<[u8; 32]>, &'static str>> {
     let (file, stat) = match open_entry(directory, HOST_KEY.as_ref()) {
         Err(OpenError::NotRegular(FileType::Symlink)) => return Ok(Err("it is a symbolic link")),
-        Err(OpenError::NotRegular(_)) => return Ok(Err("it is no regular file")),
+        Err(OpenError::NotRegular(_)) => return Ok(Err("it is not a regular file")),
         opened => opened?,
     };
     if !is_owner_only(&stat) || stat.st_mode & 0o077 != 0 {

@@ -6,6 +6,7 @@
 
 mod address;
 mod demo;
+mod examples;
 mod ignore;
 mod index;
 mod inspect;
@@ -63,7 +64,7 @@ pub(crate) use self::verify::VerifyArgs;
     version,
     long_version = version::long(),
     max_term_width = 100,
-    disable_help_subcommand = true
+    after_help = examples::AFTER_ALL
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -77,22 +78,31 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Mount a signed model read-only; check it as it is read
+    #[command(after_help = examples::MOUNT)]
     Mount(MountArgs),
     /// Unmount a model
+    #[command(after_help = examples::UMOUNT)]
     Umount(UmountArgs),
     /// Have a mount served by this program as it is installed now, while it is in use
+    #[command(after_help = examples::UPGRADE)]
     Upgrade(UpgradeArgs),
     /// Show what a mount has done and seen
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Check a model, all of it, now
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// Sign a model
+    #[command(after_help = examples::SIGN)]
     Sign(SignArgs),
     /// Prepare a model so that mounting it reads nothing but what is asked for
+    #[command(after_help = examples::INDEX)]
     Index(IndexArgs),
     /// Show what a signature says, without verifying anything
+    #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
     /// Manage trusted signers
+    #[command(after_help = examples::TRUST)]
     Trust(TrustCommandArgs),
     /// Show the whole story on a throw-away model
     Demo(DemoArgs),

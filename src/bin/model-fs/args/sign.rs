@@ -67,7 +67,8 @@ pub(crate) struct SignArgs {
     )]
     pub(crate) certificate_chain: Vec<PathBuf>,
 
-    /// Hash of the content; sha256 is what every verifier knows [default: sha256]
+    /// Hash of the content; sha256 is what every verifier knows; blake3 alone is faster to sign,
+    /// and the Python reference implementation can't verify it [default: sha256]
     #[arg(long, value_enum, value_name = "ALGORITHM")]
     hash: Option<Hash>,
 

@@ -185,7 +185,7 @@ fn manifest(
 /// Every regular file; anything else is an error (OMS v1.0, 6.1 and 6.1.1).
 fn names_to_sign(scan: &Scan, allow_symlinks: bool) -> Result<Vec<FileName>, Failure> {
     if let Some(name) = scan.unnameable.first() {
-        return Err(anyhow::anyhow!("\"{name}\": such a name can't be signed").into());
+        return Err(anyhow::anyhow!("\"{name}\": the name is not valid UTF-8").into());
     }
     let mut names = Vec::with_capacity(scan.entries.len());
     for (name, found) in &scan.entries {

@@ -20,6 +20,7 @@ use crate::args::{
 use crate::claims::payload_digest;
 use crate::exit::{Exit, Failure};
 use crate::hints;
+use crate::key_files::unusable;
 use crate::terminal;
 use crate::trust::{
     Files, PINNED, ROOT_DIGESTS_ALONE, VALID_AT, describe, store_to_json, store_to_text, to_text,
@@ -63,7 +64,8 @@ fn chosen(
         )),
         args::Trust::PublicKey(path) => {
             let pem = read(&path, MAX_PEM)?;
-            let key = PublicKey::from_pem(&pem).with_context(|| Escaped::path(&path))?;
+            let key =
+                PublicKey::from_pem(&pem).map_err(|error| unusable(&path, "public key", error))?;
             let said = format!("  key {}", key.hint());
             Ok((short("key", key.hint()), NewIdentity::Key(pem), vec![said]))
         }

@@ -152,7 +152,7 @@ mod tests {
         let (one, other) = Channel::pair().unwrap();
         let other = Channel::new(other);
         let null = std::fs::File::open("/dev/null").unwrap();
-        let many = vec![null.as_fd(); MAX_DESCRIPTORS + 1];
+        let many = vec![null.as_fd(); 3 * MAX_DESCRIPTORS];
         assert!(one.send(&Message::Serving, &many).is_err());
         one.send(&Message::UpgradeFailed("x".repeat(MAX_BYTES)), &[])
             .unwrap();

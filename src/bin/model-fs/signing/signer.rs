@@ -24,7 +24,7 @@ use crate::args::{self, KeyPlace, SignArgs};
 #[cfg(feature = "pkcs11")]
 use crate::exit::Exit;
 use crate::exit::Failure;
-use crate::key_files::read_pem;
+use crate::key_files::{read_pem, unusable};
 
 /// What signs.
 pub(crate) enum Signer {
@@ -65,7 +65,7 @@ impl Signer {
             #[cfg(not(feature = "sigstore-sign"))]
             args::Signer::IdentityToken(_) | args::Signer::IdentityTokenFile(_) => {
                 Err(Failure::from(anyhow::anyhow!(
-                    "this build of model-fs doesn't sign with Sigstore, which takes an HTTP client"
+                    "this build can't sign with Sigstore (feature sigstore-sign)"
                 ))
                 .with_hint(
                     "install one that does: cargo install --path . --features sigstore-sign"
@@ -151,9 +151,8 @@ fn signing_key(
 fn private_key(path: &Path, password_file: Option<&Path>) -> Result<PrivateKey, Failure> {
     let pem = read_pem(path, "private key")?;
     let password = password_file.map(password).transpose()?;
-    let key = PrivateKey::from_pem(&pem, password.as_ref())
-        .with_context(|| format!("private key {}", Escaped::path(path)))?;
-    Ok(key)
+    PrivateKey::from_pem(&pem, password.as_ref())
+        .map_err(|error| unusable(path, "private key", error))
 }
 
 /// The first line of a file without its end: neither an editor's newline nor a note below it is

@@ -17,7 +17,7 @@ use crate::args;
 use crate::exit::Failure;
 use crate::findings::LISTED;
 use crate::hints;
-use crate::key_files::read_pem;
+use crate::key_files::{read_pem, unusable};
 
 /// Who decides whether a signature counts.
 pub(crate) enum Trusted {
@@ -33,8 +33,8 @@ pub(crate) fn load_trust(chosen: args::Trust) -> Result<Trusted, Failure> {
         args::Trust::Store => Ok(Trusted::Store(Files::of_the_user().load()?)),
         args::Trust::PublicKey(path) => {
             let pem = read_pem(&path, "public key")?;
-            let key = PublicKey::from_pem(&pem)
-                .with_context(|| format!("public key {}", Escaped::path(&path)))?;
+            let key =
+                PublicKey::from_pem(&pem).map_err(|error| unusable(&path, "public key", error))?;
             Ok(Trusted::Flags(Trust::Key(key)))
         }
         args::Trust::CertificateChain(paths) => {

@@ -69,7 +69,7 @@ pub(super) fn module_path(uri: &Pkcs11Uri, given: Option<&Path>) -> Result<PathB
         .canonicalize()
         .map_err(|error| unusable(&error.to_string()))?;
     if !real.is_file() {
-        return Err(unusable("it is no regular file"));
+        return Err(unusable("it is not a regular file"));
     }
     Ok(real)
 }

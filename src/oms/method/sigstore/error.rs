@@ -38,7 +38,7 @@ pub enum SigstoreError {
     Chain(Escaped),
     /// A log entry of a kind that is not known.
     #[error(
-        "the log entry is of the kind \"{kind} {version}\", which can not be verified yet; \
+        "the log entry is of the kind \"{kind} {version}\", which cannot be verified yet; \
          supported are {}",
         log::KINDS
     )]

@@ -218,7 +218,7 @@ pub enum InstanceError {
     )]
     Url(Escaped),
     /// What `sigstore-sign` says of the services. Escaped.
-    #[error("the services can not be used: {0}")]
+    #[error("the services cannot be used: {0}")]
     Services(Escaped),
 }
 

@@ -128,11 +128,11 @@ pub enum SigstoreSigningError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// There is no way to the services from here. Escaped.
-    #[error("Sigstore's services can not be spoken to from here: {0}")]
+    #[error("cannot reach Sigstore's services: {0}")]
     Client(Escaped),
     /// A service is out of reach, refuses, or answers with something else. Texts of the service are
     /// escaped and bounded.
-    #[error("the {service} at {url} did not do its part: {said}")]
+    #[error("the {service} at {url} failed: {said}")]
     Service {
         /// Which.
         service: &'static str,

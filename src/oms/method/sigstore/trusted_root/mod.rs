@@ -340,7 +340,7 @@ pub enum TrustedRootError {
     #[error("the trusted root has no {0}, and without them no signature can be accepted")]
     Missing(&'static str),
     /// A key or certificate that can't be used, or one log twice. Escaped.
-    #[error("the trusted root can not be used: {0}")]
+    #[error("the trusted root cannot be used: {0}")]
     Unusable(Escaped),
 }
 
