@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -24,9 +25,10 @@ use super::fusermount::{self, HelperError};
 use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
-use super::new_mount::Identity;
+use super::new_mount::{self, Identity};
 use super::options::MountOptions;
 use super::place::Place;
+use super::replace::DeadMount;
 use crate::files::has_descriptor_paths;
 use crate::name::Escaped;
 use crate::sync::lock;
@@ -42,8 +44,12 @@ const MOST_MOVES: usize = 8;
 pub(super) struct Attached {
     /// Where it was mounted. It may have moved since, with a directory above it.
     mountpoint: PathBuf,
-    /// The directory beneath.
-    place: Place,
+    /// The directory that has the mountpoint; `None` if there is none, or it can't be opened.
+    parent: Option<Place>,
+    /// What isn't attached yet, and the dead mount that it is to replace.
+    replaces: Mutex<Option<(Place, DeadMount)>>,
+    /// Whether that dead mount has made way, or may have.
+    has_replaced: AtomicBool,
     identity: Identity,
     /// Another descriptor of the connection, to ask whether it stands.
     connection: OwnedFd,
@@ -57,7 +63,10 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(Self, OwnedFd), MountError> {
-        let (place, mountpoint) = check(mountpoint, options)?;
+        let (place, mountpoint) = match check(mountpoint, options)? {
+            Target::Directory(place, path) => (place, path),
+            Target::Dead(dead) => return Self::instead_of(dead, options),
+        };
         let before = MountTable::read().map_err(MountError::Table)?;
         let mounted = Self::mount(&place, &mountpoint, options);
         let (connection, mut spare, identity) = mounted.inspect_err(|_| {
@@ -85,10 +94,13 @@ impl Attached {
             },
             spare: Mutex::new(spare),
             connection: second,
-            place,
+            // Nothing is opened above a directory that is the root of all.
+            parent: Place::open_no_link(&place.descriptor_path().join("..")).ok(),
+            replaces: Mutex::default(),
+            has_replaced: AtomicBool::new(false),
         };
         // The helper is told a path, and another directory may have had it by then.
-        if identity.is_none() && !is_at(&attached.place, entry) {
+        if identity.is_none() && !is_at(&place, entry) {
             let found = attached.mountpoint.clone();
             if let Err(error) = attached.detach() {
                 let mountpoint = Escaped::path(&found);
@@ -100,11 +112,11 @@ impl Attached {
     }
 
     /// The mount `identity`, which is there and was served by another process: `connection` is its
-    /// own, `place` the directory beneath.
+    /// own, `parent` the directory that has the mountpoint.
     pub(super) fn take_over(
         identity: Identity,
         connection: &OwnedFd,
-        place: OwnedFd,
+        parent: OwnedFd,
         mountpoint: PathBuf,
     ) -> Result<Self, MountError> {
         let mut spare = Self::duplicates(connection)?;
@@ -113,7 +125,9 @@ impl Attached {
         };
         let attached = Self {
             mountpoint,
-            place: Place::from(place),
+            parent: Some(Place::from(parent)),
+            replaces: Mutex::default(),
+            has_replaced: AtomicBool::new(false),
             identity,
             connection: second,
             spare: Mutex::new(spare),
@@ -135,10 +149,51 @@ impl Attached {
         self.identity
     }
 
-    /// The connection and the directory beneath, once more.
+    /// The connection and the directory that has the mountpoint, once more.
     pub(super) fn descriptors(&self) -> io::Result<(OwnedFd, OwnedFd)> {
-        let place = self.place.as_fd().try_clone_to_owned()?;
-        Ok((self.connection.try_clone()?, place))
+        let parent = self.parent.as_ref();
+        let parent = parent.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let parent = parent.as_fd().try_clone_to_owned()?;
+        Ok((self.connection.try_clone()?, parent))
+    }
+
+    /// A mount that is to replace `dead`, attached nowhere until [`take_place`](Self::take_place).
+    fn instead_of(dead: DeadMount, options: &MountOptions) -> Result<(Self, OwnedFd), MountError> {
+        let connection = connection::open()?;
+        let made = new_mount::make(&connection, options).map_err(|errno| dead.stays(&errno))?;
+        let identity = new_mount::identify(&made).map_err(|errno| dead.stays(&errno))?;
+        let mut spare = Self::duplicates(&connection)?;
+        let mountpoint = dead.mountpoint().to_owned();
+        let Some(second) = spare.pop() else {
+            return Err(MountError::Vanished { mountpoint });
+        };
+        let parent = mountpoint.parent();
+        let attached = Self {
+            parent: parent.and_then(|parent| Place::open_no_link(parent).ok()),
+            mountpoint,
+            identity,
+            spare: Mutex::new(spare),
+            connection: second,
+            replaces: Mutex::new(Some((made, dead))),
+            has_replaced: AtomicBool::new(false),
+        };
+        Ok((attached, connection))
+    }
+
+    /// Attaches the mount, now that it serves, where it is to replace a dead one. In any other case
+    /// it is attached already.
+    pub(super) fn take_place(&self) -> Result<(), MountError> {
+        let Some((made, dead)) = lock(&self.replaces).take() else {
+            return Ok(());
+        };
+        self.has_replaced.store(true, Ordering::Relaxed);
+        // The kernel has both mounts end where they are attached nowhere and not open.
+        dead.replace(&made, self.identity)
+    }
+
+    /// Whether it took the place of a dead one.
+    pub(super) fn has_replaced(&self) -> bool {
+        self.has_replaced.load(Ordering::Relaxed)
     }
 
     /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
@@ -209,13 +264,11 @@ impl Attached {
 
     /// Our mount, opened. `ESTALE` if it isn't found.
     fn root(&self, path: &Path) -> Result<Place, Errno> {
-        // From the directory beneath, which it lies on unless it was moved itself: a mountpoint
-        // can't be renamed in its directory, and whatever is renamed above doesn't matter.
-        let beneath = path.file_name().map(|name| {
-            let directory = self.place.descriptor_path();
-            directory.join("..").join(name)
-        });
-        let places = beneath.into_iter().chain([path.to_owned()]);
+        // From the directory that has it, unless it was moved itself: a mountpoint can't be renamed
+        // in its directory, and whatever is renamed above doesn't matter.
+        let parent = self.parent.as_ref().zip(path.file_name());
+        let there = parent.map(|(parent, name)| parent.descriptor_path().join(name));
+        let places = there.into_iter().chain([path.to_owned()]);
         // Opening the root of a mount as a path asks nothing of the file system.
         places
             .filter_map(|place| Place::open_no_link(&place).ok())
@@ -326,8 +379,16 @@ pub(super) enum DetachError {
     Helper(#[source] HelperError),
 }
 
+/// What is to be mounted on.
+enum Target {
+    /// A directory, and its path: absolute, without links.
+    Directory(Place, PathBuf),
+    /// A dead mount of ours, to be replaced.
+    Dead(DeadMount),
+}
+
 /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
-fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), MountError> {
+fn check(mountpoint: &Path, options: &MountOptions) -> Result<Target, MountError> {
     let shown = || mountpoint.to_owned();
     let unusable = |source: io::Error| match Errno::from_io_error(&source) {
         Some(Errno::NOTCONN) => MountError::Dead {
@@ -352,19 +413,28 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), 
     // Before the first look into it, which an unresponsive daemon would never answer.
     let table = MountTable::read().map_err(MountError::Table)?;
     let mounted = place.mounted(&table).map_err(unusable)?;
-    if mounted.is_some_and(|entry| entry.fs_type == FS_TYPE) {
-        return Err(MountError::AlreadyMounted {
-            mountpoint: resolved,
-        });
+    let overlap = options.overlap(&resolved).map(|how| MountError::Overlap {
+        how,
+        mountpoint: resolved.clone(),
+        source_path: options.source.clone(),
+    });
+    if let Some(entry) = mounted.filter(|entry| entry.fs_type == FS_TYPE) {
+        return match (DeadMount::new(place, entry), overlap) {
+            (None, _) => Err(MountError::AlreadyMounted {
+                mountpoint: resolved,
+            }),
+            (Some(_), Some(error)) => Err(error),
+            (Some(dead), None) => {
+                // Before anything is made; it is looked at again once the new one serves.
+                dead.check(&table)?;
+                Ok(Target::Dead(dead))
+            }
+        };
     }
     // Fails where what is mounted there is dead.
     std::fs::metadata(place.descriptor_path()).map_err(unusable)?;
-    if let Some(how) = options.overlap(&resolved) {
-        return Err(MountError::Overlap {
-            how,
-            mountpoint: resolved,
-            source_path: options.source.clone(),
-        });
+    if let Some(error) = overlap {
+        return Err(error);
     }
-    Ok((place, resolved))
+    Ok(Target::Directory(place, resolved))
 }

@@ -41,24 +41,27 @@ fn by_system_call(
     mountpoint: &Path,
     options: &MountOptions,
 ) -> Result<Result<Mounted, Errno>, MountError> {
-    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
-    let connection = match opened {
-        Ok(file) => OwnedFd::from(file),
-        Err(source) => {
-            return match Errno::from_io_error(&source) {
-                Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoDevice),
-                _ if !is_the_device() => Err(MountError::NotTheDevice),
-                // The helper opens it with the same user's rights.
-                _ => Err(MountError::Device(source)),
-            };
-        }
-    };
+    let connection = open()?;
     match new_mount::mount(&connection, place, options) {
         Ok(identity) => Ok(Ok((connection, identity))),
         Err(errno @ (Errno::PERM | Errno::ACCESS)) => Ok(Err(errno)),
         Err(Errno::NODEV) => Err(MountError::NoDevice),
         Err(Errno::INVAL) if !is_the_device() => Err(MountError::NotTheDevice),
         Err(errno) => Err(kernel(mountpoint, errno)),
+    }
+}
+
+/// A connection that nothing is mounted through yet.
+pub(super) fn open() -> Result<OwnedFd, MountError> {
+    let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
+    match opened {
+        Ok(file) => Ok(OwnedFd::from(file)),
+        Err(source) => match Errno::from_io_error(&source) {
+            Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => Err(MountError::NoDevice),
+            _ if !is_the_device() => Err(MountError::NotTheDevice),
+            // The helper opens it with the same user's rights.
+            _ => Err(MountError::Device(source)),
+        },
     }
 }
 

@@ -33,6 +33,7 @@ mod proc_thread;
 mod read_only;
 mod refusal;
 mod remount;
+mod replace;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;

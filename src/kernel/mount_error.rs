@@ -37,7 +37,19 @@ pub enum MountError {
         /// As given.
         mountpoint: PathBuf,
     },
-    /// A mount of ours is there, alive or dead.
+    /// What is mounted there has lost its daemon, and can't be replaced.
+    #[error(
+        "mountpoint {} holds a dead mount, in which {} is mounted",
+        Escaped::path(mountpoint),
+        Escaped::path(inside)
+    )]
+    DeadInUse {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// What is mounted inside.
+        inside: PathBuf,
+    },
+    /// A mount of ours is there, alive or another user's.
     #[error("a model is already mounted on {}", Escaped::path(mountpoint))]
     AlreadyMounted {
         /// Without links.

@@ -55,6 +55,20 @@ pub(super) fn mount(
     }
 }
 
+/// Attaches what [`make`] made beneath the mount that has its root at `above`, which stays over it
+/// (Linux 6.5).
+pub(super) fn attach_beneath(made: &Place, above: &Place) -> Result<(), Errno> {
+    rustix::mount::move_mount(
+        made,
+        "",
+        above,
+        "",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+            | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH
+            | MoveMountFlags::MOVE_MOUNT_BENEATH,
+    )
+}
+
 /// Parameters for the kernel module: a name, and a value unless it is a flag.
 fn parameters(connection: &OwnedFd, options: &MountOptions) -> Vec<(String, Option<String>)> {
     let own = [
@@ -75,7 +89,7 @@ fn parameters(connection: &OwnedFd, options: &MountOptions) -> Vec<(String, Opti
 }
 
 /// A mount that is attached nowhere yet.
-fn make(connection: &OwnedFd, options: &MountOptions) -> Result<Place, Errno> {
+pub(super) fn make(connection: &OwnedFd, options: &MountOptions) -> Result<Place, Errno> {
     let context = rustix::mount::fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let set = |name: &str, value: &str| rustix::mount::fsconfig_set_string(&context, name, value);
     set("source", &options.encoded_device_name())?;
@@ -112,7 +126,8 @@ fn attributes(flags: MountFlags) -> MountAttrFlags {
     })
 }
 
-fn identify(made: &Place) -> Result<Identity, Errno> {
+/// Which mount was made.
+pub(super) fn identify(made: &Place) -> Result<Identity, Errno> {
     let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     Ok(Identity {
         id: made.mount_id().map_err(errno)?,

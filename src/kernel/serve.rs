@@ -41,10 +41,13 @@ pub fn serve(
     options: &MountOptions,
     shutdown: Shutdown,
 ) -> Result<MountSession, MountError> {
-    serve_or_go_on(fs, mountpoint, options, shutdown, Keeping::No)
+    let session = serve_or_go_on(fs, mountpoint, options, shutdown, Keeping::No)?;
+    session.show()?;
+    Ok(session)
 }
 
-/// [`serve`], or going on with what another process served before.
+/// [`serve`], or going on with what another process served before. Where a dead mount is to be
+/// replaced, that takes [`MountSession::show`].
 ///
 /// # Errors
 /// As for [`serve`].

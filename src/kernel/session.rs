@@ -14,7 +14,7 @@
 //! Doesn't: end threads that are stuck in the file system. They, and the connection where the
 //! kernel offers no other way to break it, end with the process; so a program should exit soon
 //! after `wait`. A process that is killed leaves a dead mount, which [`unmount`](super::unmount())
-//! removes.
+//! removes, and another session on the same mountpoint replaces.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -69,6 +69,8 @@ pub struct MountSession {
     grace: Duration,
     /// The kernel has ended it, so there is nothing to take away.
     ended: bool,
+    /// All that could fail before it was of use has gone well.
+    is_waited_for: bool,
 }
 
 /// How a session came to its end.
@@ -93,14 +95,16 @@ impl MountSession {
         shutdown: Shutdown,
     ) -> Result<Self, MountError> {
         let shown = String::new();
-        Self::start_or_go_on(
+        let this = Self::start_or_go_on(
             filesystem,
             mountpoint,
             options,
             shutdown,
             Keeping::No,
             shown,
-        )
+        )?;
+        this.show()?;
+        Ok(this)
     }
 
     /// [`start`](Self::start), or going on with what another process served; then `mountpoint`
@@ -182,6 +186,7 @@ impl MountSession {
             threads: options.threads.get(),
             grace: options.grace,
             ended: false,
+            is_waited_for: false,
         };
         let sender = this.shutdown.sender.clone();
         thread::Builder::new()
@@ -190,6 +195,15 @@ impl MountSession {
             .map_err(MountError::Thread)?;
         this.check_started()?;
         Ok(this)
+    }
+
+    /// Takes the place of the dead mount that is on the mountpoint. Where none was, the session is
+    /// there already, and nothing is done.
+    ///
+    /// # Errors
+    /// When the dead mount has changed meanwhile, or can't be replaced.
+    pub fn show(&self) -> Result<(), MountError> {
+        self.attached.take_place()
     }
 
     /// Waits until every thread of the session is there, which takes descriptors and processes that
@@ -255,7 +269,8 @@ impl MountSession {
 
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its
     /// end.
-    pub fn wait(self) -> Result<SessionEnd, SessionError> {
+    pub fn wait(mut self) -> Result<SessionEnd, SessionError> {
+        self.is_waited_for = true;
         let reason = match self.next_event() {
             Event::Ended(result) => return self.end(result, SessionEnd::Unmounted),
             Event::Stop(reason) => reason,
@@ -416,7 +431,11 @@ impl Progress {
 impl Drop for MountSession {
     fn drop(&mut self) {
         if !self.ended {
-            detach_or_warn(&self.attached);
+            // What has failed in the place of a dead mount is left dead as well: programs that look
+            // there must not meet the directory beneath all of a sudden.
+            if self.is_waited_for || !self.attached.has_replaced() {
+                detach_or_warn(&self.attached);
+            }
             self.attached.abort();
         }
     }

@@ -36,6 +36,7 @@ pub struct MountOptions {
     shutdown: Option<Shutdown>,
     keeping: Keeping,
     locked_down: bool,
+    show_later: bool,
 }
 
 impl Default for MountOptions {
@@ -48,6 +49,7 @@ impl Default for MountOptions {
             shutdown: None,
             keeping: Keeping::No,
             locked_down: false,
+            show_later: false,
         }
     }
 }
@@ -102,6 +104,13 @@ impl MountOptions {
     #[must_use]
     pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = Some(shutdown);
+        self
+    }
+
+    /// Has a dead mount on the mountpoint replaced by [`Mounted::show`] alone, and not before.
+    #[must_use]
+    pub fn show_later(mut self) -> Self {
+        self.show_later = true;
         self
     }
 
@@ -169,6 +178,7 @@ impl Model {
             shutdown,
             keeping,
             locked_down,
+            show_later,
         } = options;
         let reader = self.new_reader(ReaderOptions {
             retain: Retain::Partial,
@@ -199,6 +209,9 @@ impl Model {
         let reader = StopReading(reader);
         let shutdown = shutdown.unwrap_or_default();
         let session = serve_or_go_on(&fs, mountpoint.as_ref(), &kernel, shutdown, keeping)?;
+        if !show_later {
+            session.show()?;
+        }
         Ok(Mounted {
             session,
             reader,
@@ -211,6 +224,14 @@ impl Mounted {
     /// Where it is mounted: absolute, without links.
     pub fn mountpoint(&self) -> &Path {
         self.session.mountpoint()
+    }
+
+    /// Takes the place of the dead mount that is on the mountpoint, if one is.
+    ///
+    /// # Errors
+    /// [`MountError`]; then the dead mount stays.
+    pub fn show(&self) -> Result<(), MountError> {
+        self.session.show()
     }
 
     /// The kernel's side of it.

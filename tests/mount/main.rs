@@ -22,6 +22,7 @@ mod passes;
 mod populate;
 mod pushed;
 mod reads;
+mod replace;
 mod reports;
 mod scale;
 mod session;

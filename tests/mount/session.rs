@@ -275,11 +275,6 @@ fn the_dead_mount_of_a_killed_daemon_is_cleared() {
     let mut status = host.command("status");
     let failed = host.run(status.arg(mount.path())).expect_code(1, "status");
     assert!(failed.stderr.contains("dead"), "{failed}");
-    // The error of mounting over it says what to do.
-    let mut again = host.on_model("mount", &model.path(), &[]);
-    again.arg("--").arg(mount.path());
-    let failed = host.run(&mut again).expect_code(1, "mount");
-    assert!(failed.stderr.contains("model-fs umount"), "{failed}");
     finish(
         Command::new(built::program())
             .arg("umount")

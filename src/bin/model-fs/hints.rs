@@ -46,6 +46,10 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
             "unmount, and mount again: model-fs umount {}",
             shell_word(mountpoint)
         ),
+        MountError::DeadInUse { mountpoint, inside } => {
+            let (inside, mountpoint) = (shell_word(inside), shell_word(mountpoint));
+            format!("umount {inside} && model-fs umount {mountpoint}")
+        }
         MountError::Overlap { .. } => "choose an empty directory elsewhere".into(),
         MountError::NoDevice => {
             "on a host, load the module with \"modprobe fuse\"; in a container, pass the device in \

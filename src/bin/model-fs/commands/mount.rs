@@ -90,7 +90,7 @@ pub(crate) fn run(
         earlier = keeping.earlier_processes();
         options = options.keeping(keeping, locked_down);
     }
-    let mounted = model.mount(&args.mountpoint, options)?;
+    let mounted = model.mount(&args.mountpoint, options.show_later())?;
     let hidden = mounted.manifest().left_out().len();
     if hidden > 0 {
         tracing::warn!(
@@ -112,6 +112,8 @@ pub(crate) fn run(
     }
     // Each ends when this function does, whatever the end of the mount is.
     let _metrics = metrics.start(handle.clone())?;
+    // In the place of a dead mount: after all that may fail.
+    mounted.show()?;
     let _service = if args.foreground {
         Service::start(handle.clone())?
     } else {
