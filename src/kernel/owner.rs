@@ -14,8 +14,8 @@ use crate::fs::{Attributes, Audience, BLOCK_SIZE};
 /// change, so: as long as it likes.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The user who mounts, with which owner and permissions everything is shown, and whether the kernel
-/// may remember attributes.
+/// The user who mounts, with which owner and permissions everything is shown, and whether the
+/// kernel may remember attributes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {
     /// The user who mounts.

@@ -37,8 +37,8 @@ for target in $(findmnt --raw --noheadings --output TARGET --types fuse.model-fs
     case $target in "$1"/*) umount --lazy "$target" ;; esac
 done
 cd "$1/upper"
-find . ! -type d ! -type c |
-    grep -Ev '^./(var/lib/(dpkg|systemd)|var/log|var/cache/(man|debconf|ldconfig)|etc/ld.so.cache)' |
+of_any='var/lib/(dpkg|systemd)|var/log|var/cache/(man|debconf|ldconfig)|etc/ld.so.cache'
+find . ! -type d ! -type c | grep -Ev "^./($of_any)" |
     sed 's/^/LEFT /'
 exit $status
 "#;

@@ -48,7 +48,8 @@ fn bash_completes_verbs_and_flags() {
         let line = format!(
             "source {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
             complete=$(complete -p model-fs); complete=${{complete##*-F }}
-            ${{complete%% *}} model-fs \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"
+            word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
+            ${{complete%% *}} model-fs \"$word\" \"$before\"
             echo \"${{COMPREPLY[@]}}\""
         );
         let told = run("bash", &["-c", &line]).expect(words);

@@ -11,7 +11,8 @@ fn both_types_mount_what_fstab_says_and_umount_takes_it_away() {
     let Some(machine) = machine() else { return };
     for kind in ["fuse.model-fs", "model-fs"] {
         machine.fstab(&format!(
-            "@/model @/mnt {kind} ro,public_key=@/key.pub,_netdev,nofail,x-systemd.automount,user 0 0"
+            "@/model @/mnt {kind} ro,public_key=@/key.pub,_netdev,nofail,x-systemd.automount,user \
+             0 0"
         ));
         let done = machine.words("mount -a").expect("mount -a");
         assert_eq!((&*done.stdout, &*said(&done)), ("", ""));
@@ -69,7 +70,8 @@ fn spaces_and_commas_arrive_as_fstab_writes_them() {
         [machine.path("")],
     );
     machine.fstab(
-        "@/the\\040model @/m\\040n\\040t model-fs ro,public_key=\"@/a,b\\040c.pub\",fsname=x,umask=077 0 0",
+        "@/the\\040model @/m\\040n\\040t model-fs \
+         ro,public_key=\"@/a,b\\040c.pub\",fsname=x,umask=077 0 0",
     );
     machine.words("mount -a").expect("mount -a");
     let stat = machine.script("stat -c %a \"$1\"", [machine.path("m n t/weights")]);

@@ -1,8 +1,9 @@
 //! A machine on which model-fs is installed, as far as mount(8) can see.
 //!
-//! A mount namespace of its own: `/sbin` has the names by which mount(8) calls model-fs, `/etc/fstab`
-//! is the test's, and `/run`, where mount(8) takes notes, is empty. Guarantees: nothing outside of
-//! the namespace changes, and when a [`Machine`] is dropped, or the test dies, its mounts end.
+//! A mount namespace of its own: `/sbin` has the names by which mount(8) calls model-fs,
+//! `/etc/fstab` is the test's, and `/run`, where mount(8) takes notes, is empty. Guarantees:
+//! nothing outside of the namespace changes, and when a [`Machine`] is dropped, or the test dies,
+//! its mounts end.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,8 +25,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The ordinary user.
 const NOBODY: &str = "65534";
 
-/// Makes the namespace, with `$1` as a place of its own, the program `$2` installed and the key files
-/// `$3` and `$4` at hand; then waits for its standard input to be closed.
+/// Makes the namespace, with `$1` as a place of its own, the program `$2` installed and the key
+/// files `$3` and `$4` at hand; then waits for its standard input to be closed.
 const SET_UP: &str = r#"
 set -eu
 place=$1 program=$2

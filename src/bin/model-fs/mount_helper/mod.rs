@@ -74,7 +74,8 @@ pub(crate) struct HelperArgs {
     fs_type: Option<OsString>,
 }
 
-/// What a call by mount(8) asks this program to do, if this is one; `None` in it where that is done.
+/// What a call by mount(8) asks this program to do, if this is one; `None` in it where that is
+/// done.
 pub(crate) fn called(arguments: &[OsString]) -> Option<Result<Option<Cli>, Failure>> {
     is_call(arguments).then(|| understood(arguments))
 }
@@ -143,7 +144,8 @@ fn understood(arguments: &[OsString]) -> Result<Option<Cli>, Failure> {
         if args.allow_other {
             known.allow_other()?;
         }
-        // mount(8) takes HOME away. The trust store and the table store are the user's all the same.
+        // mount(8) takes HOME away. The trust store and the table store are the user's all the
+        // same.
         if std::env::var_os("HOME").is_none() {
             args.home = std::env::home_dir();
         }
