@@ -19,6 +19,9 @@ _model__fs() {
             model__fs,demo)
                 cmd="model__fs__subcmd__demo"
                 ;;
+            model__fs,help)
+                cmd="model__fs__subcmd__help"
+                ;;
             model__fs,index)
                 cmd="model__fs__subcmd__index"
                 ;;
@@ -46,17 +49,80 @@ _model__fs() {
             model__fs,verify)
                 cmd="model__fs__subcmd__verify"
                 ;;
+            model__fs__subcmd__help,demo)
+                cmd="model__fs__subcmd__help__subcmd__demo"
+                ;;
+            model__fs__subcmd__help,help)
+                cmd="model__fs__subcmd__help__subcmd__help"
+                ;;
+            model__fs__subcmd__help,index)
+                cmd="model__fs__subcmd__help__subcmd__index"
+                ;;
+            model__fs__subcmd__help,inspect)
+                cmd="model__fs__subcmd__help__subcmd__inspect"
+                ;;
+            model__fs__subcmd__help,mount)
+                cmd="model__fs__subcmd__help__subcmd__mount"
+                ;;
+            model__fs__subcmd__help,sign)
+                cmd="model__fs__subcmd__help__subcmd__sign"
+                ;;
+            model__fs__subcmd__help,status)
+                cmd="model__fs__subcmd__help__subcmd__status"
+                ;;
+            model__fs__subcmd__help,trust)
+                cmd="model__fs__subcmd__help__subcmd__trust"
+                ;;
+            model__fs__subcmd__help,umount)
+                cmd="model__fs__subcmd__help__subcmd__umount"
+                ;;
+            model__fs__subcmd__help,upgrade)
+                cmd="model__fs__subcmd__help__subcmd__upgrade"
+                ;;
+            model__fs__subcmd__help,verify)
+                cmd="model__fs__subcmd__help__subcmd__verify"
+                ;;
+            model__fs__subcmd__help__subcmd__trust,add)
+                cmd="model__fs__subcmd__help__subcmd__trust__subcmd__add"
+                ;;
+            model__fs__subcmd__help__subcmd__trust,distrust)
+                cmd="model__fs__subcmd__help__subcmd__trust__subcmd__distrust"
+                ;;
+            model__fs__subcmd__help__subcmd__trust,list)
+                cmd="model__fs__subcmd__help__subcmd__trust__subcmd__list"
+                ;;
+            model__fs__subcmd__help__subcmd__trust,remove)
+                cmd="model__fs__subcmd__help__subcmd__trust__subcmd__remove"
+                ;;
             model__fs__subcmd__trust,add)
                 cmd="model__fs__subcmd__trust__subcmd__add"
                 ;;
             model__fs__subcmd__trust,distrust)
                 cmd="model__fs__subcmd__trust__subcmd__distrust"
                 ;;
+            model__fs__subcmd__trust,help)
+                cmd="model__fs__subcmd__trust__subcmd__help"
+                ;;
             model__fs__subcmd__trust,list)
                 cmd="model__fs__subcmd__trust__subcmd__list"
                 ;;
             model__fs__subcmd__trust,remove)
                 cmd="model__fs__subcmd__trust__subcmd__remove"
+                ;;
+            model__fs__subcmd__trust__subcmd__help,add)
+                cmd="model__fs__subcmd__trust__subcmd__help__subcmd__add"
+                ;;
+            model__fs__subcmd__trust__subcmd__help,distrust)
+                cmd="model__fs__subcmd__trust__subcmd__help__subcmd__distrust"
+                ;;
+            model__fs__subcmd__trust__subcmd__help,help)
+                cmd="model__fs__subcmd__trust__subcmd__help__subcmd__help"
+                ;;
+            model__fs__subcmd__trust__subcmd__help,list)
+                cmd="model__fs__subcmd__trust__subcmd__help__subcmd__list"
+                ;;
+            model__fs__subcmd__trust__subcmd__help,remove)
+                cmd="model__fs__subcmd__trust__subcmd__help__subcmd__remove"
                 ;;
             *)
                 ;;
@@ -65,7 +131,7 @@ _model__fs() {
 
     case "${cmd}" in
         model__fs)
-            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status verify sign index inspect trust demo"
+            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status verify sign index inspect trust demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -101,6 +167,230 @@ _model__fs() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help)
+            opts="mount umount upgrade status verify sign index inspect trust demo help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__index)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__inspect)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__mount)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__sign)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__trust)
+            opts="add list remove distrust"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__trust__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__trust__subcmd__distrust)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__trust__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__trust__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__umount)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__upgrade)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -379,7 +669,7 @@ _model__fs() {
             return 0
             ;;
         model__fs__subcmd__trust)
-            opts="-v -h --verbose --log-file --log-format --help add list remove distrust"
+            opts="-v -h --verbose --log-file --log-format --help add list remove distrust help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -485,6 +775,90 @@ _model__fs() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__trust__subcmd__help)
+            opts="add list remove distrust help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__trust__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__trust__subcmd__help__subcmd__distrust)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__trust__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__trust__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__trust__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -24,7 +24,7 @@ function __fish_model_fs_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c model-fs -n "__fish_model_fs_needs_command" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_needs_command" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_needs_command" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_needs_command" -s v -l verbose -d 'More log messages (twice: debugging)'
@@ -40,6 +40,7 @@ complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "index" -d 'Prepar
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "inspect" -d 'Show what a signature says, without verifying anything'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "trust" -d 'Manage trusted signers'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "demo" -d 'Show the whole story on a throw-away model'
+complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l signature -d 'The signature [default: MODEL/model.sig; MODEL.sig for a file]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l ignore-paths -d 'Leave PATH out, absolute or relative to MODEL (repeatable)' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -s o -d 'Mount options, as for mount(8)' -r
@@ -57,7 +58,7 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l certificate-
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l identity -d 'Trust Sigstore signatures by this identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l identity-provider -d 'Who vouches for the identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l trust-config -d 'Sigstore\'s keys and certificates, instead of the built-in ones' -r -F
-complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l ignore-unsigned-files -d 'Accept files that the signature doesn\'t name, and hide them'
@@ -66,17 +67,17 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l allow-other 
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l keep-alive -d 'Go on when the process that serves is killed: another process keeps the mount, and starts the next'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand umount" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l json -d 'Print one JSON document: an object, or without MOUNTPOINT an array of them'
@@ -93,7 +94,7 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l certificate
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l identity -d 'Trust Sigstore signatures by this identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l identity-provider -d 'Who vouches for the identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l trust-config -d 'Sigstore\'s keys and certificates, instead of the built-in ones' -r -F
-complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l ignore-unsigned-files -d 'Accept files that the signature doesn\'t name, and hide them'
@@ -105,7 +106,7 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l private-key -
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l password-file -d 'File with the password of the key, or the PIN of the token' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l signing-certificate -d 'The certificate of the key' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l certificate-chain -d 'Certificates above it (repeatable)' -r -F
-complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l hash -d 'Hash of the content; sha256 is what every verifier knows [default: sha256]' -r -f -a "blake3\t''
+complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l hash -d 'Hash of the content; sha256 is what every verifier knows; blake3 alone is faster to sign, and the Python reference implementation can\'t verify it [default: sha256]' -r -f -a "blake3\t''
 sha256\t''
 blake2b\t''"
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l shard-size -d 'Sign pieces of SIZE instead of whole files' -r
@@ -120,7 +121,7 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l rekor-url -d 
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l rekor-version -d 'Version of the interface of that log [default: 1]' -r -f -a "1\t''
 2\t''"
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l tsa-url -d 'Its timestamp authority, if not the one that the configuration names' -r
-complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand sign" -l plain -d 'Leave out what is said of files beside their digests: sizes and BLAKE3 digests, which other verifiers pass over, and with which any host can mount at once'
@@ -136,27 +137,28 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l certificate-
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l identity -d 'Trust Sigstore signatures by this identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l identity-provider -d 'Who vouches for the identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l trust-config -d 'Sigstore\'s keys and certificates, instead of the built-in ones' -r -F
-complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -l clean -d 'Remove the tables of earlier releases from the table store, which are no longer believed'
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand index" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand inspect" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand inspect" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand inspect" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand inspect" -l json -d 'Print one JSON document'
 complete -c model-fs -n "__fish_model_fs_using_subcommand inspect" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -l log-file -d 'Append events to FILE instead of showing them' -r -F
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -s v -l verbose -d 'More log messages (twice: debugging)'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -f -a "add" -d 'Trust a signer'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -f -a "list" -d 'Show who is trusted, and what is hidden'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -f -a "remove" -d 'Stop trusting a signer'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust" -f -a "distrust" -d 'Distrust a signer, whatever the system\'s file says of it'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -s v -l verbose -d 'More log messages (twice: debugging)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -f -a "add" -d 'Trust a signer'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -f -a "list" -d 'Show who is trusted, and what is hidden'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -f -a "remove" -d 'Stop trusting a signer'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -f -a "distrust" -d 'Distrust a signer, whatever the system\'s file says of it'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and not __fish_seen_subcommand_from add list remove distrust help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l name -d 'Name of the entry, for `trust remove` [default: made of the key, certificate or identity]' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l model-name -d 'Only for models that the signer calls NAME (repeatable)' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l model-path -d 'Only for models that lie at PATTERN, absolute, with `*` and `**` (repeatable)' -r
@@ -169,32 +171,52 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l identity -d 'Trust Sigstore signatures by this identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l identity-provider -d 'Who vouches for the identity' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l trust-config -d 'Sigstore\'s keys and certificates, instead of the built-in ones' -r -F
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -l system -d 'Change what everybody on this host trusts, not what you do'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from list" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from list" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from list" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from list" -l json -d 'Print one JSON document'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from list" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -l force -d 'Remove it though the system\'s entry of that name will count again'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -l system -d 'Change what everybody on this host trusts, not what you do'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from distrust" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from distrust" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from distrust" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from distrust" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from distrust" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -l log-file -d 'Append events to FILE instead of showing them' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "add" -d 'Trust a signer'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show who is trusted, and what is hidden'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Stop trusting a signer'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "distrust" -d 'Distrust a signer, whatever the system\'s file says of it'
+complete -c model-fs -n "__fish_model_fs_using_subcommand trust; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "mount" -d 'Mount a signed model read-only; check it as it is read'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "umount" -d 'Unmount a model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "status" -d 'Show what a mount has done and seen'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "verify" -d 'Check a model, all of it, now'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "sign" -d 'Sign a model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "inspect" -d 'Show what a signature says, without verifying anything'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "trust" -d 'Manage trusted signers'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "demo" -d 'Show the whole story on a throw-away model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "add" -d 'Trust a signer'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "list" -d 'Show who is trusted, and what is hidden'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "remove" -d 'Stop trusting a signer'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "distrust" -d 'Distrust a signer, whatever the system\'s file says of it'

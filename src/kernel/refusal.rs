@@ -18,7 +18,7 @@ pub enum MountRefusal {
     Denied,
     /// That directory lies in a file system of a kind that users may not mount on.
     FileSystem,
-    /// A security module forbids it: AppArmor, SELinux.
+    /// A security module of the kernel forbids it.
     SecurityModule,
     /// The process is in a user namespace, and may not mount there.
     UserNamespace,
@@ -65,6 +65,7 @@ impl MountRefusal {
 
 /// What decides whether a process may mount.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Circumstances {
     is_root: bool,
     in_user_namespace: bool,
