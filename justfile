@@ -29,6 +29,10 @@ plot *ARGS:
 docs:
     cargo doc --locked --no-deps --open
 
+# What is published of a release, into FOLDER
+dist FOLDER:
+    packaging/dist {{ FOLDER }}
+
 # All that must hold before a change is merged
 ci:
     .ci/run

@@ -32,7 +32,7 @@ pub use self::directory::{Directory, nearest, parent_of};
 pub use self::identity::Identity;
 pub(crate) use self::identity::describe;
 pub use self::locate::place_of;
-pub use self::o_path::descriptor_path;
+pub use self::o_path::{descriptor_path, has_descriptor_paths};
 pub(crate) use self::o_path::{look_at, look_at_entry, reopen};
 pub(crate) use self::open::{OpenError, open_entry};
 pub use self::open::{open_found, open_given};

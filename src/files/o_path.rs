@@ -24,6 +24,11 @@ pub fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
+/// Whether such paths lead anywhere: in a bare `chroot` there may be no `/proc`.
+pub fn has_descriptor_paths() -> bool {
+    std::fs::symlink_metadata("/proc/self/fd").is_ok()
+}
+
 /// Looks at what has a name in a directory, a link itself.
 pub(crate) fn look_at_entry(directory: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = PATH_ONLY | OFlags::NOFOLLOW;

@@ -29,6 +29,7 @@ use super::new_mount::{self, Identity};
 use super::options::MountOptions;
 use super::place::Place;
 use super::replace::DeadMount;
+use crate::files::has_descriptor_paths;
 use crate::name::Escaped;
 use crate::sync::lock;
 
@@ -202,10 +203,7 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(OwnedFd, Vec<OwnedFd>, Option<Identity>), MountError> {
-        let (connection, identity) = match connection::by_system_call(place, mountpoint, options)? {
-            Some((connection, identity)) => (connection, identity),
-            None => (connection::by_helper(place, mountpoint, options)?, None),
-        };
+        let (connection, identity) = connection::mount(place, mountpoint, options)?;
         let more = Self::duplicates(&connection)?;
         Ok((connection, more, identity))
     }
@@ -407,6 +405,9 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<Target, MountError
             source,
         },
     };
+    if !has_descriptor_paths() {
+        return Err(MountError::NoProc);
+    }
     let place = Place::open(mountpoint).map_err(unusable)?;
     let resolved = place.path().map_err(unusable)?;
     // Before the first look into it, which an unresponsive daemon would never answer.

@@ -17,6 +17,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
 
+use super::options::MountOptions;
 use super::owner::{Owner, kind};
 use super::pending::{Pending, Watch};
 use super::populate_loop::{Attempt, PopulateLoops};
@@ -42,22 +43,14 @@ pub struct FuseAdaptor {
 }
 
 impl FuseAdaptor {
-    /// Shows `fs`, with everything owned by the user who mounts.
-    pub fn new(fs: Arc<FileSystem>) -> Self {
+    /// Shows `fs`, with the owner and the permissions that the options say.
+    pub fn new(fs: Arc<FileSystem>, options: &MountOptions) -> Self {
         Self {
             fs,
             populate_loops: Arc::default(),
             watch: Watch::default(),
-            owner: Owner::of_this_process(),
+            owner: Owner::new(options),
         }
-    }
-
-    /// Has the kernel ask for attributes each time. For a mount which only some users may look
-    /// into, where the kernel doesn't know which (`allow_root`): it would answer any user.
-    #[must_use]
-    pub fn asked_each_time(mut self) -> Self {
-        self.owner = self.owner.asked_each_time();
-        self
     }
 }
 
@@ -248,10 +241,11 @@ impl Filesystem for FuseAdaptor {
         let name_max = u32::try_from(MAX_COMPONENT).unwrap_or(u32::MAX);
         reply.statfs(
             blocks,
-            blocks,
-            blocks,
+            // Nothing is free, as in any image that can't be written.
+            0,
+            0,
             totals.inodes,
-            totals.inodes,
+            0,
             BLOCK_SIZE,
             name_max,
             BLOCK_SIZE,

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Mode, StatVfsMountFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::place::Place;
@@ -82,6 +83,7 @@ pub(super) fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), HelperError> 
 }
 
 fn run(command: impl Fn(&OsStr) -> io::Result<Command>) -> Result<(), HelperError> {
+    let mut denied = None;
     for name in NAMES {
         let mut command = command(name.as_ref()).map_err(HelperError::Run)?;
         // Messages are matched, so they have to be the untranslated ones.
@@ -89,6 +91,11 @@ fn run(command: impl Fn(&OsStr) -> io::Result<Command>) -> Result<(), HelperErro
         let output = match command.output() {
             Ok(output) => output,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Also where it is a folder of `PATH` that is closed to this user.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                denied = Some(error);
+                continue;
+            }
             Err(error) => return Err(HelperError::Run(error)),
         };
         if output.status.success() {
@@ -102,7 +109,25 @@ fn run(command: impl Fn(&OsStr) -> io::Result<Command>) -> Result<(), HelperErro
             HelperError::Refused(Escaped::bounded(&text))
         });
     }
-    Err(HelperError::Missing)
+    match denied {
+        Some(error) if is_set_user_id().is_some() => Err(HelperError::Run(error)),
+        _ => Err(HelperError::Missing),
+    }
+}
+
+/// Whether the helper gets root's rights when an ordinary user starts it; `None` if there is none.
+pub(super) fn is_set_user_id() -> Option<bool> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    let found = NAMES.iter().find_map(|name| {
+        // An absolute name stays what it is.
+        let mut places = folders.iter().map(|folder| folder.join(name));
+        places.find_map(|place| Some((rustix::fs::stat(&place).ok()?, place)))
+    });
+    let (file, place) = found?;
+    let nosuid = rustix::fs::statvfs(&place)
+        .is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
+    Some(file.st_uid == 0 && file.st_mode & Mode::SUID.as_raw_mode() != 0 && !nosuid)
 }
 
 /// Takes the descriptor that came through `socket`.

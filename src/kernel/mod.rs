@@ -20,6 +20,8 @@ mod mount_error;
 #[doc(hidden)]
 pub mod mountinfo;
 mod new_mount;
+#[doc(hidden)]
+pub mod option_list;
 pub mod options;
 mod owner;
 #[doc(hidden)]
@@ -29,6 +31,8 @@ mod place;
 mod populate_loop;
 mod proc_thread;
 mod read_only;
+mod refusal;
+mod remount;
 mod replace;
 #[doc(hidden)]
 pub mod schedule;
@@ -44,10 +48,12 @@ pub mod unmount;
 pub use fuse::FuseAdaptor;
 pub use handover::{Handover, HandoverFacts, Keeper, Keeping};
 pub use holders::Holders;
-pub use mount_error::{MountError, MountRefusal, Overlap};
-pub use options::{MountOptions, OptionError};
+pub use mount_error::{MountError, Overlap};
+pub use options::{MountOptions, OPTION_NAMES, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
+pub use refusal::MountRefusal;
+pub use remount::{RemountError, remount};
 pub use serve::{serve, serve_or_go_on};
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};

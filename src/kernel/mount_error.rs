@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::refusal::MountRefusal;
 use crate::name::Escaped;
 
 /// The device that a connection to the kernel module is opened through.
@@ -79,6 +80,9 @@ pub enum MountError {
     /// This machine or container has no FUSE.
     #[error("{FUSE_DEVICE} is missing: FUSE is not available here")]
     NoDevice,
+    /// Something else has the device's name.
+    #[error("{FUSE_DEVICE} is not the FUSE device")]
+    NotTheDevice,
     /// There is FUSE, but not for this user.
     #[error("cannot open {FUSE_DEVICE}")]
     Device(#[source] io::Error),
@@ -111,7 +115,12 @@ pub enum MountError {
         mountpoint: PathBuf,
         /// The kernel's reason.
         source: io::Error,
+        /// What it means.
+        reason: MountRefusal,
     },
+    /// Everything that is asked of the kernel here is asked by paths there.
+    #[error("/proc is not mounted here")]
+    NoProc,
     /// The mount table can't be read.
     #[error("cannot read the mount table, /proc/self/mountinfo")]
     Table(#[source] io::Error),
@@ -175,29 +184,6 @@ impl fmt::Display for Overlap {
             Self::Inside => "is inside",
             Self::Contains => "contains",
         })
-    }
-}
-
-/// What `fusermount3` means by refusing a mount, as far as its message tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountRefusal {
-    /// The user may not mount there.
-    Denied,
-    /// The process lacks the capability to mount.
-    NotPermitted,
-    /// Another reason.
-    Other,
-}
-
-impl MountRefusal {
-    pub(super) fn of(message: &str) -> Self {
-        if message.contains("ermission denied") || message.contains("no write access") {
-            Self::Denied
-        } else if message.contains("not permitted") {
-            Self::NotPermitted
-        } else {
-            Self::Other
-        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: every mount is read-only, without set-user-id files, devices and access times, and
 //! with the kernel's permission checks; no option given by a user takes that away. Doesn't: check
-//! what the machine allows; the mount itself says so.
+//! what the machine allows; the mount itself says so. How a list is written:
+//! [`option_list`](super::option_list).
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
@@ -14,8 +15,8 @@ use rustix::mount::MountFlags;
 
 use crate::name::Escaped;
 
-use super::SUBTYPE;
 use super::mount_error::Overlap;
+use super::{SUBTYPE, option_list};
 
 /// How long open files are served after a stop was asked for, if not told otherwise.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -28,6 +29,26 @@ const MIN_MAX_READ: u32 = 4096;
 
 /// Session threads if not told otherwise: they only hand requests on, so a few suffice.
 const DEFAULT_THREADS: usize = 4;
+
+/// Names of the options, for messages: each is taken by [`MountOptions::parse`].
+pub const OPTION_NAMES: [&str; 16] = [
+    "ro",
+    "nosuid",
+    "nodev",
+    "noatime",
+    "default_permissions",
+    "defaults",
+    "noexec",
+    "exec",
+    "allow_other",
+    "allow_root",
+    "uid",
+    "gid",
+    "umask",
+    "fsname",
+    "subtype",
+    "max_read",
+];
 
 /// Which users may look into the mount.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +71,12 @@ pub struct MountOptions {
     pub access: Access,
     /// Nothing in the mount can be executed.
     pub noexec: bool,
+    /// Owner that everything is shown with, instead of the user who mounts.
+    pub uid: Option<u32>,
+    /// Group that everything is shown with, instead of the group of the user who mounts.
+    pub gid: Option<u32>,
+    /// Permissions that nothing is shown with. The kernel checks those that are left.
+    pub umask: u16,
     /// Upper bound for one read request, in bytes.
     pub max_read: Option<u32>,
     /// Name shown in the device column of the mount table instead of the source's path.
@@ -67,6 +94,9 @@ impl MountOptions {
             source: source.into(),
             access: Access::default(),
             noexec: false,
+            uid: None,
+            gid: None,
+            umask: 0,
             max_read: None,
             device_name: None,
             threads: NonZeroUsize::new(DEFAULT_THREADS).unwrap_or(NonZeroUsize::MIN),
@@ -81,9 +111,13 @@ impl MountOptions {
 
     /// Takes in a list of options as mount(8) has it, `name,name=value,…`.
     pub fn parse(&mut self, list: &str) -> Result<(), OptionError> {
-        list.split(',')
-            .filter(|option| !option.is_empty())
-            .try_for_each(|option| self.parse_one(option))
+        let options = option_list::split(list.as_bytes());
+        options.into_iter().try_for_each(|option| {
+            let option = String::from_utf8(option).map_err(|error| OptionError::Unknown {
+                option: Escaped::bounded(&String::from_utf8_lossy(error.as_bytes())),
+            })?;
+            self.parse_one(&option)
+        })
     }
 
     fn parse_one(&mut self, option: &str) -> Result<(), OptionError> {
@@ -93,13 +127,19 @@ impl MountOptions {
         };
         match (name, value) {
             // What every mount has anyway.
-            ("ro" | "nosuid" | "nodev" | "noatime" | "default_permissions" | "defaults", None) => {}
+            ("ro" | "nosuid" | "nodev" | "noatime" | "default_permissions" | "defaults", None)
+            | ("subtype", Some(SUBTYPE)) => {}
+            // Of two the last counts, as with mount(8): `user`, say, brings a `noexec`.
             ("noexec", None) => self.noexec = true,
+            ("exec", None) => self.noexec = false,
             ("allow_other", None) => self.set_access(Access::Everybody)?,
             ("allow_root", None) => self.set_access(Access::OwnerAndRoot)?,
             ("fsname", Some(value)) if !value.is_empty() => {
                 self.device_name = Some(value.to_owned());
             }
+            ("uid", Some(value)) => self.uid = Some(parse_id(option, value)?),
+            ("gid", Some(value)) => self.gid = Some(parse_id(option, value)?),
+            ("umask", Some(value)) => self.umask = parse_umask(value)?,
             ("max_read", Some(value)) => {
                 let bytes = value.parse().ok().filter(|&bytes| bytes >= MIN_MAX_READ);
                 self.max_read = Some(bytes.ok_or_else(|| OptionError::MaxRead {
@@ -218,6 +258,22 @@ impl MountOptions {
     }
 }
 
+/// A number of a user or group. The largest means "none" to the kernel.
+fn parse_id(option: &str, value: &str) -> Result<u32, OptionError> {
+    let id = value.parse().ok().filter(|&id| id != u32::MAX);
+    id.ok_or_else(|| OptionError::Id {
+        option: Escaped::bounded(option),
+    })
+}
+
+fn parse_umask(value: &str) -> Result<u16, OptionError> {
+    let bits = u16::from_str_radix(value, 8).ok();
+    bits.filter(|&bits| bits <= 0o777)
+        .ok_or_else(|| OptionError::Umask {
+            found: Escaped::bounded(value),
+        })
+}
+
 fn percent(out: &mut String, bytes: &[u8]) {
     for byte in bytes {
         let _ = write!(out, "%{byte:02X}");
@@ -230,7 +286,8 @@ pub enum OptionError {
     /// Not an option of ours.
     #[error(
         "unknown mount option \"{option}\" (known: ro, nosuid, nodev, noatime, noexec, \
-         default_permissions, allow_other, allow_root, fsname=NAME, max_read=BYTES)"
+         exec, default_permissions, allow_other, allow_root, uid=N, gid=N, umask=OCTAL, \
+         fsname=NAME, max_read=BYTES)"
     )]
     Unknown {
         /// The option, escaped.
@@ -247,6 +304,18 @@ pub enum OptionError {
     /// `allow_other` and `allow_root` together.
     #[error("mount options \"allow_other\" and \"allow_root\" exclude each other")]
     TwoAccesses,
+    /// Not the number of a user or group.
+    #[error("mount option \"{option}\": uid and gid take a number")]
+    Id {
+        /// The option, escaped.
+        option: Escaped,
+    },
+    /// Not permissions in octal.
+    #[error("mount option \"umask\" takes permissions in octal, like 027, not \"{found}\"")]
+    Umask {
+        /// The value, escaped.
+        found: Escaped,
+    },
     /// No number, or too small.
     #[error(
         "mount option \"max_read\" takes a number of bytes, at least {MIN_MAX_READ}, \
@@ -313,6 +382,51 @@ mod tests {
         }
         let text = parsed("x\u{1b}[2J").unwrap_err().to_string();
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn every_name_is_one_of_an_option() {
+        for name in OPTION_NAMES {
+            let values = ["", "=8192", "=027", "=model-fs"];
+            let taken = values.map(|value| parsed(&format!("{name}{value}")).is_ok());
+            assert!(taken.contains(&true), "{name}");
+        }
+    }
+
+    #[test]
+    fn owners_and_permissions_are_numbers() {
+        let options = parsed("uid=1000,gid=0,umask=0027").unwrap();
+        let shown = (options.uid, options.gid, options.umask);
+        assert_eq!(shown, (Some(1000), Some(0), 0o027));
+        for option in ["uid=", "uid=me", "gid=-1", "uid=4294967295"] {
+            assert!(
+                matches!(parsed(option), Err(OptionError::Id { .. })),
+                "{option}"
+            );
+        }
+        for option in ["umask=", "umask=8", "umask=1000", "umask=rwx"] {
+            assert!(
+                matches!(parsed(option), Err(OptionError::Umask { .. })),
+                "{option}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_word_on_execution_counts() {
+        assert!(!parsed("noexec,exec").unwrap().noexec);
+        assert!(parsed("exec,noexec").unwrap().noexec);
+    }
+
+    #[test]
+    fn a_value_with_commas_is_one_value() {
+        let options = parsed(r#"fsname="a,allow_other",subtype=model-fs"#).unwrap();
+        assert_eq!(options.device_name.as_deref(), Some("a,allow_other"));
+        assert_eq!(options.access, Access::Owner);
+        assert!(matches!(
+            parsed(r"fsname=\377"),
+            Err(OptionError::Unknown { .. })
+        ));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::fuse::FuseAdaptor;
 use super::handover::Keeping;
 use super::memory_limit;
 use super::mount_error::MountError;
-use super::options::{Access, MountOptions};
+use super::options::MountOptions;
 use super::page_cache::PageCache;
 use super::session::MountSession;
 use super::shutdown::Shutdown;
@@ -61,10 +61,7 @@ pub fn serve_or_go_on(
     let is_kept = !matches!(keeping, Keeping::No);
     let reader = Arc::clone(fs.reader());
     reader.sources().for_each(Source::expect_mount);
-    let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
-    if options.access == Access::OwnerAndRoot {
-        adaptor = adaptor.asked_each_time();
-    }
+    let adaptor = FuseAdaptor::new(Arc::clone(fs), options);
     let shown = if is_kept {
         fs.shown_digest()
     } else {

@@ -241,7 +241,7 @@ fn stat_tells_sizes_and_constants() {
             total.f_ffree,
             total.f_namemax
         ),
-        (total.f_blocks, total.f_blocks, total.f_files, 255)
+        (0, 0, 0, 255)
     );
     // Three files, three directories, and the signature.
     assert_eq!(total.f_files, 7);

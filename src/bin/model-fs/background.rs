@@ -11,12 +11,16 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use model_fs::kernel::MountError;
 
+use crate::exit::Failure;
+use crate::hints;
 use crate::logging::Detached;
 
 /// The variable by which a child knows that it is one: it holds the number of the first process,
@@ -81,24 +85,37 @@ fn close_inherited() {
     }
 }
 
-/// Starts the child and waits for it to be ready or to fail. In the latter case it has said why.
-pub(crate) fn spawn() -> anyhow::Result<ExitCode> {
+/// Starts the child, with this as `HOME` if it is given, and waits for it to be ready or to fail.
+/// In the latter case it has said why.
+pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("model-fs"));
     // Not by name: the file at that path may be another one by now.
-    let child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    if let Some(home) = home {
+        command.env("HOME", home);
+    }
+    let child = command
         .arg0(name)
         .args(args)
         .env(PARENT_VARIABLE, std::process::id().to_string())
         // A key may come through it. The child gives it up when it goes to the background.
         .stdin(Stdio::inherit())
         .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the background process")?;
-    wait_until_ready(child)
+        .spawn();
+    match child {
+        Ok(child) => wait_until_ready(child),
+        // The program is there, since it runs.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MountError::NoProc.into()),
+        Err(error) => {
+            let hint = hints::start(&error);
+            let error = anyhow::Error::new(error).context("cannot start the background process");
+            Err(Failure::from(error).with_hint(hint))
+        }
+    }
 }
 
-fn wait_until_ready(mut child: Child) -> anyhow::Result<ExitCode> {
+fn wait_until_ready(mut child: Child) -> Result<ExitCode, Failure> {
     let mut said = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         // Ends when the child gives its standard output up, by going to the background or by
@@ -115,12 +132,11 @@ fn wait_until_ready(mut child: Child) -> anyhow::Result<ExitCode> {
     let status = child.wait().context("lost the background process")?;
     match (status.code(), status.signal()) {
         (Some(code @ 1..=255), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
-        (_, Some(signal)) => Err(anyhow::anyhow!(
-            "the background process was ended by signal {signal}"
-        )),
-        _ => Err(anyhow::anyhow!(
-            "the background process ended before it was ready"
-        )),
+        (_, Some(signal)) => {
+            let error = anyhow::anyhow!("the background process was ended by signal {signal}");
+            Err(Failure::from(error).with_hint(hints::ended(signal)))
+        }
+        _ => Err(anyhow::anyhow!("the background process ended before it was ready").into()),
     }
 }
 
@@ -196,6 +212,16 @@ mod tests {
             let result = wait_until_ready(child(&format!("exit {code}")));
             assert_eq!(result.unwrap(), ExitCode::from(code));
         }
+    }
+
+    #[test]
+    fn a_killed_child_may_have_wanted_memory() {
+        for signal in ["KILL", "ABRT"] {
+            let failure = wait_until_ready(child(&format!("kill -{signal} $$"))).unwrap_err();
+            assert!(failure.hint.unwrap().contains("memory"), "{signal}");
+        }
+        let failure = wait_until_ready(child("kill -TERM $$")).unwrap_err();
+        assert_eq!(failure.hint, None);
     }
 
     #[test]

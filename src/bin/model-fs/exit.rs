@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use model_fs::kernel::{MountError, OptionError, UnmountError};
+use model_fs::kernel::{MountError, OptionError, RemountError, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 use model_fs::model::StoreError;
 use model_fs::name::Escaped;
@@ -146,6 +146,12 @@ impl From<UnmountError> for Failure {
     }
 }
 
+impl From<RemountError> for Failure {
+    fn from(error: RemountError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
 impl From<OptionError> for Failure {
     fn from(error: OptionError) -> Self {
         Self::new(Exit::Usage, error)
@@ -185,7 +191,8 @@ impl From<LocationError> for Failure {
         let exit = match error {
             LocationError::Ignored(_) => Exit::Usage,
             LocationError::LargeSignature(_) => Exit::Signature,
-            LocationError::Model { .. }
+            LocationError::NoProc
+            | LocationError::Model { .. }
             | LocationError::Kind(_)
             | LocationError::Name(_)
             | LocationError::NotUtf8(_)

@@ -5,6 +5,7 @@
 //! for each kind of error. Guarantees: paths and names are shown as words of a shell command,
 //! harmless to a terminal. Doesn't: decide what is a failure, or with which exit code.
 
+use std::io::{self, ErrorKind::PermissionDenied};
 use std::path::Path;
 
 use model_fs::kernel::{MountError, MountRefusal, UnmountError};
@@ -23,12 +24,16 @@ use model_fs::oms::sign::sigstore::SigstoreSigningError;
 use model_fs::oms::sigstore::{EntryRule, SigstoreError};
 use model_fs::oms::trust_store::{FileRule, Problem, TrustStoreError};
 use model_fs::oms::verify::VerifyError;
+use model_fs::reading::TableStoreError;
 use model_fs::reading::location::LocationError;
 
 /// Where a PIN may come from.
 #[cfg(feature = "pkcs11")]
 const PIN: &str =
     "give the PIN in a file: --password-file FILE, or pin-source=file:/FILE in the URI";
+
+/// What helps where there is no `/proc`.
+const NO_PROC: &str = "mount -t proc proc /proc";
 
 /// What helps where mounting failed.
 pub(crate) fn mount(error: &MountError) -> Option<String> {
@@ -51,11 +56,13 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
              (--device /dev/fuse)"
                 .into()
         }
-        MountError::Device(_) => {
-            "/dev/fuse must be readable and writable for this user (usually mode 0666); in a \
-             container, pass it in (--device /dev/fuse)"
+        MountError::NotTheDevice => {
+            "remove what is there, load the module with \"modprobe fuse\" on the host, and pass \
+             the device in (--device /dev/fuse), not as a volume"
                 .into()
         }
+        MountError::Device(error) => device(error),
+        MountError::NoProc => NO_PROC.into(),
         MountError::Descriptors(_) => {
             "raise the limit for open files (ulimit -n), or use fewer --threads".into()
         }
@@ -66,24 +73,91 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
         MountError::OthersNotAllowed { .. } => {
             "add a line \"user_allow_other\" to /etc/fuse.conf, or mount as root".into()
         }
-        MountError::Refused { reason, .. } => match reason {
-            MountRefusal::Denied => "the mountpoint must belong to the user who mounts".into(),
-            MountRefusal::NotPermitted => {
-                "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
-                    .into()
-            }
-            MountRefusal::Other => return None,
-        },
+        MountError::Refused { reason, .. } | MountError::Kernel { reason, .. } => {
+            return mount_refusal(*reason).map(str::to_owned);
+        }
+        MountError::Unusable { source, .. } if source.kind() == PermissionDenied => {
+            "this user must be allowed into it and into the directories above; a FUSE mount of \
+             another user keeps out root too"
+                .into()
+        }
+        MountError::HelperFailed(error) if error.kind() == PermissionDenied => {
+            "let this user run fusermount3 (perhaps by a group), or mount as root".into()
+        }
         MountError::NotADirectory { .. }
         | MountError::Unusable { .. }
         | MountError::HelperFailed(_)
-        | MountError::Kernel { .. }
         | MountError::Table(_)
         | MountError::Vanished { .. }
         | MountError::Elsewhere { .. }
         | MountError::Handshake(_)
         | MountError::Interrupted => return None,
     })
+}
+
+/// What helps where the FUSE device can't be opened.
+fn device(error: &io::Error) -> String {
+    // A rule of a control group says `EPERM`, permission bits `EACCES`.
+    if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) {
+        "a rule for devices forbids it: in a container, pass it in (--device /dev/fuse); in a \
+         systemd unit, DeviceAllow=/dev/fuse rw"
+    } else {
+        "/dev/fuse must be readable and writable for this user (usually mode 0666); in a \
+         container, pass it in (--device /dev/fuse)"
+    }
+    .to_owned()
+}
+
+/// What helps where the kernel or its helper refused a mount.
+fn mount_refusal(reason: MountRefusal) -> Option<&'static str> {
+    Some(match reason {
+        MountRefusal::Denied => "the mountpoint must belong to the user who mounts",
+        MountRefusal::FileSystem => {
+            "choose a directory on an ordinary file system, or mount as root"
+        }
+        MountRefusal::SecurityModule => {
+            "AppArmor or SELinux forbids it (see \"journalctl -k\"): in a container, \
+             --security-opt apparmor=unconfined or label=disable; else choose a directory in your \
+             home or /mnt"
+        }
+        MountRefusal::UserNamespace => {
+            "in a user namespace, mounting needs root there, a mount namespace (unshare -Urm), and \
+             in a container the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
+        }
+        MountRefusal::NoNewPrivileges => {
+            "this process has no_new_privs, so fusermount3 gets no rights: mount from outside, or \
+             allow new privileges (systemd: NoNewPrivileges=no; Kubernetes: \
+             allowPrivilegeEscalation: true)"
+        }
+        MountRefusal::NotSetUserId => {
+            "fusermount3 needs the set-user-ID bit, on a file system without nosuid: reinstall the \
+             package fuse3, or mount as root"
+        }
+        MountRefusal::NotPermitted => {
+            "in a container, mounting needs the capability SYS_ADMIN (--cap-add SYS_ADMIN)"
+        }
+        MountRefusal::Other => return None,
+    })
+}
+
+/// What helps where a process couldn't be started.
+pub(crate) fn start(error: &io::Error) -> Option<String> {
+    (error.kind() == io::ErrorKind::WouldBlock)
+        .then(|| "raise the limit for processes (ulimit -u; pids.max of the container)".to_owned())
+}
+
+/// What may help where a signal ended a process that is to serve a mount.
+pub(crate) fn ended(signal: i32) -> Option<String> {
+    use rustix::process::Signal;
+
+    [Signal::KILL, Signal::ABORT]
+        .iter()
+        .any(|deadly| deadly.as_raw() == signal)
+        .then(|| {
+            "it may have had too little memory: raise the limit, or give --cache-size 64MiB; if a \
+             dead mount is left, `model-fs umount MOUNTPOINT` removes it"
+                .to_owned()
+        })
 }
 
 /// What helps where a key file can't be used.
@@ -160,6 +234,7 @@ pub(crate) fn location(error: &LocationError) -> Option<String> {
              --private-key PEM"
                 .to_owned(),
         ),
+        LocationError::NoProc => Some(NO_PROC.to_owned()),
         LocationError::Several(_) => Some("say which with --signature FILE".to_owned()),
         LocationError::Model { .. }
         | LocationError::Kind(_)
@@ -174,7 +249,11 @@ pub(crate) fn location(error: &LocationError) -> Option<String> {
 /// What helps where there is no store for what is proved.
 pub(crate) fn store(error: &StoreError) -> Option<String> {
     match error {
-        StoreError::InModel(_) => Some("choose another directory with --index-dir".to_owned()),
+        StoreError::InModel(_)
+        | StoreError::Place { .. }
+        | StoreError::Unusable(TableStoreError::Io { .. }) => {
+            Some("choose another directory with --index-dir".to_owned())
+        }
         _ => None,
     }
 }
@@ -598,24 +677,40 @@ mod tests {
     }
 
     #[test]
-    fn what_the_helper_refuses_is_told_apart() {
-        let refused = |reason| {
-            mount(&MountError::Refused {
-                mountpoint: "/mnt".into(),
+    fn what_is_refused_is_told_apart() {
+        for (reason, word) in [
+            (MountRefusal::Denied, "must belong"),
+            (MountRefusal::FileSystem, "ordinary file system"),
+            (MountRefusal::SecurityModule, "apparmor=unconfined"),
+            (MountRefusal::UserNamespace, "unshare -Urm"),
+            (MountRefusal::NoNewPrivileges, "NoNewPrivileges=no"),
+            (MountRefusal::NotSetUserId, "set-user-ID"),
+            (MountRefusal::NotPermitted, "SYS_ADMIN"),
+        ] {
+            let mountpoint = std::path::PathBuf::from("/mnt");
+            let kernel = MountError::Kernel {
+                mountpoint: mountpoint.clone(),
+                source: io::Error::other("no"),
+                reason,
+            };
+            let helper = MountError::Refused {
+                mountpoint,
                 message: "no".to_owned(),
                 reason,
-            })
+            };
+            assert!(mount(&kernel).unwrap().contains(word));
+            assert_eq!(mount(&kernel), mount(&helper));
+        }
+        assert_eq!(mount_refusal(MountRefusal::Other), None);
+    }
+
+    #[test]
+    fn a_rule_for_devices_is_told_from_permission_bits() {
+        let hint = |errno: i32| {
+            let error = MountError::Device(io::Error::from_raw_os_error(errno));
+            mount(&error).unwrap()
         };
-        assert!(
-            refused(MountRefusal::Denied)
-                .unwrap()
-                .contains("must belong")
-        );
-        assert!(
-            refused(MountRefusal::NotPermitted)
-                .unwrap()
-                .contains("SYS_ADMIN")
-        );
-        assert_eq!(refused(MountRefusal::Other), None);
+        assert!(hint(1).contains("DeviceAllow"), "EPERM");
+        assert!(hint(13).contains("0666"), "EACCES");
     }
 }

@@ -25,6 +25,9 @@ mod keeper;
 mod key_files;
 mod logging;
 mod metrics;
+mod mount_helper;
+#[cfg(test)]
+mod pages;
 mod periodic;
 mod pid_file;
 mod progress;
@@ -34,21 +37,31 @@ mod systemd;
 mod terminal;
 mod trust;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use crate::args::Cli;
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
     background::begin();
-    let result = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(called) = mount_helper::called(&arguments) {
+        let result = called.and_then(|asked| match asked {
+            Some(cli) => run(cli),
+            None => Ok(ExitCode::SUCCESS),
+        });
+        return result.unwrap_or_else(|failure| {
+            terminal::show_failure(&failure);
+            mount_helper::exit(failure.exit).into()
+        });
+    }
+    let result = match args::parse(&arguments) {
         Ok(cli) => run(cli),
         Err(message) => {
             // 2 for wrong usage, 0 for help that was asked for.
             let code = u8::try_from(message.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-            terminal::show_clap(&args::shown(message)).map(|()| code)
+            terminal::show_clap(&message).map(|()| code)
         }
     };
     result.unwrap_or_else(|failure| {

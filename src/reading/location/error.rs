@@ -9,6 +9,9 @@ use crate::oms::bundle::MAX_BUNDLE;
 /// Why a model can't be found.
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
+    /// Files are found by paths there.
+    #[error("/proc is not mounted here")]
+    NoProc,
     /// There is nothing, or nothing that can be looked at.
     #[error("model {}: {error}", Escaped::path(path))]
     Model {

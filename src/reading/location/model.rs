@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::error::LocationError;
 use super::signature::{SIGNATURE_NAME, SignaturePlace};
 use super::single_file::{SingleFile, located, single_file};
-use crate::files::{Directory, Identity, Output, look_at, parent_of};
+use crate::files::{Directory, Identity, Output, has_descriptor_paths, look_at, parent_of};
 use crate::manifest::ModelShape;
 use crate::name::FileName;
 use crate::reading::source::{Links, LocalDirectory};
@@ -59,6 +59,9 @@ impl ModelLocation {
     /// # Errors
     /// [`LocationError`], when there is no model.
     pub fn find_to_sign(model: &Path, signature: Option<&Path>) -> Result<Self, LocationError> {
+        if !has_descriptor_paths() {
+            return Err(LocationError::NoProc);
+        }
         let failed = |error| LocationError::Model {
             path: model.to_owned(),
             error,

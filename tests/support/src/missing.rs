@@ -40,16 +40,34 @@ pub enum Need {
     OpenSsl,
     /// The `rsync` program.
     Rsync,
+    /// The `lsof` program.
+    Lsof,
+    /// The `fuser` program, of Debian's package `psmisc`.
+    Fuser,
+    /// The `groff` program, of Debian's package `groff-base`.
+    Groff,
+    /// The `shellcheck` program.
+    Shellcheck,
+    /// `systemd-analyze` and `systemd-nspawn`.
+    Systemd,
+    /// The `yamllint` program.
+    Yamllint,
 }
 
 impl Need {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 12] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
         Self::Engines,
         Self::OpenSsl,
         Self::Rsync,
+        Self::Lsof,
+        Self::Fuser,
+        Self::Groff,
+        Self::Shellcheck,
+        Self::Systemd,
+        Self::Yamllint,
     ];
 
     /// What it is called in `MODEL_FS_SKIP`.
@@ -61,6 +79,12 @@ impl Need {
             Self::Engines => "engines",
             Self::OpenSsl => "openssl",
             Self::Rsync => "rsync",
+            Self::Lsof => "lsof",
+            Self::Fuser => "fuser",
+            Self::Groff => "groff",
+            Self::Shellcheck => "shellcheck",
+            Self::Systemd => "systemd",
+            Self::Yamllint => "yamllint",
         }
     }
 
@@ -77,6 +101,13 @@ impl Need {
             Self::Engines => Ok(()),
             Self::OpenSsl => program("openssl", "version"),
             Self::Rsync => program("rsync", "--version"),
+            Self::Lsof => program("lsof", "-v"),
+            Self::Fuser => program("fuser", "-V"),
+            Self::Groff => program("groff", "--version"),
+            Self::Shellcheck => program("shellcheck", "--version"),
+            Self::Systemd => program("systemd-analyze", "--version")
+                .and_then(|()| program("systemd-nspawn", "--version")),
+            Self::Yamllint => program("yamllint", "--version"),
         }
     }
 }

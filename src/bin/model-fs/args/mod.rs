@@ -25,7 +25,10 @@ mod trust_flags;
 mod umount;
 mod upgrade;
 mod verify;
+mod version;
 mod warm;
+
+use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 use model_fs::name::Escaped;
@@ -61,6 +64,7 @@ pub(crate) use self::warm::WarmArgs;
 #[command(
     name = "model-fs",
     version,
+    long_version = version::long(),
     max_term_width = 100,
     after_help = examples::AFTER_ALL
 )]
@@ -109,15 +113,20 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
-/// What clap has to say, with arguments as they may be shown: clap repeats them, and a name that a
-/// shell's pattern found isn't the user's.
-pub(crate) fn shown(message: clap::Error) -> clap::Error {
-    let escaped = std::env::args_os().map(|argument| match argument.to_str() {
+/// Reads a command line. What clap has to say about a wrong one shows arguments as they may be
+/// shown: clap repeats them, and a name that a shell's pattern found isn't the user's.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(|message| shown::<Cli>(message, arguments))
+}
+
+/// What clap has to say about these arguments of `P`, with arguments as they may be shown.
+pub(crate) fn shown<P: Parser>(message: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let escaped = arguments.iter().map(|argument| match argument.to_str() {
         Some(text) => Escaped::again(text),
-        None => Escaped::path(&argument),
+        None => Escaped::path(argument),
     });
     let escaped = escaped.map(|argument| argument.to_string());
     // It is about the same argument. Where it isn't, it was about one that is no text, and shows
     // none.
-    Cli::try_parse_from(escaped).err().unwrap_or(message)
+    P::try_parse_from(escaped).err().unwrap_or(message)
 }

@@ -89,6 +89,10 @@ pub(crate) struct MountArgs {
 
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
+
+    /// `HOME` for the process in the background, where this one was given none.
+    #[arg(skip)]
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// What is done in the background once a model is mounted.

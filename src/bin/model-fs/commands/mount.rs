@@ -19,7 +19,7 @@ use crate::keeper::{self, Served};
 use crate::logging::{Detached, STATUS_TARGET};
 use crate::pid_file::PidFile;
 use crate::systemd::{self, Service};
-use crate::{metrics, signed_model};
+use crate::{hints, metrics, signed_model};
 
 pub(crate) fn run(
     args: MountArgs,
@@ -31,7 +31,7 @@ pub(crate) fn run(
     let hook = hook.transpose()?;
     let served = keeper::of_this_process()?;
     if served.is_none() && !args.foreground && !is_background_child {
-        return Ok(background::spawn()?);
+        return background::spawn(args.home.as_deref());
     }
     if args.keep_alive && served.is_none() {
         keeper::check_arguments(std::env::args_os())?;
@@ -179,7 +179,11 @@ fn signals(
             None => tracing::info!(target: STATUS_TARGET, "not mounted yet"),
         }
     };
-    Ok(Shutdown::on_signals(hang_up, tell)?)
+    Shutdown::on_signals(hang_up, tell).map_err(|error| {
+        let hint = hints::start(&error);
+        let error = anyhow::Error::new(error).context("cannot listen for signals");
+        Failure::from(error).with_hint(hint)
+    })
 }
 
 /// Each open file takes a descriptor, and the usual soft limit is 1024.
