@@ -40,16 +40,19 @@ pub enum Need {
     OpenSsl,
     /// The `rsync` program.
     Rsync,
+    /// The programs `fsck.erofs` and `dump.erofs`, of erofs-utils.
+    Erofs,
 }
 
 impl Need {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
         Self::Engines,
         Self::OpenSsl,
         Self::Rsync,
+        Self::Erofs,
     ];
 
     /// What it is called in `MODEL_FS_SKIP`.
@@ -61,6 +64,7 @@ impl Need {
             Self::Engines => "engines",
             Self::OpenSsl => "openssl",
             Self::Rsync => "rsync",
+            Self::Erofs => "erofs",
         }
     }
 
@@ -77,6 +81,7 @@ impl Need {
             Self::Engines => Ok(()),
             Self::OpenSsl => program("openssl", "version"),
             Self::Rsync => program("rsync", "--version"),
+            Self::Erofs => program("fsck.erofs", "-V").and_then(|()| program("dump.erofs", "-V")),
         }
     }
 }
