@@ -25,7 +25,9 @@ use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::Identity;
 use super::options::MountOptions;
+use super::pages::control;
 use super::place::Place;
+use super::serving::ConnectionControl;
 use crate::name::Escaped;
 use crate::sync::lock;
 
@@ -43,6 +45,8 @@ pub(super) struct Attached {
     /// The directory beneath.
     place: Place,
     identity: Identity,
+    /// Of the FUSE file system behind it: the same one, or the one that it reads from.
+    control: ConnectionControl,
     /// Another descriptor of the connection, to ask whether it stands.
     connection: OwnedFd,
     /// Given up so that the mount can be taken away when no descriptor is left.
@@ -55,7 +59,7 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(Self, OwnedFd), MountError> {
-        let (place, mountpoint) = check(mountpoint, options)?;
+        let (place, mountpoint) = Self::check(mountpoint, options)?;
         let before = MountTable::read().map_err(MountError::Table)?;
         let mounted = Self::mount(&place, &mountpoint, options);
         let (connection, mut spare, identity) = mounted.inspect_err(|_| {
@@ -83,6 +87,7 @@ impl Attached {
             },
             spare: Mutex::new(spare),
             connection: second,
+            control: ConnectionControl::usual(entry.device),
             place,
         };
         // The helper is told a path, and another directory may have had it by then.
@@ -95,6 +100,43 @@ impl Attached {
             return Err(MountError::Elsewhere { mountpoint, found });
         }
         Ok((attached, connection))
+    }
+
+    /// A file system that was attached to `place`, and reads from the FUSE file system behind
+    /// `connection`.
+    pub(super) fn of_pages(
+        mountpoint: PathBuf,
+        place: Place,
+        identity: Identity,
+        (connection, control): (OwnedFd, ConnectionControl),
+    ) -> Result<Self, MountError> {
+        let attached = Self {
+            mountpoint,
+            place,
+            identity,
+            control,
+            connection,
+            spare: Mutex::default(),
+        };
+        let spare = (0..SPARE).map(|_| attached.connection.try_clone());
+        match spare.collect::<io::Result<_>>() {
+            Ok(spare) => *lock(&attached.spare) = spare,
+            Err(error) => {
+                if let Err(error) = attached.detach() {
+                    let mountpoint = Escaped::path(&attached.mountpoint);
+                    tracing::warn!(%error, %mountpoint, "a mount couldn't be taken away");
+                }
+                return Err(MountError::Descriptors(error));
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Our mount, opened as a path: what is opened beneath is in this very file system.
+    pub(super) fn open_root(&self) -> io::Result<Place> {
+        let table = MountTable::read()?;
+        let entry = entry_of(&table, self.identity).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.root(&entry.mountpoint)?)
     }
 
     /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
@@ -195,8 +237,7 @@ impl Attached {
 
     /// How many requests wait to be taken in or answered; `None` where the kernel doesn't tell.
     pub(super) fn waiting(&self) -> Option<u64> {
-        let path = format!("/sys/fs/fuse/connections/{}/waiting", self.device().minor);
-        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+        self.control.waiting()
     }
 
     /// Breaks the connection: requests that wait, and all later ones, fail. False where the kernel
@@ -206,8 +247,15 @@ impl Attached {
         if !self.is_connected() {
             return false;
         }
-        let path = format!("/sys/fs/fuse/connections/{}/abort", self.device().minor);
-        std::fs::write(path, "1").is_ok()
+        self.control.abort()
+    }
+
+    /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
+    pub(super) fn check(
+        mountpoint: &Path,
+        options: &MountOptions,
+    ) -> Result<(Place, PathBuf), MountError> {
+        check(mountpoint, options)
     }
 }
 
@@ -273,7 +321,11 @@ pub(super) enum DetachError {
     Helper(#[source] HelperError),
 }
 
-/// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
+/// Whether a mount shows a model, in either lane.
+fn is_model(entry: &MountEntry) -> bool {
+    entry.fs_type == FS_TYPE || control::is_model(entry)
+}
+
 fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), MountError> {
     let shown = || mountpoint.to_owned();
     let unusable = |source: io::Error| match Errno::from_io_error(&source) {
@@ -296,7 +348,7 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<(Place, PathBuf), 
     // Before the first look into it, which an unresponsive daemon would never answer.
     let table = MountTable::read().map_err(MountError::Table)?;
     let mounted = place.mounted(&table).map_err(unusable)?;
-    if mounted.is_some_and(|entry| entry.fs_type == FS_TYPE) {
+    if mounted.is_some_and(is_model) {
         return Err(MountError::AlreadyMounted {
             mountpoint: resolved,
         });

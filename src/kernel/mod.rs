@@ -21,6 +21,7 @@ pub mod options;
 mod owner;
 #[doc(hidden)]
 pub mod page_cache;
+pub mod pages;
 mod pending;
 mod place;
 mod populate_loop;
@@ -29,6 +30,7 @@ mod read_only;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;
+mod serving;
 pub mod session;
 mod session_threads;
 pub mod shutdown;
@@ -39,7 +41,7 @@ pub mod unmount;
 #[doc(hidden)]
 pub use fuse::FuseAdaptor;
 pub use mount_error::{MountError, MountRefusal};
-pub use options::{MountOptions, OptionError};
+pub use options::{Lane, MountOptions, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
 pub use serve::serve;

@@ -97,7 +97,7 @@ fn make(connection: &OwnedFd, options: &MountOptions) -> Result<Place, Errno> {
 }
 
 /// The flags of `mount(2)` as those of `fsmount(2)`.
-fn attributes(flags: MountFlags) -> MountAttrFlags {
+pub(super) fn attributes(flags: MountFlags) -> MountAttrFlags {
     [
         (MountFlags::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY),
         (MountFlags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
@@ -112,7 +112,8 @@ fn attributes(flags: MountFlags) -> MountAttrFlags {
     })
 }
 
-fn identify(made: &Place) -> Result<Identity, Errno> {
+/// Which mount was made.
+pub(super) fn identify(made: &Place) -> Result<Identity, Errno> {
     let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     Ok(Identity {
         id: made.mount_id().map_err(errno)?,

@@ -12,8 +12,9 @@ use std::sync::{Arc, Weak};
 use super::fuse::FuseAdaptor;
 use super::memory_limit;
 use super::mount_error::MountError;
-use super::options::{Access, MountOptions};
+use super::options::{Access, Lane, MountOptions};
 use super::page_cache::PageCache;
+use super::pages::{self, Attempt, NoPages, NotStarted};
 use super::session::MountSession;
 use super::shutdown::Shutdown;
 use crate::fs::{FileSystem, MountFacts};
@@ -42,21 +43,19 @@ pub fn serve(
 ) -> Result<MountSession, MountError> {
     let source = fs.reader().source();
     source.expect_mount();
-    let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
-    if options.access == Access::OwnerAndRoot {
-        adaptor = adaptor.asked_each_time();
-    }
-    let session = MountSession::start(adaptor, mountpoint, options, shutdown)
-        .inspect_err(|_| source.mount_failed())?;
+    let (session, not_pages) =
+        start(fs, mountpoint, options, shutdown).inspect_err(|_| source.mount_failed())?;
     let device = session.device();
     source.never_enter((device.major, device.minor));
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
-    let not_pushed = push_pages(fs, session.page_cache());
-    let pages = session.page_cache();
-    fs.on_lockdown(move |ino| pages.drop_pages(ino))
-        .map_err(MountError::Thread)?;
+    let mut not_pushed = None;
+    if let Some(pages) = session.page_cache() {
+        not_pushed = push_pages(fs, pages.clone());
+        fs.on_lockdown(move |ino| pages.drop_pages(ino))
+            .map_err(MountError::Thread)?;
+    }
     let hidden = fs.reader().manifest().left_out();
     fs.set_mount_facts(MountFacts {
         hidden_signed_files: hidden.len(),
@@ -68,9 +67,40 @@ pub fn serve(
         not_tuned: session.tuning().shortfall(),
         tuning_command: session.tuning().command(),
         not_pushed,
+        lane: if session.is_pages() { "pages" } else { "fuse" }.to_owned(),
+        not_pages: not_pages.map(|reason| reason.to_string()),
         ..MountFacts::new(session.mountpoint(), &options.source)
     });
     Ok(session)
+}
+
+/// Mounts in the lane that is wanted, or in FUSE, and then says why.
+fn start(
+    fs: &Arc<FileSystem>,
+    mountpoint: &Path,
+    options: &MountOptions,
+    shutdown: Shutdown,
+) -> Result<(MountSession, Option<NoPages>), MountError> {
+    let attempt = Attempt {
+        fs,
+        mountpoint,
+        options,
+        shutdown: &shutdown,
+    };
+    let not_pages = match pages::start(attempt) {
+        Ok(started) => return Ok((MountSession::of_pages(started, options, shutdown), None)),
+        Err(NotStarted::Mount(error)) => return Err(error),
+        Err(NotStarted::Lane(reason)) => reason,
+    };
+    if options.lane == Lane::Pages {
+        tracing::warn!(reason = %not_pages, "the model is shown through FUSE");
+    }
+    let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
+    if options.access == Access::OwnerAndRoot {
+        adaptor = adaptor.asked_each_time();
+    }
+    let session = MountSession::start(adaptor, mountpoint, options, shutdown)?;
+    Ok((session, Some(not_pages)))
 }
 
 /// Has verified pages pushed into the kernel's page cache, or says why not.

@@ -19,11 +19,16 @@ use super::connection::fuse_connection;
 use super::fusermount::{self, HelperError};
 use super::mount_error::FUSE_DEVICE;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
+use super::pages::control;
 use super::place::Place;
 use crate::name::Escaped;
 
 /// How long the daemon gets to end by itself once its mount is gone.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often, and how long apart, a mount through EROFS is found in use before it counts as so.
+const BUSY_TRIES: u32 = 5;
+const BUSY_STEP: Duration = Duration::from_millis(20);
 
 /// Unmounts the model on `mountpoint`.
 ///
@@ -44,7 +49,8 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
             mountpoint: resolved,
         });
     };
-    if entry.fs_type != FS_TYPE {
+    let is_pages = control::is_model(entry);
+    if entry.fs_type != FS_TYPE && !is_pages {
         return Err(UnmountError::NotOurs {
             mountpoint: resolved,
             fs_type: entry.fs_type.escape_debug().to_string(),
@@ -54,7 +60,7 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     drop(root);
     // Found before, because afterwards nothing ties a process to what it served.
     let daemons = daemons(entry.device);
-    match unmount_entry(entry) {
+    match unmount_patiently(entry, is_pages) {
         Ok(()) => {}
         Err(Errno::BUSY) => {
             return Err(UnmountError::Busy {
@@ -82,12 +88,28 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
             mountpoint: resolved,
         });
     }
+    if is_pages {
+        control::forget(entry.device);
+    }
     for daemon in daemons {
         if !ended(&daemon) {
             tracing::warn!("the process that served the mount has not ended yet");
         }
     }
     Ok(())
+}
+
+/// Unmounts, again where it was in use for a moment: a daemon opens files of its own EROFS mount to
+/// take back pages around a failure.
+fn unmount_patiently(entry: &MountEntry, is_pages: bool) -> Result<(), Errno> {
+    let mut tries = if is_pages { BUSY_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match unmount_entry(entry) {
+            Err(Errno::BUSY) if tries > 0 => std::thread::sleep(BUSY_STEP),
+            result => return result,
+        }
+    }
 }
 
 /// Unmounts by the system call. `ESTALE` if it isn't there any more.

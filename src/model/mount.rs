@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Model;
 use crate::fs::{FileSystem, FsOptions, ViolationHook};
 use crate::kernel::{
-    self, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
+    self, Lane, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
 };
 use crate::manifest::VerifiedManifest;
 use crate::reading::{Reader, ReaderOptions, ReaderStats, Retain, Violation, ViolationLog};
@@ -75,6 +75,13 @@ impl MountOptions {
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.kernel.threads = threads;
+        self
+    }
+
+    /// By which file system of the kernel the model is shown.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.kernel.lane = lane;
         self
     }
 

@@ -19,9 +19,11 @@ mod directory;
 mod error;
 mod format;
 mod plan;
+mod scratch;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use self::error::ImageError;
+pub use self::scratch::{SCRATCH_FILE, scratch};
 pub use self::write::{Image, ImageOptions};

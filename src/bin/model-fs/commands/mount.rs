@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 
-use model_fs::kernel::{SessionEnd, Shutdown};
+use model_fs::kernel::{Lane, SessionEnd, Shutdown};
 use model_fs::name::Escaped;
 use model_fs::reading::Violation;
 use model_fs::{Model, MountOptions};
 
-use crate::args::{ByteSize, MountArgs, OnViolation};
+use crate::args::{ByteSize, LaneChoice, MountArgs, OnViolation};
 use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::index_store::warn_of_old_tables;
@@ -33,6 +33,11 @@ pub(crate) fn run(
     if let Some(threads) = args.threads {
         options = options.threads(threads);
     }
+    options = options.lane(match args.lane {
+        LaneChoice::Auto => Lane::Auto,
+        LaneChoice::Fuse => Lane::Fuse,
+        LaneChoice::Pages => Lane::Pages,
+    });
     if !args.foreground && !is_background_child {
         return Ok(background::spawn()?);
     }
