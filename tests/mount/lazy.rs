@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use crate::support::{
-    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, noise, read_range, tool,
+    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, in_pages, noise, only_fuse, read_range,
+    tool,
 };
 
 const GIB: u64 = 1 << 30;
@@ -30,8 +31,10 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     add_sparse(&model, "weights", 4 * GIB, &[0, 2 * GIB + 300_000]);
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
-    // No content has been read yet, and nothing whose size grows with the content.
-    assert_eq!(mount.stats().source_bytes, 0);
+    // No content has been read yet (through EROFS: but for the last chunks), and nothing whose size
+    // grows with the content.
+    let most = if in_pages() { 2 * CHUNK } else { 0 };
+    assert!(mount.stats().source_bytes <= most);
     assert!(mount.bytes_read_by_daemon() < MIB);
 
     let before = mount.bytes_read_by_daemon();
@@ -86,6 +89,9 @@ fn five_sparse_gibibytes_read_as_the_source() {
 
 #[test]
 fn a_sha256_model_is_hashed_once_per_host() {
+    if !only_fuse("mounts that hash nothing") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let model = Model::new([("config.json", 500), ("weights", 9 * MIB)]);
     model.sign(SHA256);

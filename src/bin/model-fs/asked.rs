@@ -61,7 +61,7 @@ impl Mount {
             .and_then(|id| table.by_id(id))
             .with_context(|| format!("{shown} is in no mount that is known here"))?;
         let is_root = entry.mountpoint == at;
-        let is_pages = is_root && control::is_model(entry);
+        let is_pages = control::is_model(entry);
         if entry.fs_type != FS_TYPE && !is_pages {
             let error = if is_root {
                 let fs_type = Escaped::bounded(&entry.fs_type);
