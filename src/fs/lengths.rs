@@ -1,5 +1,8 @@
 //! Proving all lengths before anything is shown.
 //!
+//! A length that is signed may come without a chunk table: a file in large shards takes a full pass
+//! before its first byte. Such files are asked for too, as others that take a pass.
+//!
 //! Guarantees: each file's length is asked for, some at a time, on other threads; files that take a
 //! full pass are passed only where that is wanted. Doesn't: wait for longer than it is told to.
 
@@ -73,8 +76,12 @@ impl ProvingLengths {
             while self.under_way.len() < MOST_UNDER_WAY && self.next < files {
                 let index = FileIndex::new(self.next);
                 self.next += 1;
-                if self.fs.reader.proved_len(index).is_none() {
-                    self.ask(index);
+                match self.fs.reader.proved_len(index) {
+                    None => self.ask(index),
+                    Some(_) if self.fs.reader.is_table_signed(index) => {}
+                    Some(len) if len.bytes() == 0 => {}
+                    Some(_) if self.passes => self.pass(index),
+                    Some(_) => return Lengths::TakesPass(index),
                 }
             }
             let left = files - self.next + self.under_way.len();

@@ -35,7 +35,9 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     // grows with the content.
     let most = if in_pages() { 2 * CHUNK } else { 0 };
     assert!(mount.stats().source_bytes <= most);
-    assert!(mount.bytes_read_by_daemon() < MIB);
+    // Proving a length takes the file's table too, of 2 MiB here.
+    let most = if in_pages() { 4 * MIB } else { MIB };
+    assert!(mount.bytes_read_by_daemon() < most);
 
     let before = mount.bytes_read_by_daemon();
     let found = read_range(&mount.file("weights"), Mode::Cached, 2 * GIB, 1 << 20);
@@ -54,7 +56,8 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     let small = Model::new([("config.json", 500), ("weights", 4 * MIB)]);
     small.sign(BLAKE3);
     let mount = host.mount(&small.path(), &[]);
-    assert_eq!(mount.stats().source_bytes, 0);
+    let most = if in_pages() { 2 * CHUNK } else { 0 };
+    assert!(mount.stats().source_bytes <= most);
     assert!(mount.bytes_read_by_daemon() < MIB);
     mount.unmount();
 }

@@ -14,9 +14,10 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::error::NoPages;
 use crate::fs::{Audience, FileSystem};
@@ -27,6 +28,9 @@ const FOLDER: &str = "/run/model-fs";
 
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the lock is tried.
+const STEP: Duration = Duration::from_millis(1);
 
 /// Most bytes of a status, as of an attribute (`XATTR_SIZE_MAX`).
 const MOST_BYTES: u64 = 64 << 10;
@@ -54,23 +58,37 @@ pub(super) fn lock_folder() -> Result<File, NoPages> {
         if !is_ours {
             return Err(io::Error::other("it isn't root's alone"));
         }
-        let lock = File::create(Path::new(FOLDER).join("lock"))?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-        Ok(lock)
+        lock()
     };
     made().map_err(NoPages::io(failed))
+}
+
+/// The lock of the folder, which is there.
+fn lock() -> io::Result<File> {
+    let lock = File::create(Path::new(FOLDER).join("lock"))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(STEP),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 /// A socket that tells a status, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Control {
     path: PathBuf,
+    /// Which file the name leads to: once the mount is gone, another may have its number.
+    file: u64,
     listener: Arc<UnixListener>,
 }
 
 impl Control {
     /// Tells the status of `fs` to those who ask about `device`.
     pub(super) fn new(fs: &Arc<FileSystem>, device: DeviceId) -> Result<Self, NoPages> {
+        let _lock = lock_folder()?;
         let path = path(device);
         let listen = || {
             match fs::remove_file(&path) {
@@ -79,11 +97,14 @@ impl Control {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            UnixListener::bind(&path)
+            let listener = UnixListener::bind(&path)?;
+            Ok((listener, fs::symlink_metadata(&path)?.ino()))
         };
-        let listener = Arc::new(listen().map_err(NoPages::io("a control socket"))?);
+        let (listener, file) = listen().map_err(NoPages::io("a control socket"))?;
+        let listener = Arc::new(listener);
         let control = Self {
             path,
+            file,
             listener: Arc::clone(&listener),
         };
         let fs = Arc::downgrade(fs);
@@ -111,7 +132,11 @@ fn tell(mut asking: UnixStream, text: &str) -> io::Result<()> {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Ok(_lock) = lock()
+            && fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.file)
+        {
+            let _ = fs::remove_file(&self.path);
+        }
         // Ends the thread, which may be waiting for the next to ask.
         let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
     }
@@ -143,7 +168,9 @@ pub fn status(device: DeviceId) -> io::Result<Vec<u8>> {
 
 /// Removes the name of a socket whose mount is gone.
 pub(crate) fn forget(device: DeviceId) {
-    if UnixStream::connect(path(device)).is_err() {
+    if let Ok(_lock) = lock()
+        && UnixStream::connect(path(device)).is_err()
+    {
         let _ = fs::remove_file(path(device));
     }
 }
