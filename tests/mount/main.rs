@@ -12,6 +12,7 @@ mod background;
 mod bindings;
 mod exits;
 mod index;
+mod lanes;
 mod lazy;
 mod lengths;
 mod links;

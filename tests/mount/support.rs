@@ -414,15 +414,33 @@ impl Drop for Mount {
 }
 
 /// Whether models are mounted through EROFS, which `MODEL_FS_LANE=pages` wants of all tests here.
+/// Where the kernel can't, that is said, and they are mounted in FUSE.
 pub(crate) fn in_pages() -> bool {
     match std::env::var("MODEL_FS_LANE") {
         Err(_) => false,
         Ok(lane) => match lane.as_str() {
             "" | "fuse" => false,
-            "pages" => true,
+            "pages" => has_pages(),
             _ => panic!("MODEL_FS_LANE={lane}: fuse or pages"),
         },
     }
+}
+
+/// Whether models can be mounted through EROFS here.
+pub(crate) fn has_pages() -> bool {
+    static HAS_PAGES: OnceLock<bool> = OnceLock::new();
+    *HAS_PAGES.get_or_init(|| {
+        let (host, model) = (Host::anywhere(), Model::new([("file", 1)]));
+        model.sign(BLAKE3);
+        let mountpoint = TempDir::new().expect("make a mountpoint");
+        let mut command = host.on_model("mount", &model.path(), &["--lane", "pages"]);
+        command.arg("--foreground").arg("--").arg(mountpoint.path());
+        let facts = Mount::of(command, mountpoint).facts();
+        if let Some(reason) = &facts.not_pages {
+            not_tested(&format!("mounts through EROFS: {reason}"));
+        }
+        facts.lane == "pages"
+    })
 }
 
 /// For a test of what only FUSE has: whether to go on.
