@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
-use model_fs::fs::{OwnerStatus, Status};
+use model_fs::fs::Status;
 use rustix::fs::Advice;
 use test_support::bench::process::{Daemon, cpu_seconds, output, peak_memory};
 use test_support::built;
@@ -27,9 +27,7 @@ const NOBODY: u32 = 65534;
 pub(crate) const SLOW: Duration = Duration::from_millis(5);
 
 /// What a status calls the lane of [`System::Pages`].
-fn pages() -> Option<String> {
-    Some("pages".to_owned())
-}
+const PAGES: &str = "pages";
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -349,8 +347,8 @@ impl Arena {
             let mut command = self.command(ordinary, "model-fs");
             let json = output(command.args(["status", "--json"]).arg(&mountpoint))?;
             let status: Status = serde_json::from_slice(&json)?;
-            let lane = |owner: &OwnerStatus| owner.mount.as_ref().map(|mount| mount.lane.clone());
-            if system == System::Pages && status.owner.as_ref().and_then(lane) != pages() {
+            let mount = status.owner.as_ref().and_then(|owner| owner.mount.as_ref());
+            if system == System::Pages && mount.is_none_or(|mount| mount.lane != PAGES) {
                 return Err(io::Error::other("mounted in FUSE, not through EROFS"));
             }
             status.owner.map(|owner| owner.stats.source_bytes)

@@ -74,12 +74,11 @@ impl ConnectionControl {
     fn open(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let minor = self.connection.minor;
         let flags = flags | OFlags::CLOEXEC;
-        let opened = match &self.root {
-            Some(root) => rustix::fs::openat(root, format!("{minor}/{name}"), flags, Mode::empty()),
-            None => {
-                let path = format!("/sys/fs/fuse/connections/{minor}/{name}");
-                rustix::fs::open(path, flags, Mode::empty())
-            }
+        let opened = if let Some(root) = &self.root {
+            rustix::fs::openat(root, format!("{minor}/{name}"), flags, Mode::empty())
+        } else {
+            let path = format!("/sys/fs/fuse/connections/{minor}/{name}");
+            rustix::fs::open(path, flags, Mode::empty())
         };
         Ok(opened?.into())
     }

@@ -45,7 +45,9 @@ pub fn scratch() -> Vec<u8> {
         out.extend(entry(nid, name_at, nid == root));
         name_at += u16::try_from(name.len()).unwrap_or_default();
     }
-    names.iter().for_each(|name| out.extend(name.bytes()));
+    for name in names {
+        out.extend(name.bytes());
+    }
     out.resize(usize::try_from(file * SLOT).unwrap_or_default(), 0);
     out.extend(inode(&node(Content::Device, BLOCK, 1)));
     const { assert!(INODE.is_multiple_of(PLACE)) };

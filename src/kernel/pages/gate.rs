@@ -31,7 +31,7 @@ impl Gate {
     }
 
     /// From now on, and if it was the end already, `sender` is told.
-    pub(super) fn open(&self, sender: Sender<Event>) {
+    pub(super) fn open(&self, sender: &Sender<Event>) {
         let mut state = lock(&self.0);
         match std::mem::replace(&mut *state, State::Open(sender.clone())) {
             State::Ended(result) => drop(sender.send(Event::Ended(result))),

@@ -124,7 +124,7 @@ pub(in crate::kernel) fn start(attempt: Attempt<'_>) -> Result<Started, NotStart
         .spawn(move || drop_ranges::drop_when_told(&told, &weak, &weak_fs))
         .map_err(MountError::Thread)
         .inspect_err(|_| drop(attached.detach()))?;
-    served.gate.open(attempt.shutdown.sender.clone());
+    served.gate.open(&attempt.shutdown.sender);
     Ok(Started {
         attached,
         tuning,
