@@ -12,6 +12,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, is_nfc, is_nfc_quick};
+
 /// Longest path component, in bytes (`NAME_MAX` of Linux).
 pub const MAX_COMPONENT: usize = 255;
 
@@ -194,6 +197,12 @@ impl AsRef<Path> for FileName {
 /// Untrusted text made safe to show: control characters, line separators and characters that
 /// change the direction or are invisible are written as `\u{…}`, bytes that are no UTF-8 as `\x…`,
 /// and a backslash as two, so that different text is shown differently.
+///
+/// Texts that differ only in Unicode normalisation look the same. So in one that isn't in
+/// normalisation form C, or begins with a character that would combine with what it is put behind,
+/// all characters that form C may change or move are written as `\u{…}` too. Then of all spellings
+/// of a text at most one is shown as it is, that of form C; what is shown is itself in form C, and
+/// no two texts are shown alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Escaped(String);
 
@@ -204,8 +213,9 @@ impl Escaped {
     /// Escapes all of `text`.
     pub fn new(text: &str) -> Self {
         let mut out = String::with_capacity(text.len());
+        let is_normal = is_normalised(text);
         for c in text.chars() {
-            if is_hostile(c) {
+            if is_escaped(c, is_normal) {
                 out.extend(c.escape_unicode());
             } else if c == '\\' {
                 out.push_str("\\\\");
@@ -243,7 +253,8 @@ impl Escaped {
     }
 
     /// Escapes what is our own text around text that was escaped before: a second lock, behind
-    /// which nothing acts on a terminal. Backslashes stay as they are.
+    /// which nothing acts on a terminal. Backslashes stay as they are, and so does any
+    /// normalisation.
     pub fn again(text: &str) -> Self {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
@@ -290,6 +301,59 @@ pub fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// A text as a JSON string, quotes included, which is as safe to show as an [`Escaped`] one and,
+/// read again, the very text: where that has `\u{…}`, this has JSON's own escapes (RFC 8259,
+/// section 7). A mark behind an escape, whose last character it would go to, is escaped too.
+pub fn json_string(text: &str) -> String {
+    let is_normal = is_normalised(text);
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    let mut is_behind_escape = false;
+    for c in text.chars() {
+        let short = match c {
+            '"' | '\\' => Some(c),
+            '\n' => Some('n'),
+            '\r' => Some('r'),
+            '\t' => Some('t'),
+            _ => None,
+        };
+        let is_escape = is_escaped(c, is_normal) || (is_behind_escape && !is_settled(c));
+        if let Some(short) = short {
+            out.extend(['\\', short]);
+        } else if is_escape {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string can't fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+        is_behind_escape = is_escape || short.is_some();
+    }
+    out.push('"');
+    out
+}
+
+/// Whether a character is written as an escape, in a text that is normalised or isn't.
+fn is_escaped(c: char, is_normal: bool) -> bool {
+    is_hostile(c) || (!is_normal && !is_settled(c))
+}
+
+/// Whether text is in Unicode's normalisation form C, and stays so whatever it is put behind.
+/// Nearly all names are ASCII, which always is.
+fn is_normalised(text: &str) -> bool {
+    text.is_ascii() || (text.chars().next().is_none_or(is_settled) && is_nfc(text))
+}
+
+/// Whether form C leaves a character as and where it is, whatever stands before it: its quick check
+/// (UAX #15) says yes, and it is no mark that others are ordered by. A text of such characters
+/// alone is in form C.
+fn is_settled(c: char) -> bool {
+    c.is_ascii()
+        || (canonical_combining_class(c) == 0
+            && is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes)
+}
+
 /// `Default_Ignorable_Code_Point`, as `DerivedCoreProperties.txt` of Unicode 16.0 has it. Every
 /// character with `Bidi_Control` is one of them. What later versions may add lies in blocks that
 /// are reserved for it, and these are in the list already.
@@ -317,14 +381,16 @@ fn is_default_ignorable(c: char) -> bool {
 }
 
 /// A path as a word of a command line that a user may copy into a shell: as it is where nothing in
-/// it means something to a shell, else quoted. What isn't to be shown is written as bash, zsh, ksh
-/// and POSIX.1-2024 write it, `$'\033'`.
+/// it means something to a shell, else quoted. What isn't to be shown, or would look like another
+/// path, is written as bash, zsh, ksh and POSIX.1-2024 write it, `$'\033'`.
 pub fn shell_word(path: impl AsRef<Path>) -> String {
     let bytes = path.as_ref().as_os_str().as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:,@%=".contains(byte);
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
-        Ok(text) if !text.contains(is_hostile) => format!("'{}'", text.replace('\'', r"'\''")),
+        Ok(text) if !text.contains(is_hostile) && is_normalised(text) => {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        }
         _ => {
             let escaped: String = bytes
                 .iter()
@@ -425,6 +491,47 @@ mod tests {
         }
     }
 
+    /// As a JSON string every text is what it was, in form C, and escaped where it is elsewhere.
+    #[test]
+    fn json_strings_look_different_where_they_are() {
+        for (text, shown) in [
+            ("", "\"\""),
+            ("é", "\"é\""),
+            ("e\u{301}", "\"e\\u0301\""),
+            ("\u{301}x", "\"\\u0301x\""),
+            ("\u{212b}", "\"\\u212b\""),
+            ("ü\u{338}", "\"ü\u{338}\""),
+            ("ü e\u{301}", "\"ü e\\u0301\""),
+            ("\u{1d15e}", "\"\\ud834\\udd5e\""),
+            ("\u{e0041}", "\"\\udb40\\udc41\""),
+            (
+                "a\"\\\n\r\t\u{7f}\u{1}",
+                "\"a\\\"\\\\\\n\\r\\t\\u007f\\u0001\"",
+            ),
+            ("\n\u{303}", "\"\\n\\u0303\""),
+            ("\u{200e}\u{301}", "\"\\u200e\\u0301\""),
+            ("\\\u{338}", "\"\\\\\\u0338\""),
+        ] {
+            let json = json_string(text);
+            assert_eq!(json, shown);
+            let read: String = serde_json::from_str(&json).unwrap();
+            assert_eq!(read, text);
+            assert!(is_nfc(&json) && !json.contains(is_hostile), "{json}");
+        }
+        let telling = |c: &char| *c < '\u{300}' || is_hostile(*c) || !is_settled(*c);
+        for c in ('\0'..=char::MAX).filter(telling) {
+            for text in [format!("{c}"), format!("a{c}"), format!("\n{c}\u{301}")] {
+                let json = json_string(&text);
+                assert!(is_nfc(&json) && !json.contains(is_hostile), "{json}");
+                // What is escaped elsewhere is escaped here.
+                assert!(
+                    c.is_ascii() || Escaped::new(&text).as_str().contains(c) || !json.contains(c)
+                );
+                assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+            }
+        }
+    }
+
     #[test]
     fn names_made_together_are_as_those_made_alone() {
         let paths = ["a", "ü/b", "a/b/c", "a"];
@@ -490,7 +597,7 @@ mod tests {
             ),
             (
                 "\u{1d173}\u{1d17a}\u{e0000}\u{e0fff}",
-                "\u{1d17b}\u{e1000}ü漢",
+                "ü漢\u{1d17b}\u{e1000}",
             ),
             ("\0\t\n\r\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9f}", " ~\u{a0}"),
         ] {
@@ -498,6 +605,87 @@ mod tests {
             assert!(!harmless.chars().any(is_hostile), "{harmless:?}");
             assert!(Escaped::new(hostile).as_str().is_ascii());
             assert_eq!(Escaped::new(harmless).as_str(), harmless);
+        }
+    }
+
+    /// The spellings of a text that Unicode calls canonically equivalent: only that of form C is
+    /// shown as it is, and none is shown as another.
+    #[test]
+    fn what_differs_in_normalisation_alone_is_told_apart() {
+        for (spellings, shown) in [
+            // Composed, decomposed.
+            (
+                &["\u{e9}.txt", "e\u{301}.txt"][..],
+                &["\u{e9}.txt", "e\\u{301}.txt"][..],
+            ),
+            // A sign of its own, the letter, the letter and its mark.
+            (
+                &["\u{c5}", "\u{212b}", "A\u{30a}"],
+                &["\u{c5}", "\\u{212b}", "A\\u{30a}"],
+            ),
+            // Marks in two orders, neither of which combines with anything.
+            (
+                &["q\u{316}\u{305}", "q\u{305}\u{316}"],
+                &["q\u{316}\u{305}", "q\\u{305}\\u{316}"],
+            ),
+            // A mark that has no composed form is in form C, and so is shown as it is.
+            (&["q\u{301}"], &["q\u{301}"]),
+            // Excluded from composition: the decomposed spelling is that of form C.
+            (
+                &["\u{915}\u{93c}", "\u{958}"],
+                &["\u{915}\u{93c}", "\\u{958}"],
+            ),
+            // Syllables and their letters.
+            (
+                &["\u{ac01}", "\u{ac00}\u{11a8}", "\u{1100}\u{1161}\u{11a8}"],
+                &[
+                    "\u{ac01}",
+                    "\u{ac00}\\u{11a8}",
+                    "\u{1100}\\u{1161}\\u{11a8}",
+                ],
+            ),
+            // What looks the same, and isn't canonically equivalent, is another matter.
+            (&["\u{fb01}", "fi"], &["\u{fb01}", "fi"]),
+        ] {
+            for (text, expected) in spellings.iter().zip(shown) {
+                assert_eq!(Escaped::new(text).as_str(), *expected);
+                assert_eq!(Escaped::path(text).as_str(), *expected);
+            }
+        }
+        // One place is enough, and a text that looks like an escape isn't one.
+        assert_eq!(Escaped::new("\u{e9}e\u{301}").as_str(), "\u{e9}e\\u{301}");
+        assert_eq!(Escaped::new("e\\u{301}").as_str(), "e\\\\u{301}");
+    }
+
+    /// A mark at the beginning would go to whatever stands before the name.
+    #[test]
+    fn nothing_combines_with_what_it_is_put_behind() {
+        assert_eq!(Escaped::new("\u{301}e").as_str(), "\\u{301}e");
+        assert_eq!(Escaped::new("\u{11a8}").as_str(), "\\u{11a8}");
+        let bytes = OsStr::from_bytes(b"\xfe\xcc\x81");
+        assert_eq!(Escaped::path(bytes).as_str(), "\\xfe\\u{301}");
+    }
+
+    /// Over all texts of some characters of every kind: what is shown is in form C, and nothing
+    /// else is shown alike.
+    #[test]
+    fn no_two_texts_are_shown_alike() {
+        let letters = [
+            'e', '\\', '}', '\u{301}', '\u{305}', '\u{316}', '\u{338}', '=', '\u{e9}', '\u{212b}',
+            '\u{c5}', '\u{30a}', '\u{1b}', '\u{200d}', '\u{1100}', '\u{1161}', '\u{ac00}',
+        ];
+        let mut texts = vec![String::new()];
+        for _ in 0..3 {
+            let longer = texts
+                .iter()
+                .flat_map(|text| letters.iter().map(move |letter| format!("{text}{letter}")));
+            texts = longer.collect();
+        }
+        let mut seen = std::collections::HashSet::new();
+        for text in &texts {
+            let shown = Escaped::new(text);
+            assert!(is_nfc(shown.as_str()), "{text:?}");
+            assert!(seen.insert(shown.as_str().to_owned()), "{text:?}");
         }
     }
 
@@ -539,11 +727,12 @@ mod tests {
             b"/with space/'quote'",
             b"$(reboot) `reboot` \\",
             b"/\xc3\xbc",
+            b"/u\xcc\x88",
             b"new\nline 'quote' \\ \xff7\x1b[2J",
             b"",
         ] {
             let word = shell_word(std::ffi::OsStr::from_bytes(bytes));
-            assert!(!word.contains(is_hostile), "{word:?}");
+            assert!(!word.contains(is_hostile) && is_nfc(&word), "{word:?}");
             let output = std::process::Command::new("bash")
                 .args(["-c", &format!("printf %s {word}")])
                 .output()

@@ -6,17 +6,17 @@ use model_fs::manifest::{
 };
 use model_fs::name::FileName;
 use model_fs::oms::bundle::{Bundle, MAX_CERTIFICATES, Material};
-use model_fs::oms::certificate::Anchors;
+use model_fs::oms::certificate::{Anchors, When};
 use model_fs::oms::key::{PrivateKey, PublicKey, SigningFailed, SigningKey};
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
-use model_fs::oms::trust::{Signer, Trust};
+use model_fs::oms::trust::{CertificateTime, Signer, Trust};
 use test_support::pki::{DAY, Key, Scheme, Spec, pem_file};
 use x509_cert::ext::pkix::KeyUsages;
 
 fn manifest() -> Manifest {
     let files = vec![ManifestFile {
         name: FileName::new("weights.bin").unwrap(),
-        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights").into()),
     }];
     let description = Description {
         subject_name: "model".into(),
@@ -55,7 +55,10 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn trust(der: &[u8]) -> Trust {
-    Trust::Certificate(Anchors::from_pem([pem(der)]).unwrap())
+    Trust::Certificate {
+        anchors: Anchors::from_pem([pem(der)]).unwrap(),
+        when: When::Now,
+    }
 }
 
 #[test]
@@ -89,6 +92,7 @@ fn round_trip_on_every_curve() {
                     subject: certificate.leaf().subject().clone(),
                     fingerprint: Algorithm::Sha256.hash(&pki.leaf).to_hex(),
                     anchor: model_fs::name::Escaped::new(anchor),
+                    time: CertificateTime::Now,
                 }
             );
         }

@@ -12,9 +12,9 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use model_fs::oms::certificate::chain::{MAX_PATH, Path, PathError};
-use model_fs::oms::certificate::{Anchors, Certificate, CertificateError};
+use model_fs::oms::certificate::{Anchors, Certificate, CertificateError, Moment, ValidAt};
 use test_support::missing::{Need, have};
-use test_support::pki::{DAY, Key, Scheme, Spec, now, pem_file, seconds};
+use test_support::pki::{DAY, Key, Scheme, Spec, moment, now, pem_file, seconds};
 use x509_cert::Version;
 use x509_cert::der::flagset::FlagSet;
 use x509_cert::ext::pkix::KeyUsages;
@@ -74,10 +74,14 @@ impl Shape {
     }
 
     fn find(&self) -> Result<Path, PathError> {
+        self.find_at(now())
+    }
+
+    fn find_at(&self, moment: impl Into<Moment>) -> Result<Path, PathError> {
         let decode = |der: &Vec<u8>| Certificate::from_der(der).unwrap();
         let others: Vec<_> = self.others.iter().map(decode).collect();
         let anchors = Anchors::new(self.anchors.iter().map(decode).collect()).unwrap();
-        Path::find(&decode(&self.leaf), &others, &anchors, now())
+        Path::find(&decode(&self.leaf), &others, &anchors, moment)
     }
 }
 
@@ -90,6 +94,19 @@ impl OpenSsl {
     }
 
     fn verify(&self, leaf: &[u8], others: &[&[u8]], anchors: &[&[u8]], partial: bool) -> bool {
+        self.verify_at(0, leaf, others, anchors, partial)
+    }
+
+    /// Seconds from now.
+    fn verify_at(
+        &self,
+        offset: i64,
+        leaf: &[u8],
+        others: &[&[u8]],
+        anchors: &[&[u8]],
+        partial: bool,
+    ) -> bool {
+        let at = i64::try_from(seconds(now())).unwrap() + offset;
         let file = |name: &str, certificates: &[&[u8]]| {
             let path = self.0.path().join(name);
             fs::write(&path, pem_file(certificates.iter().copied())).unwrap();
@@ -98,7 +115,7 @@ impl OpenSsl {
         let mut command = Command::new("openssl");
         command
             .args(["verify", "-no-CApath", "-no-CAstore", "-attime"])
-            .arg(seconds(now()).to_string())
+            .arg(at.to_string())
             .arg("-CAfile")
             .arg(file("anchors.pem", anchors));
         if partial {
@@ -112,9 +129,13 @@ impl OpenSsl {
     }
 
     fn judge(&self, shape: &Shape, partial: bool) -> bool {
+        self.judge_at(0, shape, partial)
+    }
+
+    fn judge_at(&self, offset: i64, shape: &Shape, partial: bool) -> bool {
         let others: Vec<_> = shape.others.iter().map(Vec::as_slice).collect();
         let anchors: Vec<_> = shape.anchors.iter().map(Vec::as_slice).collect();
-        self.verify(&shape.leaf, &others, &anchors, partial)
+        self.verify_at(offset, &shape.leaf, &others, &anchors, partial)
     }
 
     /// Whether it believes a path by itself.
@@ -891,16 +912,123 @@ fn loops_are_bounded() {
     ));
 }
 
+/// However often a judgement searches, it has one number of checks; and it searches again only
+/// where time was in the way.
+#[test]
+fn one_bound_holds_for_all_searches_of_a_judgement() {
+    let stray = |index: usize| Spec::authority("ca", key(index % 30), "root", key(0));
+    let leaf = Spec::leaf("leaf", key(31), "ca", key(30));
+    let old = Spec::authority("ca", key(30), "root", key(0))
+        .but(|spec| spec.valid = (-90 * DAY, -80 * DAY));
+    let root = Spec::root("root", key(0)).but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    // Three searches of so many checks, and one of the root.
+    for (strays, is_found) in [(40, true), (60, false)] {
+        let mut others: Vec<_> = (0..strays).map(stray).collect();
+        others.push(old.clone());
+        let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+        match shape.find() {
+            Err(PathError::Untimely(untimely)) if is_found => assert_eq!(untimely.together, None),
+            Err(PathError::Work) if !is_found => {}
+            other => panic!("{strays}: {other:?}"),
+        }
+    }
+    let others: Vec<_> = (0..100).map(stray).collect();
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, &[root]);
+    assert!(matches!(
+        shape.find(),
+        Err(PathError::NoIssuer { named: true, .. })
+    ));
+}
+
+/// Where the checks ran out on the way to a path that was valid once, it isn't said that there was
+/// none.
+#[test]
+fn what_was_not_searched_is_not_called_never_valid() {
+    let leaf =
+        Spec::leaf("leaf", key(31), "ca", key(30)).but(|spec| spec.valid = (-20 * DAY, -10 * DAY));
+    let root = Spec::root("root", key(29));
+    let root = root.but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    let ca = |issuer: &str, by: usize, from: i64, to: i64| {
+        Spec::authority("ca", key(30), issuer, key(by))
+            .but(|spec| spec.valid = (from * DAY, to * DAY))
+    };
+    let mut others = vec![ca("root", 29, -5, 30), ca("loop 0", 0, -30, 30)];
+    let name = |index: usize| format!("loop {index}");
+    for subject in 0..6 {
+        for issuer in (0..6).filter(|issuer| *issuer != subject) {
+            let loops = Spec::authority(&name(subject), key(subject), &name(issuer), key(issuer));
+            others.push(loops.but(|spec| spec.valid = (-30 * DAY, 30 * DAY)));
+        }
+    }
+    others.push(ca("root", 29, -30, -12));
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+    assert_eq!(shape.find(), Err(PathError::Work));
+    let then: ValidAt = moment(-15 * DAY).parse().unwrap();
+    assert_eq!(shape.find_at(then), Err(PathError::Work));
+    // Without the loops it is found.
+    others.drain(1..others.len() - 1);
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, &[root]);
+    let Err(PathError::Untimely(untimely)) = shape.find() else {
+        panic!()
+    };
+    let together = format!("{} to {}", moment(-20 * DAY), moment(-12 * DAY));
+    assert_eq!(untimely.together.unwrap().to_string(), together);
+    shape.find_at(then).unwrap();
+}
+
+/// Under a moment of the past that was chosen, a certificate issued since is found to be valid now:
+/// another entry helps, and no date.
+#[test]
+fn what_is_valid_now_is_told_of_a_moment_of_the_past() {
+    let root = Spec::root("root", key(0)).but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    let leaf = Spec::leaf("leaf", key(2), "ca", key(1)).but(|spec| spec.valid = (-20 * DAY, DAY));
+    let ca = |from: i64, to: i64| {
+        Spec::authority("ca", key(1), "root", key(0))
+            .but(|spec| spec.valid = (from * DAY, to * DAY))
+    };
+    let others = [ca(-40, -12), ca(-5, 30)];
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+    shape.find().unwrap();
+    let then: ValidAt = moment(-30 * DAY).parse().unwrap();
+    let Err(PathError::Untimely(untimely)) = shape.find_at(then) else {
+        panic!()
+    };
+    let together = format!("{} to {}", moment(-5 * DAY), moment(DAY));
+    assert_eq!(untimely.together.unwrap().to_string(), together);
+    // Of a last moment before the first there is no other word.
+    let leaf = leaf.but(|spec| spec.valid = (-DAY, -2 * DAY));
+    let shape = Shape::new("", Expect::Bad, &leaf, &others, &[root]);
+    assert_eq!(
+        shape.find().unwrap_err().to_string(),
+        format!(
+            "certificate \"CN=leaf\" is valid at no time: its last moment, {}, comes before its \
+             first, {}; its path was never valid as a whole",
+            moment(-2 * DAY),
+            moment(-DAY)
+        )
+    );
+}
+
 /// Errors name the certificate and the rule, and don't act on a terminal.
 #[test]
 fn messages() {
     let message = |shape: &Shape| shape.find().unwrap_err().to_string();
     let expired = changed("", Expect::Bad, 2, |spec| spec.valid = (-2 * DAY, -DAY));
-    let text = message(&expired);
-    assert!(
-        text.starts_with("certificate \"CN=ca 2\": it expired at "),
-        "{text}"
+    assert_eq!(
+        message(&expired),
+        format!(
+            "certificate \"CN=ca 2\" has expired: it is valid from {} to {}, and now it is {}",
+            moment(-2 * DAY),
+            moment(-DAY),
+            moment(0)
+        )
     );
+    // Time is told only where nothing else is wrong.
+    let wrong = changed("", Expect::Bad, 2, |spec| {
+        spec.valid = (-2 * DAY, -DAY);
+        spec.ca = Some(false);
+    });
+    assert!(matches!(wrong.find(), Err(PathError::Rule { .. })));
     let limit = changed("", Expect::Bad, 0, |spec| spec.path_len = Some(1));
     assert_eq!(
         message(&limit),
@@ -927,6 +1055,84 @@ fn messages() {
         text,
         "certificate \"CN=leaf\" was not signed by any certificate of its issuer \"CN=ca 1\""
     );
+}
+
+/// A moment that was chosen takes the place of now for all certificates: as `-attime` of OpenSSL
+/// does, from second to second.
+#[test]
+fn moments() {
+    let openssl = OpenSsl::new();
+    let mut line = line(2);
+    line.push(leaf_under(&line));
+    let valid = [(-90, -20), (-80, -30), (-70, -40), (-60, -10)];
+    for (spec, (from, to)) in line.iter_mut().zip(valid) {
+        spec.valid = (from * DAY, to * DAY);
+    }
+    let shape = Shape::new("", Expect::Bad, &line[3], &line[1..3], &line[..1]);
+    let mut judged = Vec::new();
+    for (from, to) in valid {
+        judged.extend([from * DAY - 1, from * DAY, from * DAY + 1]);
+        judged.extend([to * DAY - 1, to * DAY, to * DAY + 1]);
+    }
+    judged.extend([-50 * DAY, -DAY, 0]);
+    for offset in judged {
+        let chosen: ValidAt = moment(offset).parse().unwrap();
+        let found = shape.find_at(chosen);
+        assert_eq!(
+            found.is_ok(),
+            (-60 * DAY..=-40 * DAY).contains(&offset),
+            "{offset}"
+        );
+        if let Err(error) = found {
+            let PathError::Untimely(untimely) = error else {
+                panic!("{offset}: {error}")
+            };
+            let together = format!("{} to {}", moment(-60 * DAY), moment(-40 * DAY));
+            assert_eq!(untimely.together.unwrap().to_string(), together);
+            assert_eq!(untimely.moment, chosen.into());
+        }
+        // The last second of a validity belongs to it; OpenSSL leaves it out.
+        if let Some(openssl) = &openssl
+            && offset != -40 * DAY
+        {
+            let theirs = openssl.judge_at(offset, &shape, true);
+            assert_eq!(shape.find_at(chosen).is_ok(), theirs, "{offset}");
+        }
+    }
+}
+
+/// An authority that was renewed with the same key, whichever comes first: the certificate of it is
+/// taken that was valid when the leaf was, and no two are mixed.
+#[test]
+fn a_renewed_authority_is_judged_by_the_right_certificate() {
+    let root = Spec::root("root", key(0)).but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+    let leaf =
+        Spec::leaf("leaf", key(2), "ca", key(1)).but(|spec| spec.valid = (-20 * DAY, -10 * DAY));
+    let ca = |from: i64, to: i64| {
+        Spec::authority("ca", key(1), "root", key(0))
+            .but(|spec| spec.valid = (from * DAY, to * DAY))
+    };
+    let (old, new) = (ca(-40, -12), ca(-5, 30));
+    for others in [[old.clone(), new.clone()], [new.clone(), old.clone()]] {
+        let shape = Shape::new("", Expect::Bad, &leaf, &others, from_ref(&root));
+        let then: ValidAt = moment(-15 * DAY).parse().unwrap();
+        let path = shape.find_at(then).unwrap();
+        assert_eq!(path.certificates()[1].not_after(), moment(-12 * DAY));
+        let Err(PathError::Untimely(untimely)) = shape.find() else {
+            panic!()
+        };
+        let together = format!("{} to {}", moment(-20 * DAY), moment(-12 * DAY));
+        assert_eq!(untimely.together.unwrap().to_string(), together);
+    }
+    // With the new one alone there is no such moment.
+    let shape = Shape::new("", Expect::Bad, &leaf, &[new], from_ref(&root));
+    for offset in [-15 * DAY, -11 * DAY, -4 * DAY] {
+        let then: ValidAt = moment(offset).parse().unwrap();
+        let Err(PathError::Untimely(untimely)) = shape.find_at(then) else {
+            panic!()
+        };
+        assert_eq!(untimely.together, None);
+    }
 }
 
 #[test]

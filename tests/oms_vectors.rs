@@ -12,7 +12,7 @@ use model_fs::manifest::{
 };
 use model_fs::name::FileName;
 use model_fs::oms::bundle::Method;
-use model_fs::oms::certificate::Anchors;
+use model_fs::oms::certificate::{Anchors, When};
 use model_fs::oms::key::PublicKey;
 use model_fs::oms::sigstore::SigstoreError;
 use model_fs::oms::sigstore::trusted_root::TrustedRoot;
@@ -94,7 +94,7 @@ fn key_bundles() {
             let content = fs::read(model.join(&file.name)).unwrap();
             assert_eq!(
                 file.content,
-                SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                SignedContent::Whole(Algorithm::Sha256.hash(&content).into())
             );
         }
     }
@@ -106,7 +106,10 @@ fn certificate_bundles() {
     let Some(root) = vectors() else { return };
     let anchors = |name: &str| {
         let pem = fs::read(root.join("keys").join(name)).unwrap();
-        Trust::Certificate(Anchors::from_pem([pem]).unwrap())
+        Trust::Certificate {
+            anchors: Anchors::from_pem([pem]).unwrap(),
+            when: When::Now,
+        }
     };
     let mut verified = 0;
     for case in Case::all(&root) {
@@ -142,7 +145,7 @@ fn certificate_bundles() {
                     let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
                     assert_eq!(
                         file.content,
-                        SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                        SignedContent::Whole(Algorithm::Sha256.hash(&content).into())
                     );
                 }
                 assert_eq!(manifest.files().len(), 2);
@@ -153,7 +156,10 @@ fn certificate_bundles() {
                 }
             }
             Err(error) => assert!(
-                error.to_string().contains("expired at 2020-01-02"),
+                error
+                    .to_string()
+                    .contains("has expired: it is valid from 2020-01-0")
+                    && error.to_string().contains(" to 2020-01-02T"),
                 "{error}"
             ),
         }
@@ -320,7 +326,7 @@ fn sigstore_bundles() {
             let content = fs::read(case.folder.join("model").join(&file.name)).unwrap();
             assert_eq!(
                 file.content,
-                SignedContent::Whole(Algorithm::Sha256.hash(&content))
+                SignedContent::Whole(Algorithm::Sha256.hash(&content).into())
             );
         }
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use test_support::built;
 use test_support::keys;
-use test_support::pki::{Key, Scheme, Spec, pem_file};
+use test_support::pki::{DAY, Key, Scheme, Spec, moment, pem_file, with_chain};
 
 struct Home(tempfile::TempDir);
 
@@ -399,4 +399,211 @@ fn distrust() {
     let all: Value = serde_json::from_str(&home.done(&["list", "--json"])).unwrap();
     assert_eq!(all["distrusted"][0]["name"], "k");
     home.done(&["remove", "k"]);
+}
+
+/// A model whose signature was made while its certificate was valid, which is 10 days ago.
+struct Expired {
+    home: Home,
+    model: String,
+    root: String,
+}
+
+impl Expired {
+    fn new() -> Self {
+        let home = Home::new();
+        let (root, leaf) = (Key::new(Scheme::P256(256)), Key::new(Scheme::P256(256)));
+        let spec = Spec::leaf("signer", &leaf, "root", &root);
+        let key_pem = home.write("key.pem", leaf.pkcs8_pem());
+        let before = home.write("leaf.pem", pem_file([&spec.der()[..]]));
+        let valid_root = Spec::root("root", &root).but(|spec| spec.valid = (-90 * DAY, 90 * DAY));
+        let root = home.write("root.pem", pem_file([&valid_root.der()[..]]));
+        let weights = home.write("model/weights.bin", "weights");
+        let model = Path::new(&weights).parent().unwrap().to_str().unwrap();
+        let arguments = [
+            model,
+            "--private-key",
+            &key_pem,
+            "--signing-certificate",
+            &before,
+        ];
+        let output = home.run("sign", &arguments);
+        assert!(output.status.success(), "{output:?}");
+        // Time goes by.
+        let expired = spec.but(|spec| spec.valid = (-20 * DAY, -10 * DAY)).der();
+        let signature = Path::new(model).join("model.sig");
+        let bundle = with_chain(&fs::read(&signature).unwrap(), &[&expired]);
+        fs::write(&signature, bundle).unwrap();
+        Self {
+            model: model.to_owned(),
+            home,
+            root,
+        }
+    }
+
+    fn verify(&self, flags: &[&str]) -> Output {
+        self.home
+            .run("verify", &[&[&self.model[..]], flags].concat())
+    }
+
+    fn verified(&self) -> String {
+        let output = self.verify(&[]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn refused(&self, flags: &[&str]) -> String {
+        let output = self.verify(flags);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn add(&self, more: &[&str]) -> String {
+        let arguments = ["add", "--name", "acme", "--certificate-chain", &self.root];
+        self.home.done(&[&arguments[..], more].concat())
+    }
+}
+
+/// From a certificate that has expired, by the remedies that the hint names, to a verified model.
+#[test]
+fn what_an_operator_can_do_about_an_expired_certificate() {
+    let it = Expired::new();
+    let said = format!(
+        "certificate \"CN=signer\" has expired: it is valid from {} to {}, and now it is ",
+        moment(-20 * DAY),
+        moment(-10 * DAY)
+    );
+    it.add(&[]);
+    let of_the_store = it.refused(&[]);
+    assert!(of_the_store.contains("not by \"acme\": "), "{of_the_store}");
+    let of_a_flag = it.refused(&["--certificate-chain", &it.root]);
+    let add = "model-fs trust add --name NAME --certificate-chain PEM";
+    for error in [&of_the_store, &of_a_flag] {
+        assert!(error.contains(&said), "{error}");
+        for remedy in [
+            format!("exactly that: {add} --payload-of SIGNATURE; "),
+            format!("({} to {})", moment(-20 * DAY), moment(-10 * DAY)),
+            format!("signed with their keys since: {add} --valid-at DATE\n"),
+        ] {
+            assert!(error.contains(&remedy), "{error}");
+        }
+    }
+    let output = it.verify(&["--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["hint"].as_str().unwrap().contains("--payload-of"));
+    it.home.done(&["remove", "acme"]);
+
+    // Exactly what was signed.
+    let added = it.add(&["--payload-of", &it.model]);
+    assert!(added.contains("  only payload sha256:"), "{added}");
+    assert!(
+        added.contains("  valid at any time (for the payloads"),
+        "{added}"
+    );
+    let text = it.verified();
+    assert!(
+        text.contains("under \"CN=root\", not valid now, its payload pinned"),
+        "{text}"
+    );
+    let listed = it.home.done(&["list"]);
+    assert!(
+        listed.contains("  valid at     any time (for the payloads"),
+        "{listed}"
+    );
+    assert_eq!(it.home.listed()[0]["valid_at"], Value::Null);
+    it.home.done(&["remove", "acme"]);
+    it.add(&["--payload-digest", &"ab".repeat(32)]);
+    assert!(it.refused(&[]).contains(&said));
+    it.home.done(&["remove", "acme"]);
+
+    // Whatever is signed with these certificates.
+    let then = moment(-15 * DAY);
+    let added = it.add(&["--valid-at", &then]);
+    assert!(
+        added.contains(&format!("  valid at {then}: certificates are judged")),
+        "{added}"
+    );
+    let text = it.verified();
+    assert!(
+        text.contains(&format!("under \"CN=root\", valid at {then}")),
+        "{text}"
+    );
+    let listed = it.home.done(&["list"]);
+    assert!(
+        listed.contains(&format!("  valid at     {then} (certificates")),
+        "{listed}"
+    );
+    assert_eq!(it.home.listed()[0]["valid_at"], *then);
+    // The flag alone is judged now, whatever the store says.
+    assert!(
+        it.refused(&["--certificate-chain", &it.root])
+            .contains(&said)
+    );
+    it.home.done(&["remove", "acme"]);
+    it.add(&["--valid-at", &moment(-30 * DAY)]);
+    let error = it.refused(&[]);
+    assert!(
+        error.contains("\"CN=signer\" was not valid yet: "),
+        "{error}"
+    );
+    assert!(
+        error.contains(" (valid-at)\nhint: if what was signed is known to be good"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_but_the_trust_store_waives_time() {
+    let it = Expired::new();
+    let date = "2025-05-01";
+    for (verb, more) in [
+        ("verify", &[][..]),
+        ("index", &[]),
+        ("mount", &["/nowhere"]),
+    ] {
+        let flags = ["--certificate-chain", &it.root, "--valid-at", date];
+        let output = it
+            .home
+            .run(verb, &[&[&it.model[..]], more, &flags].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains("unexpected argument '--valid-at'"),
+            "{error}"
+        );
+    }
+
+    let pem = key("p256-pub.pem");
+    let chain = ["--certificate-chain", &it.root[..]];
+    let of_a_key = ["--public-key", &pem];
+    let identity = ["--identity", "a@b", "--identity-provider", "https://c"];
+    for (who, date, expected) in [
+        (
+            &of_a_key[..],
+            date,
+            "--valid-at goes with certificates only: a key has no validity",
+        ),
+        (&identity, date, "--valid-at goes with certificates only"),
+        (&[], date, "--valid-at goes with certificates only"),
+        (
+            &chain,
+            "yesterday",
+            "--valid-at yesterday: it is neither a date",
+        ),
+        (&chain, "2025-02-29", "it is neither a date"),
+        (&chain, "", "it is neither a date"),
+        (
+            &chain,
+            "2025-05-01T12:00:00",
+            "its time has no offset from UTC",
+        ),
+        (&chain, "\u{1b}[2J", "--valid-at \\u{1b}[2J: "),
+        (&chain, "9999-01-01", "it lies in the future"),
+        (&chain, &moment(DAY), "it lies in the future"),
+        (&chain, "1900-01-01", "it lies before 1970"),
+    ] {
+        let arguments = [&["add", "--valid-at", date][..], who].concat();
+        let error = it.home.refused(2, &arguments);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+        assert!(!it.home.file().exists(), "{arguments:?}");
+    }
 }

@@ -13,16 +13,18 @@ use model_fs::manifest::{
 };
 use model_fs::name::FileName;
 use model_fs::oms::bundle::Method;
+use model_fs::oms::certificate::{PathError, ValidAt, When};
 use model_fs::oms::key::PrivateKey;
 use model_fs::oms::sign::{Compat, Signing, SigningCertificate};
-use model_fs::oms::trust::Trust;
+use model_fs::oms::trust::{CertificateTime, Signer, Trust};
 use model_fs::oms::trust_store::{
     FileRule, MAX_FILE, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustFile,
-    TrustStore,
+    TrustStore, TrustedSigner,
 };
+use model_fs::oms::verify::VerifyError;
 use test_support::keys;
 use test_support::missing::{Need, have};
-use test_support::pki::{Key, Scheme, Spec, pem_file};
+use test_support::pki::{DAY, Key, Scheme, Spec, moment, pem_file, with_chain};
 
 const MODEL: &str = "/models/acme/llama";
 
@@ -66,7 +68,7 @@ fn private(name: &str) -> PrivateKey {
 fn manifest(name: &str) -> Manifest {
     let files = vec![ManifestFile {
         name: FileName::new("weights.bin").unwrap(),
-        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+        content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights").into()),
     }];
     let description = Description {
         subject_name: name.into(),
@@ -457,6 +459,10 @@ fn new(name: &str, identity: NewIdentity) -> NewSigner {
     }
 }
 
+fn certificate(files: Vec<Vec<u8>>, valid_at: Option<ValidAt>) -> NewIdentity {
+    NewIdentity::Certificate { files, valid_at }
+}
+
 #[test]
 fn add_and_remove_keep_the_rest() {
     let folder = Folder::new();
@@ -493,7 +499,7 @@ fn add_and_remove_keep_the_rest() {
         certificates.clone().into(),
         (private + &certificates).into(),
     ];
-    file.add(&new("ca", NewIdentity::Certificate(certificates)))
+    file.add(&new("ca", certificate(certificates, None)))
         .unwrap();
     let sigstore = |trusted_root| NewIdentity::Sigstore {
         identity: "alice@\"acme\"".into(),
@@ -619,7 +625,7 @@ fn a_pin_by_payload_covers_names() {
     let sign = |file: &str| {
         let files = vec![ManifestFile {
             name: FileName::new(file).unwrap(),
-            content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights")),
+            content: SignedContent::Whole(Algorithm::Blake3.hash(b"weights").into()),
         }];
         let description = Description {
             subject_name: "llama".into(),
@@ -877,4 +883,434 @@ fn a_changed_file_keeps_its_mode_and_owner() {
         }
     }
     assert_eq!(TrustStore::load([&path]).unwrap().signers().count(), 5);
+}
+
+/// Three levels, each valid for a time of its own, in seconds from now.
+struct Levels {
+    root: String,
+    bundle: Vec<u8>,
+}
+
+impl Levels {
+    fn new(times: [(i64, i64); 3]) -> Self {
+        Self::with(times, |_, _| {})
+    }
+
+    fn with(times: [(i64, i64); 3], change: impl Fn(usize, &mut Spec<'_>)) -> Self {
+        let [root, ca, leaf] = [(); 3].map(|()| Key::new(Scheme::P256(256)));
+        let specs = [
+            Spec::root("root", &root),
+            Spec::authority("ca", &ca, "root", &root),
+            Spec::leaf("signer", &leaf, "ca", &ca),
+        ];
+        // No certificate is signed with that isn't valid: it is signed before time goes by.
+        let before = pem_file([&specs[2].der()[..]]);
+        let before = SigningCertificate::from_pem(before.as_bytes(), [""; 0]).unwrap();
+        let key = PrivateKey::from_pem(leaf.pkcs8_pem().as_bytes(), None).unwrap();
+        let signing = Signing::Certificate(&key, &before);
+        let signed = manifest("llama").sign(signing, Compat::Specification);
+        let mut ders = specs.into_iter().enumerate().map(|(index, spec)| {
+            let mut spec = spec.but(|spec| spec.valid = times[index]);
+            change(index, &mut spec);
+            spec.der()
+        });
+        let [root, ca, leaf] = [(); 3].map(|()| ders.next().unwrap());
+        Self {
+            root: pem_file([&root[..]]),
+            bundle: with_chain(&signed.unwrap(), &[&leaf, &ca]),
+        }
+    }
+
+    /// An entry for the root, with what else it says.
+    fn entry(&self, more: &str) -> String {
+        format!(
+            "[signers.acme]\ncertificates = ['''\n{}''']\n{more}\n",
+            self.root
+        )
+    }
+
+    fn verify(&self, folder: &Folder, more: &str) -> Result<CertificateTime, VerifyWithStoreError> {
+        let store = folder.load(&self.entry(more)).unwrap();
+        let bundle = self.bundle.clone();
+        let model = Path::new(MODEL);
+        let (verified, _) =
+            VerifiedManifest::verify_with_store(bundle, &store, model, &ModelShape::Directory)?;
+        let Signer::Certificate { time, .. } = verified.signer() else {
+            panic!("{:?}", verified.signer());
+        };
+        Ok(time.clone())
+    }
+
+    /// Why the signer doesn't vouch for it.
+    fn refused(&self, folder: &Folder, more: &str) -> VerifyError {
+        match self.verify(folder, more) {
+            Err(VerifyWithStoreError::Nobody { refused, .. }) => refused[0].1.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn payload_digest(&self) -> String {
+        let claims = UnverifiedManifest::parse_without_verifying(self.bundle.clone()).unwrap();
+        claims.payload_digest().to_hex()
+    }
+}
+
+const VALID: (i64, i64) = (-30 * DAY, 30 * DAY);
+const EXPIRED: (i64, i64) = (-20 * DAY, -10 * DAY);
+const EARLY: (i64, i64) = (10 * DAY, 20 * DAY);
+
+fn is_untimely(error: &VerifyError) -> bool {
+    matches!(error, VerifyError::Path(PathError::Untimely(_)))
+}
+
+/// Of each level: what has expired, or isn't valid yet, fails, and the message says which, from
+/// when to when, and what was judged.
+#[test]
+fn certificates_that_are_out_of_date_are_named() {
+    let folder = Folder::new();
+    let valid = Levels::new([VALID; 3]);
+    assert_eq!(valid.verify(&folder, "").unwrap(), CertificateTime::Now);
+    for (level, subject) in ["CN=root", "CN=ca", "CN=signer"].into_iter().enumerate() {
+        for (time, fault) in [(EXPIRED, "has expired"), (EARLY, "is not valid yet")] {
+            let mut times = [VALID; 3];
+            times[level] = time;
+            let levels = Levels::new(times);
+            let error = levels.refused(&folder, "");
+            assert!(is_untimely(&error));
+            let said = error.to_string();
+            let expected = format!(
+                "the signer's certificate is not trusted: certificate \"{subject}\" {fault}: it is \
+                 valid from {} to {}, and now it is ",
+                moment(time.0),
+                moment(time.1)
+            );
+            assert!(said.starts_with(&expected), "{said}");
+            let VerifyError::Path(PathError::Untimely(untimely)) = error else {
+                panic!()
+            };
+            let together = format!("{} to {}", moment(time.0), moment(time.1));
+            assert_eq!(untimely.together.unwrap().to_string(), together);
+            assert_eq!(untimely.is_early, time == EARLY);
+        }
+    }
+}
+
+/// All certificates are judged at `valid-at`, and at no other moment: at both ends of what they
+/// have in common, and beyond.
+#[test]
+fn a_moment_of_the_past_takes_the_place_of_now() {
+    let folder = Folder::new();
+    let at = |offset: i64| format!("valid-at = \"{}\"", moment(offset));
+    // Together from the leaf's first moment to the authority's last.
+    let levels = Levels::new([
+        (-90 * DAY, -40 * DAY),
+        (-80 * DAY, -50 * DAY),
+        (-70 * DAY, -45 * DAY),
+    ]);
+    for (offset, fault) in [
+        (-70 * DAY - 1, Some("\"CN=signer\" was not valid yet: ")),
+        (-70 * DAY, None),
+        (-60 * DAY, None),
+        (-50 * DAY, None),
+        (-50 * DAY + 1, Some("\"CN=ca\" had expired: ")),
+        (-42 * DAY, Some("\"CN=signer\" had expired: ")),
+        (-100 * DAY, Some("\"CN=signer\" was not valid yet: ")),
+        (0, Some("\"CN=signer\" had expired: ")),
+    ] {
+        match fault {
+            None => {
+                let time = levels.verify(&folder, &at(offset)).unwrap();
+                let chosen: ValidAt = moment(offset).parse().unwrap();
+                assert_eq!(time, CertificateTime::At(chosen.to_string()));
+            }
+            Some(fault) => {
+                let error = levels.refused(&folder, &at(offset));
+                assert!(is_untimely(&error));
+                let said = error.to_string();
+                assert!(said.contains(fault), "{offset}: {said}");
+                let chosen: ValidAt = moment(offset).parse().unwrap();
+                let judged = format!(", and judged at {chosen} (valid-at)");
+                assert!(said.ends_with(&judged), "{said}");
+            }
+        }
+    }
+    // What is valid now and wasn't then.
+    let fresh = Levels::new([VALID, VALID, (-DAY, DAY)]);
+    let error = fresh.refused(&folder, &at(-2 * DAY));
+    assert!(error.to_string().contains("was not valid yet"), "{error}");
+    assert!(fresh.verify(&folder, &at(-DAY)).is_ok());
+    // Of no moment in common there is none to choose, and the error says so.
+    let apart = Levels::new([VALID, (-90 * DAY, -80 * DAY), (-70 * DAY, -60 * DAY)]);
+    for more in [String::new(), at(-85 * DAY), at(-75 * DAY), at(-65 * DAY)] {
+        let error = apart.refused(&folder, &more);
+        assert!(is_untimely(&error));
+        let said = error.to_string();
+        assert!(
+            said.ends_with("; its path was never valid as a whole"),
+            "{said}"
+        );
+    }
+}
+
+/// A date is its first second in UTC; TOML's own dates are read as texts are.
+#[test]
+fn a_moment_is_written_as_rfc_3339_has_it() {
+    let folder = Folder::new();
+    let levels = Levels::new([(-400 * DAY, -DAY); 3]);
+    let when = |more: &str| {
+        let store = folder.load(&levels.entry(more))?;
+        let Some(Trust::Certificate { when, .. }) =
+            store.signers().next().map(TrustedSigner::trust)
+        else {
+            panic!()
+        };
+        Ok::<_, Problem>(when.clone())
+    };
+    assert_eq!(when("").unwrap(), When::Now);
+    let midnight = When::At("2025-05-01".parse().unwrap());
+    for same in [
+        "\"2025-05-01\"",
+        "2025-05-01",
+        "2025-05-01T00:00:00Z",
+        "\"2025-05-01T02:00:00+02:00\"",
+        "2025-05-01 02:00:00+02:00",
+    ] {
+        assert_eq!(when(&format!("valid-at = {same}")).unwrap(), midnight);
+    }
+    // TOML leaves the seconds out where it likes.
+    for short in ["2025-05-01T12:00Z", "\"2025-05-01T12:00Z\""] {
+        let error = when(&format!("valid-at = {short}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("it is neither a date"), "{short}: {error}");
+    }
+    let noon = When::At("2025-05-01T12:00:00Z".parse().unwrap());
+    assert_eq!(when("valid-at = 2025-05-01T12:00:00.5Z").unwrap(), noon);
+    for (value, expected) in [
+        ("\"\"", "valid-at: \"\": it is neither a date"),
+        ("\"today\"", "it is neither a date"),
+        ("\"2025-02-30\"", "it is neither a date"),
+        ("\"01.05.2025\"", "it is neither a date"),
+        ("\"\\u001b[2J\"", "valid-at: \"\\u{1b}[2J\": it is neither"),
+        ("\"2025-05-01T12:00:00\"", "has no offset from UTC"),
+        ("2025-05-01T12:00:00", "has no offset from UTC"),
+        ("12:00:00", "it is neither a date"),
+        ("1969-12-31", "before 1970"),
+        (
+            "\"9999-01-01\"",
+            "valid-at: \"9999-01-01\": it lies in the future",
+        ),
+        ("9999-01-01", "it lies in the future"),
+        ("20250501", "expected a date, or a date and time"),
+        ("true", "expected a date, or a date and time"),
+        ("[\"2025-05-01\"]", "expected a date, or a date and time"),
+        (
+            "{ \"$__toml_private_datetime\" = \"2025-05-01\" }",
+            "no member can be called \"$__toml_private_datetime\"",
+        ),
+        (
+            "{ date = \"2025-05-01\" }",
+            "expected a date, or a date and time",
+        ),
+    ] {
+        let error = when(&format!("valid-at = {value}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{value}: {error}");
+        assert!(!error.contains('\u{1b}'));
+    }
+    let tomorrow = format!("valid-at = {}", moment(DAY));
+    assert!(when(&tomorrow).unwrap_err().to_string().contains("future"));
+    // Only certificates are judged at a moment.
+    for other in [
+        key_entry("k", &public("p256-pub.pem")),
+        "[signers.k]\nidentity = \"a\"\nidentity-provider = \"b\"\n".to_owned(),
+        "[signers.k]\n".to_owned(),
+    ] {
+        let error = folder.load(&(other + "valid-at = 2025-05-01\n"));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("valid-at goes with certificates only"),
+            "{error}"
+        );
+    }
+    let distrusted = "[signers.k]\ndistrusted = true\nvalid-at = 2025-05-01\n";
+    let error = folder.load(distrusted).unwrap_err().to_string();
+    assert!(error.contains("goes with nothing else"), "{error}");
+    assert!(when("valid_at = 2025-05-01").is_err());
+}
+
+/// Who has named the very payload has said more than a certificate can: then time doesn't count,
+/// of any of the certificates, and everything else does.
+#[test]
+fn a_pinned_payload_waives_time_and_nothing_else() {
+    let folder = Folder::new();
+    let pinned =
+        |digests: &[&str]| format!("[signers.acme.models]\npayload-digests = {digests:?}\n");
+    let payload = Levels::new([VALID; 3]).payload_digest();
+    let mut other = payload.clone();
+    let flipped = if other.starts_with('0') { "1" } else { "0" };
+    other.replace_range(..1, flipped);
+    let root = manifest("llama").root_digest().to_hex();
+
+    for times in [
+        [VALID, VALID, EXPIRED],
+        [VALID, EXPIRED, VALID],
+        [EXPIRED, VALID, VALID],
+        [EXPIRED; 3],
+        [VALID, VALID, EARLY],
+        [
+            (-30 * DAY, -15 * DAY),
+            (-20 * DAY, -10 * DAY),
+            (-15 * DAY, -5 * DAY),
+        ],
+    ] {
+        let levels = Levels::new(times);
+        assert_eq!(levels.payload_digest(), payload);
+        assert!(is_untimely(&levels.refused(&folder, "")));
+        for pins in [&[&payload[..]][..], &[&other, &payload]] {
+            let time = levels.verify(&folder, &pinned(pins)).unwrap();
+            assert_eq!(time, CertificateTime::Pinned);
+        }
+        // Another payload is pinned; or none, and its root digest is; or a pin of another signer.
+        assert!(is_untimely(&levels.refused(&folder, &pinned(&[&other]))));
+        for more in [
+            format!("[signers.acme.models]\nroot-digests = [\"{root}\", \"{payload}\"]\n"),
+            "[signers.acme.models]\nnames = [\"llama\"]\n".to_owned(),
+            format!(
+                "[signers.z]\nidentity = \"a\"\nidentity-provider = \"b\"\n\
+                 [signers.z.models]\npayload-digests = [\"{payload}\"]\n"
+            ),
+        ] {
+            assert!(is_untimely(&levels.refused(&folder, &more)), "{more}");
+        }
+        // The other limits still are limits.
+        let elsewhere = pinned(&[&payload]) + "paths = [\"/elsewhere/**\"]\n";
+        assert!(matches!(
+            levels.verify(&folder, &elsewhere),
+            Err(VerifyWithStoreError::OtherModels { .. })
+        ));
+        // A moment that is chosen is the only one.
+        let both = format!(
+            "valid-at = \"{}\"\n{}",
+            moment(-60 * DAY),
+            pinned(&[&payload])
+        );
+        assert!(is_untimely(&levels.refused(&folder, &both)));
+        let both = format!(
+            "valid-at = \"{}\"\n{}",
+            moment(-15 * DAY),
+            pinned(&[&other])
+        );
+        assert!(levels.verify(&folder, &both).is_err());
+    }
+    // What is valid needs no waiver.
+    let valid = Levels::new([VALID; 3]);
+    let time = valid.verify(&folder, &pinned(&[&payload])).unwrap();
+    assert_eq!(time, CertificateTime::Now);
+
+    // Certificates that never were valid together; that are wrong otherwise; of another root.
+    let apart = Levels::new([VALID, (-90 * DAY, -80 * DAY), (-70 * DAY, -60 * DAY)]);
+    let backwards = Levels::new([VALID, VALID, (-10 * DAY, -20 * DAY)]);
+    let wrong = |level: usize, change: fn(&mut Spec<'_>)| {
+        Levels::with([VALID, VALID, EXPIRED], move |index, spec| {
+            if index == level {
+                change(spec);
+            }
+        })
+    };
+    let expired = || Levels::new([VALID, VALID, EXPIRED]);
+    let strange = Levels {
+        root: expired().root,
+        ..expired()
+    };
+    for (never, expected) in [
+        (apart, "\"CN=signer\" has expired: it is valid from "),
+        (
+            backwards,
+            "\"CN=signer\" is valid at no time: its last moment, ",
+        ),
+    ] {
+        // It is said in the same words, pinned or not: a pin can't help.
+        for more in [String::new(), pinned(&[&payload])] {
+            let error = never.refused(&folder, &more);
+            assert!(is_untimely(&error));
+            let said = error.to_string();
+            assert!(said.contains(expected), "{said}");
+            assert!(
+                said.ends_with("; its path was never valid as a whole"),
+                "{said}"
+            );
+        }
+    }
+    for (levels, expected) in [
+        (
+            wrong(2, |spec| spec.flip_signature = true),
+            "was not signed by",
+        ),
+        (
+            wrong(1, |spec| spec.flip_signature = true),
+            "was not signed by",
+        ),
+        (
+            wrong(1, |spec| spec.ca = Some(false)),
+            "not a certificate authority",
+        ),
+        (wrong(0, |spec| spec.path_len = Some(0)), "path length"),
+        (wrong(2, |spec| spec.key_usage = None), "is not for signing"),
+        (
+            wrong(2, |spec| {
+                spec.extended_key_usage = Some((false, "1.3.6.1.5.5.7.3.1"));
+            }),
+            "does not include codeSigning",
+        ),
+        (
+            wrong(1, |spec| spec.extra = vec![("1.2.3.4", true, vec![5, 0])]),
+            "critical extension 1.2.3.4",
+        ),
+        (strange, "was not signed by"),
+    ] {
+        // That it has expired too isn't said: nothing that waives time would help.
+        for more in [String::new(), pinned(&[&payload])] {
+            let error = levels.refused(&folder, &more);
+            assert!(!is_untimely(&error));
+            assert!(error.to_string().contains(expected), "{expected}: {error}");
+        }
+    }
+
+    // The right certificates, expired, and a signature by another key, or over another payload.
+    let levels = expired();
+    let mut forged: serde_json::Value = serde_json::from_slice(&levels.bundle).unwrap();
+    let theirs: serde_json::Value = serde_json::from_slice(&expired().bundle).unwrap();
+    forged["dsseEnvelope"] = theirs["dsseEnvelope"].clone();
+    let forged = Levels {
+        root: levels.root,
+        bundle: forged.to_string().into_bytes(),
+    };
+    for more in [String::new(), pinned(&[&payload])] {
+        assert_eq!(forged.refused(&folder, &more), VerifyError::Signature);
+    }
+}
+
+#[test]
+fn a_moment_is_added_and_read_back() {
+    let folder = Folder::new();
+    let path = folder.path("trust.toml");
+    let levels = Levels::new([EXPIRED; 3]);
+    let files = vec![levels.root.clone().into_bytes()];
+    let chosen: ValidAt = moment(-15 * DAY).parse().unwrap();
+    let mut file = TrustFile::open(&path).unwrap();
+    file.add(&new("acme", certificate(files, Some(chosen))))
+        .unwrap();
+    file.save().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains(&format!("valid-at = \"{chosen}\"\n")),
+        "{text}"
+    );
+    let store = TrustStore::load([&path]).unwrap();
+    assert_eq!(who(&store, levels.bundle.clone()).unwrap(), "acme");
+    // Whoever verifies with the signer alone, without a store, does so at that moment too.
+    let trust = store.signers().next().unwrap().trust();
+    VerifiedManifest::verify(levels.bundle, trust, &ModelShape::Directory).unwrap();
 }

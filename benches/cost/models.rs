@@ -117,7 +117,7 @@ impl Workshop {
         let name_of =
             |index: u64| format!("layers/{:04}/tensor-{index:07}.bin", index / PER_DIRECTORY);
         let path = self.make(&format!("files-{count}"), |this, path| {
-            let content = SignedContent::Whole(Algorithm::Sha256.hash(&[0]));
+            let content = SignedContent::Whole(Algorithm::Sha256.hash(&[0]).into());
             let mut files = Vec::new();
             for index in 0..count {
                 let name = name_of(index);
@@ -219,9 +219,8 @@ fn ship(
 }
 
 fn whole(algorithm: Algorithm, digest: &[u8]) -> io::Result<SignedContent> {
-    Ok(SignedContent::Whole(
-        Digest::new(algorithm, digest).map_err(io::Error::other)?,
-    ))
+    let digest = Digest::new(algorithm, digest).map_err(io::Error::other)?;
+    Ok(SignedContent::Whole(digest.into()))
 }
 
 /// The chaining values of some chunks of zeros, on all cores.

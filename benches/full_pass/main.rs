@@ -1,8 +1,12 @@
-//! `model-fs verify` against what the cores could do, and against the reference implementation.
+//! `model-fs verify` against what the cores could do, and against the reference implementation;
+//! `model-fs sign`, which hashes twice at once, against signing with SHA-256 alone.
 //!
 //! ```sh
 //! cargo bench --bench full_pass -- [--quick] [--size 256MiB] [--rounds N] [--out FILE]
+//!     [--earlier PROGRAM]
 //! ```
+//!
+//! `--earlier` has another build of model-fs take part in signing, with `--hash sha256`.
 //!
 //! Guarantees: contestants take turns over the same eight files, which are in the page cache; whole
 //! processes are timed, their start included; ratios are taken within a round. Doesn't: install the
@@ -28,19 +32,22 @@ const FILES: usize = 8;
 const MIB: usize = 1 << 20;
 
 /// Two contestants, and the target for the ratio of their throughputs, if there is one.
-const RATIOS: [(&str, &str, Option<f64>); 6] = [
+const RATIOS: [(&str, &str, Option<f64>); 8] = [
     ("sha256 again", "all cores' SHA-256", Some(0.90)),
     ("sha256", "all cores' SHA-256", Some(0.90)),
     ("sha256", "reference sha256", Some(1.5)),
     ("sha256 again", "reference sha256", Some(1.5)),
     ("blake3", "reference blake3", Some(5.0)),
     ("blake3", "all cores' BLAKE3", None),
+    ("sign", "sign --plain", None),
+    ("sign", "earlier sign", Some(0.80)),
 ];
 
 struct Options {
     size: usize,
     rounds: usize,
     out: PathBuf,
+    earlier: Option<PathBuf>,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
@@ -48,6 +55,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         size: 256 * MIB,
         rounds: 7,
         out: PathBuf::from("target/full_pass.json"),
+        earlier: None,
     };
     let mut arguments = Arguments::new(std::env::args().skip(1));
     while let Some(argument) = arguments.next() {
@@ -65,10 +73,51 @@ fn options() -> Result<Options, Box<dyn Error>> {
             }
             "--rounds" => options.rounds = arguments.number()?,
             "--out" => options.out = arguments.value()?.into(),
+            "--earlier" => options.earlier = Some(arguments.value()?.into()),
             _ => return Err(format!("{argument}: unknown").into()),
         }
     }
     Ok(options)
+}
+
+/// Signs the files in each way, one after the other, each into an index store of its own.
+#[expect(clippy::cast_precision_loss, reason = "bytes for people")]
+fn sign_in_turns(
+    folder: &Path,
+    options: &Options,
+    rates: &mut BTreeMap<String, Vec<f64>>,
+) -> Result<(), Box<dyn Error>> {
+    let program = Path::new(built::program());
+    let mut contestants: Vec<(&str, &Path, &[&str])> = vec![
+        ("sign", program, &[]),
+        ("sign --plain", program, &["--plain"]),
+    ];
+    if let Some(earlier) = &options.earlier {
+        contestants.push(("earlier sign", earlier, &[]));
+    }
+    let total = (options.size * FILES) as f64;
+    for round in 0..options.rounds {
+        for (name, program, flags) in &contestants {
+            let index = folder.join(format!("index-sign-{round}"));
+            let seconds = timed(
+                Command::new(program)
+                    .arg("sign")
+                    .arg(folder.join("sha256"))
+                    .arg("--private-key")
+                    .arg(folder.join("key.pem"))
+                    .args(["--hash", "sha256", "--index-dir"])
+                    .arg(&index)
+                    .args(*flags),
+            )?;
+            rates
+                .entry((*name).to_owned())
+                .or_default()
+                .push(total / 1e9 / seconds);
+            fs::remove_dir_all(index)?;
+        }
+        contestants.rotate_left(1);
+    }
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bytes for people")]
@@ -138,6 +187,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
+    sign_in_turns(folder, &options, &mut rates)?;
     let report = report(&rates, &options, cores);
     fs::write(&options.out, serde_json::to_vec_pretty(&report)?)?;
     eprintln!("written: {}", options.out.display());
@@ -236,7 +286,7 @@ fn write_models(folder: &Path, size: usize) -> Result<(), Box<dyn Error>> {
                 .arg(folder.join(name))
                 .arg("--private-key")
                 .arg(folder.join("key.pem"))
-                .args(["--hash", name, "--no-tables", "--index-dir"])
+                .args(["--hash", name, "--plain", "--no-tables", "--index-dir"])
                 .arg(folder.join("index")),
         )?;
     }

@@ -20,7 +20,7 @@ use model_fs::name::FileName;
 use model_fs::oms::sign::Compat;
 use model_fs::oms::trust::Trust;
 use model_fs::reading::table::subtree;
-use model_fs::reading::whole::hash::hash_model;
+use model_fs::reading::whole::hash::{HashPlan, hash_model};
 use model_fs::reading::{
     Caching, OpenFile, Reader, ReaderOptions, Retain, Source, SourceError, SourceFile,
 };
@@ -70,7 +70,7 @@ fn manifest_1_000_000_resources(bencher: Bencher<'_, '_>) {
     let files = (0..1_000_000)
         .map(|index| ManifestFile {
             name: FileName::new(&format!("{:03}/{index}", index / 1000)).expect("a plain name"),
-            content: SignedContent::Whole(digest),
+            content: SignedContent::Whole(digest.into()),
         })
         .collect();
     let (bundle, trust) = sign(files);
@@ -177,7 +177,7 @@ fn open(retain: Retain, cache_bytes: usize) -> Arc<OpenFile> {
         .lock()
         .expect("no panic")
         .insert(name.to_string(), file);
-    let plan = Serialization::files(Algorithm::Blake3);
+    let plan = HashPlan::plain(Serialization::files(Algorithm::Blake3));
     let hashed = hash_model(&*source, &[name], plan, &|_| Ok(()), &()).expect("hashed");
     let (bundle, trust) = sign(hashed.files);
     let manifest = Arc::new(

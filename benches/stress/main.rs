@@ -17,7 +17,7 @@ use std::time::Duration;
 use model_fs::digest::Algorithm;
 use model_fs::manifest::Serialization;
 use model_fs::name::FileName;
-use model_fs::reading::whole::hash::hash_model;
+use model_fs::reading::whole::hash::{HashPlan, hash_model};
 use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
 use test_support::bench::arguments::Arguments;
@@ -157,10 +157,10 @@ fn make(host: &Host, model: &Path, form: &Form, files: &[Golden]) -> io::Result<
         names.push(FileName::new(&file.name).map_err(io::Error::other)?);
     }
     let source = LocalDirectory::open(model, Links::Refuse)?;
-    let plan = Serialization {
+    let plan = HashPlan::plain(Serialization {
         hash: form.algorithm,
         shard_size: form.shard_size,
-    };
+    });
     let hashed = hash_model(&source, &names, plan, &|_| Ok(()), &()).map_err(io::Error::other)?;
     host.sign(model, hashed.files)
 }

@@ -85,11 +85,15 @@ impl Times {
             let name = file.name.as_str().as_bytes();
             pieces.add(&(name.len() as u64).to_le_bytes());
             pieces.add(name);
-            // All digests of a model are of one algorithm, and as long.
+            // All listed digests of a model are of one algorithm, and as long.
             match &file.content {
-                SignedContent::Whole(digest) => {
-                    pieces.add(&[0]);
-                    pieces.add(digest.as_bytes());
+                SignedContent::Whole(whole) => {
+                    let annotated = whole.annotated_blake3();
+                    pieces.add(&[if annotated.is_some() { 2 } else { 0 }]);
+                    pieces.add(whole.digest().as_bytes());
+                    if let Some(blake3) = annotated {
+                        pieces.add(blake3);
+                    }
                 }
                 SignedContent::Shards(shards) => {
                     pieces.add(&[1]);

@@ -52,7 +52,7 @@ impl FileSystem {
                 self.status_text(audience)
             }
             (Node::File(index), attribute::DIGEST) => match &manifest.at(index).content {
-                SignedContent::Whole(digest) => digest.to_string(),
+                SignedContent::Whole(whole) => whole.digest().to_string(),
                 SignedContent::Shards(_) => return Err(FsError::NoAttribute),
             },
             (Node::File(index), attribute::STATE) => match self.reader.proved_len(index) {

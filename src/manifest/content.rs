@@ -1,13 +1,16 @@
 //! What was signed about the content of one file.
 //!
 //! Guarantees: [`ShardDigests`] cover a file from its first to its last byte, one digest for each
-//! shard, and so prove its length. Doesn't: read any file.
+//! shard, and so prove its length. Where a BLAKE3 digest was signed, that is what a file is read by
+//! and found by ([`WholeDigest::proving_digest`]), whichever hash the signature lists.
+//!
+//! Doesn't: read any file.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::digest::{Algorithm, Digest};
-use crate::oms::statement::Serialization;
+use crate::oms::statement::{Annotations, Serialization};
 
 /// The context of [`SignedContent::identity`]. Another encoding needs another context.
 const IDENTITY_CONTEXT: &str = "model-fs 2026-11-22 signed content identity v1";
@@ -15,8 +18,8 @@ const IDENTITY_CONTEXT: &str = "model-fs 2026-11-22 signed content identity v1";
 /// What the signer said about a file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignedContent {
-    /// The digest of all of it. Says nothing about its length.
-    Whole(Digest),
+    /// The digest of all of it, and what was signed besides.
+    Whole(WholeDigest),
     /// The digests of its shards.
     Shards(ShardDigests),
 }
@@ -25,7 +28,15 @@ impl SignedContent {
     /// The hash.
     pub fn algorithm(&self) -> Algorithm {
         match self {
-            Self::Whole(digest) => digest.algorithm(),
+            Self::Whole(whole) => whole.digest.algorithm(),
+            Self::Shards(shards) => shards.algorithm(),
+        }
+    }
+
+    /// The hash of the digests that it is read by.
+    pub fn proving_algorithm(&self) -> Algorithm {
+        match self {
+            Self::Whole(whole) => whole.proving_digest().algorithm(),
             Self::Shards(shards) => shards.algorithm(),
         }
     }
@@ -33,7 +44,7 @@ impl SignedContent {
     /// How the content became digests.
     pub fn serialization(&self) -> Serialization {
         match self {
-            Self::Whole(digest) => Serialization::files(digest.algorithm()),
+            Self::Whole(whole) => Serialization::files(whole.digest.algorithm()),
             Self::Shards(shards) => Serialization::shards(shards.algorithm, shards.shard_size),
         }
     }
@@ -42,40 +53,167 @@ impl SignedContent {
     #[allow(clippy::len_without_is_empty)] // what has shards is never empty
     pub fn len(&self) -> Option<u64> {
         match self {
-            Self::Whole(_) => None,
+            Self::Whole(whole) => whole.size(),
             Self::Shards(shards) => Some(shards.len()),
         }
     }
 
-    /// A name for exactly this signed content, 32 bytes: the same for two files if and only if the
-    /// same was signed about them, under whatever names and by whichever signer. Content addresses
-    /// of the index store are made of it, so it must not change between releases.
+    /// The BLAKE3 digest of all of it, if one was signed: the root that a table of chaining values
+    /// can prove itself against.
+    pub fn blake3(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Whole(whole) => whole.blake3(),
+            Self::Shards(_) => None,
+        }
+    }
+
+    /// The BLAKE3 digest that was signed beside another one of all of it: both have to hold.
+    pub fn annotated_blake3(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Whole(whole) => whole.annotated_blake3(),
+            Self::Shards(_) => None,
+        }
+    }
+
+    /// A name for what this content is proved by, 32 bytes: the same for two files if and only if
+    /// the same digests prove them, under whatever names and by whichever signer. For whole files
+    /// that is [`WholeDigest::proving_digest`]. Content addresses of the index store are made of
+    /// it, so it must not change between releases.
     ///
     /// BLAKE3 in its key derivation mode, under a context of its own, over: one byte of form (0
     /// whole, 1 shards); the algorithm's name, its length before it in one byte; for shards, the
     /// shard size, the file's length and the number of shards, 8 bytes each, little-endian; the
     /// digests.
     pub fn identity(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key(IDENTITY_CONTEXT);
-        let mut begin = |form: u8, algorithm: Algorithm| {
-            let name = algorithm.name().as_bytes();
-            #[allow(clippy::cast_possible_truncation)] // names of the registry are short
-            hasher.update(&[form, name.len() as u8]);
-            hasher.update(name);
-        };
         match self {
-            Self::Whole(digest) => {
-                begin(0, digest.algorithm());
-                hasher.update(digest.as_bytes());
-            }
-            Self::Shards(shards) => {
-                begin(1, shards.algorithm);
-                hasher.update(&shards.shard_size.get().to_le_bytes());
-                hasher.update(&shards.len.to_le_bytes());
-                hasher.update(&shards.count().to_le_bytes());
-                hasher.update(&shards.digests);
-            }
+            Self::Whole(whole) => whole.proving_digest().identity(),
+            Self::Shards(shards) => shards.identity(),
         }
+    }
+
+    /// The identity without what was annotated: that of the listed digest.
+    pub(crate) fn listed_identity(&self) -> [u8; 32] {
+        match self {
+            Self::Whole(whole) => ProvingDigest::of(&whole.digest).identity(),
+            Self::Shards(shards) => shards.identity(),
+        }
+    }
+}
+
+/// A hasher for an identity, which has taken in the form and the algorithm.
+fn identity_hasher(form: u8, algorithm: Algorithm) -> blake3::Hasher {
+    let name = algorithm.name().as_bytes();
+    let mut hasher = blake3::Hasher::new_derive_key(IDENTITY_CONTEXT);
+    #[allow(clippy::cast_possible_truncation)] // names of the registry are short
+    hasher.update(&[form, name.len() as u8]);
+    hasher.update(name);
+    hasher
+}
+
+/// What was signed about a file as a whole: the digest that is listed, and annotations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholeDigest {
+    digest: Digest,
+    /// Without a BLAKE3 digest where that is what is listed.
+    annotations: Option<Box<Annotations>>,
+}
+
+impl WholeDigest {
+    /// A listed digest, and what is said besides. A listed BLAKE3 digest takes the place of an
+    /// annotated one.
+    pub fn new(digest: Digest, annotations: Annotations) -> Self {
+        let blake3 = annotations
+            .blake3
+            .filter(|_| digest.algorithm() != Algorithm::Blake3);
+        let annotations = Annotations {
+            blake3,
+            ..annotations
+        };
+        Self {
+            digest,
+            annotations: annotations.boxed(),
+        }
+    }
+
+    /// The listed digest, which every verifier knows.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The signed size in bytes; `None` where the signature doesn't say.
+    pub fn size(&self) -> Option<u64> {
+        self.annotations.as_ref()?.size
+    }
+
+    /// The signed BLAKE3 digest, listed or annotated.
+    pub fn blake3(&self) -> Option<&[u8; 32]> {
+        match self.digest.algorithm() {
+            Algorithm::Blake3 => self.digest.as_bytes().try_into().ok(),
+            Algorithm::Sha256 | Algorithm::Blake2b => self.annotated_blake3(),
+        }
+    }
+
+    /// The BLAKE3 digest that was signed beside another one: both have to hold.
+    pub fn annotated_blake3(&self) -> Option<&[u8; 32]> {
+        self.annotations.as_ref()?.blake3.as_ref()
+    }
+
+    /// What was said beside the digest.
+    pub fn annotations(&self) -> Annotations {
+        self.annotations.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The digest that the file is read by: that of BLAKE3 if there is one, since its parts can be
+    /// proved one by one; else the listed one.
+    pub fn proving_digest(&self) -> ProvingDigest<'_> {
+        match self.annotated_blake3() {
+            Some(blake3) => ProvingDigest {
+                algorithm: Algorithm::Blake3,
+                bytes: blake3,
+            },
+            None => ProvingDigest::of(&self.digest),
+        }
+    }
+}
+
+/// A listed digest alone.
+impl From<Digest> for WholeDigest {
+    fn from(digest: Digest) -> Self {
+        Self {
+            digest,
+            annotations: None,
+        }
+    }
+}
+
+/// The digest that a file is read by; see [`WholeDigest::proving_digest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProvingDigest<'a> {
+    algorithm: Algorithm,
+    bytes: &'a [u8],
+}
+
+impl<'a> ProvingDigest<'a> {
+    fn of(digest: &'a Digest) -> Self {
+        Self {
+            algorithm: digest.algorithm(),
+            bytes: digest.as_bytes(),
+        }
+    }
+
+    /// The hash.
+    pub fn algorithm(self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The raw digest.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn identity(self) -> [u8; 32] {
+        let mut hasher = identity_hasher(0, self.algorithm);
+        hasher.update(self.bytes);
         hasher.finalize().into()
     }
 }
@@ -110,6 +248,15 @@ impl ShardDigests {
             len,
             digests,
         })
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        let mut hasher = identity_hasher(1, self.algorithm);
+        hasher.update(&self.shard_size.get().to_le_bytes());
+        hasher.update(&self.len.to_le_bytes());
+        hasher.update(&self.count().to_le_bytes());
+        hasher.update(&self.digests);
+        hasher.finalize().into()
     }
 
     /// The hash.
@@ -201,7 +348,8 @@ mod tests {
     #[test]
     fn identity_tells_contents_apart() {
         let bytes = [7; 32];
-        let whole = |algorithm| SignedContent::Whole(Digest::new(algorithm, &bytes).unwrap());
+        let whole =
+            |algorithm| SignedContent::Whole(Digest::new(algorithm, &bytes).unwrap().into());
         let sharded = |size, len| {
             SignedContent::Shards(
                 ShardDigests::new(
@@ -225,10 +373,29 @@ mod tests {
         }
     }
 
+    /// A table by BLAKE3 root serves every signature that names this root.
+    #[test]
+    fn the_identity_is_that_of_what_content_is_read_by() {
+        let (sha256, blake3) = (Algorithm::Sha256.hash(b"a"), Algorithm::Blake3.hash(b"a"));
+        let listed = |digest: Digest| SignedContent::Whole(digest.into());
+        let annotated = |size, blake3: Option<Digest>| {
+            let blake3 = blake3.map(|digest| digest.as_bytes().try_into().unwrap());
+            SignedContent::Whole(WholeDigest::new(sha256, Annotations { size, blake3 }))
+        };
+        let both = annotated(Some(1), Some(blake3));
+        assert_eq!(both.identity(), listed(blake3).identity());
+        assert_eq!(both.listed_identity(), listed(sha256).identity());
+        assert_eq!(both.algorithm(), Algorithm::Sha256);
+        assert_eq!(both.len(), Some(1));
+        let size = annotated(Some(1), None);
+        assert_eq!(size.identity(), listed(sha256).identity());
+        assert_eq!(size.blake3(), None);
+    }
+
     /// Stored indexes are found by it.
     #[test]
     fn identity_stays_the_same() {
-        let whole = SignedContent::Whole(Algorithm::Sha256.hash(b"abc"));
+        let whole = SignedContent::Whole(Algorithm::Sha256.hash(b"abc").into());
         assert_eq!(
             hex::encode(whole.identity()),
             "bab1601242c46e182a5327991325cefb09260dcdc3225d8b7453e5f86339c5fa"

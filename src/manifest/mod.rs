@@ -23,7 +23,7 @@ mod trusted_signers;
 mod unverified;
 mod verified;
 
-pub use self::content::{ShardDigests, SignedContent};
+pub use self::content::{ProvingDigest, ShardDigests, SignedContent, WholeDigest};
 pub use self::error::{ManifestError, ShardRule, VerifyManifestError};
 pub use self::file::ManifestFile;
 pub use self::index::FileIndex;
@@ -36,7 +36,7 @@ pub use self::verified::VerifiedManifest;
 use crate::digest::{Algorithm, Digest};
 use crate::name::{Escaped, FileName};
 use crate::oms::sign::{self, Compat, SignError, Signing};
-pub use crate::oms::statement::Serialization;
+pub use crate::oms::statement::{Annotations, IgnoredAnnotations, Serialization};
 use crate::oms::statement::{Draft, Statement, root_digest_of};
 
 /// What every signer leaves out, at the root of a model only (OMS v1.0, 6.2 and 6.2.1).
@@ -59,6 +59,7 @@ pub struct Manifest {
     unusable_ignore_paths: Vec<Escaped>,
     /// Sorted by name.
     files: Vec<ManifestFile>,
+    ignored_annotations: Option<IgnoredAnnotations>,
 }
 
 /// What a new manifest says beside its files.
@@ -121,6 +122,7 @@ impl Manifest {
             ignore_paths,
             unusable_ignore_paths: Vec::new(),
             files,
+            ignored_annotations: None,
         };
         manifest.check_tree()?;
         manifest.root_digest = root_digest_of(
@@ -157,6 +159,7 @@ impl Manifest {
         let subject_name = statement.subject_name().to_owned();
         let root_digest = statement.root_digest();
         let allow_symlinks = statement.allow_symlinks();
+        let ignored_annotations = statement.ignored_annotations().cloned();
         let resources = statement.into_resources();
         let files = match serialization.shard_size {
             None => whole_files(resources, shape)?,
@@ -171,6 +174,7 @@ impl Manifest {
             ignore_paths,
             unusable_ignore_paths,
             files,
+            ignored_annotations,
         };
         manifest.check_tree()?;
         Ok(manifest)
@@ -223,6 +227,12 @@ impl Manifest {
     /// effect.
     pub fn unusable_ignore_paths(&self) -> &[Escaped] {
         &self.unusable_ignore_paths
+    }
+
+    /// Annotations that aren't of their form, and so say nothing; `None` if all are. What they were
+    /// about is proved by its listed digest.
+    pub fn ignored_annotations(&self) -> Option<&IgnoredAnnotations> {
+        self.ignored_annotations.as_ref()
     }
 
     /// Signs the manifest and gives the bytes of the signature file.

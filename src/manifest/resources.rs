@@ -2,7 +2,7 @@
 //!
 //! Doesn't: put shards together, see the file `shards.rs`.
 
-use super::content::SignedContent;
+use super::content::{SignedContent, WholeDigest};
 use super::error::ManifestError;
 use super::file::ManifestFile;
 use super::shape::{ModelShape, ONLY_FILE};
@@ -20,7 +20,7 @@ pub(super) fn whole_files(
     {
         return Ok(vec![ManifestFile {
             name: own.clone(),
-            content: SignedContent::Whole(only.digest),
+            content: SignedContent::Whole(whole_digest(only)),
         }]);
     }
     resources.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -32,9 +32,14 @@ pub(super) fn whole_files(
         .zip(names)
         .map(|(resource, name)| ManifestFile {
             name,
-            content: SignedContent::Whole(resource.digest),
+            content: SignedContent::Whole(whole_digest(&resource)),
         })
         .collect())
+}
+
+fn whole_digest(resource: &Resource<'_>) -> WholeDigest {
+    let annotations = resource.annotations.as_deref().copied();
+    WholeDigest::new(resource.digest, annotations.unwrap_or_default())
 }
 
 /// The resources as they are listed in a bundle: sorted by name, in code point order (OMS v1.0,
@@ -51,9 +56,10 @@ pub(super) fn resources(
             Compat::Reference | Compat::Specification => file.name.as_str(),
         };
         match &file.content {
-            SignedContent::Whole(digest) => resources.push(Resource {
+            SignedContent::Whole(whole) => resources.push(Resource {
                 name: Text::Borrowed(name),
-                digest: *digest,
+                digest: *whole.digest(),
+                annotations: whole.annotations().boxed(),
             }),
             SignedContent::Shards(shards) => {
                 let mut start = 0_u64;
@@ -64,6 +70,7 @@ pub(super) fn resources(
                     resources.push(Resource {
                         name: format!("{name}:{start}:{end}").into(),
                         digest,
+                        annotations: None,
                     });
                     start = end;
                 }

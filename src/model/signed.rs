@@ -86,6 +86,9 @@ impl SignedModel {
                 (manifest, Some(signer))
             }
         };
+        if let Some(ignored) = manifest.ignored_annotations() {
+            tracing::warn!("annotations {ignored}; the listed digest counts");
+        }
         for entry in manifest.unusable_ignore_paths() {
             tracing::debug!(%entry, "signed ignore path without effect: not a path in the model");
         }

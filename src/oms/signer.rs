@@ -27,6 +27,8 @@ pub enum Signer {
         fingerprint: String,
         /// The subject of the trusted certificate at the end of the path, escaped.
         anchor: Escaped,
+        /// When the certificates were valid.
+        time: CertificateTime,
     },
     /// An identity that Sigstore vouches for.
     Sigstore {
@@ -42,6 +44,28 @@ pub enum Signer {
         /// The earliest proved time at which the signature existed: of a log or a time stamp.
         signed_before: SystemTime,
     },
+}
+
+/// When the certificates that lead from a signer to a trusted one were found to be valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateTime {
+    /// When they were verified.
+    Now,
+    /// At this moment, which the trust store has for the signer (`valid-at`).
+    At(String),
+    /// At some moment, which isn't that of the verification: the trust store pins the very payload.
+    Pinned,
+}
+
+/// Goes on where the signer ends; nothing for [`CertificateTime::Now`].
+impl fmt::Display for CertificateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => Ok(()),
+            Self::At(moment) => write!(f, ", valid at {moment}"),
+            Self::Pinned => f.write_str(", not valid now, its payload pinned"),
+        }
+    }
 }
 
 impl Signer {
@@ -63,9 +87,10 @@ impl fmt::Display for Signer {
                 subject,
                 fingerprint,
                 anchor,
+                time,
             } => write!(
                 f,
-                "certificate \"{subject}\" (SHA-256 {fingerprint}) under \"{anchor}\""
+                "certificate \"{subject}\" (SHA-256 {fingerprint}) under \"{anchor}\"{time}"
             ),
             // The signer chose the identity, and doesn't choose what it does to a terminal.
             Self::Sigstore {

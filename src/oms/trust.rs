@@ -4,10 +4,10 @@
 //! the trust store and the command line do.
 
 use super::bundle::Method;
-use super::method::certificate::Anchors;
+use super::method::certificate::{Anchors, When};
 use super::method::key::PublicKey;
 use super::method::sigstore::trusted_root::TrustedRoot;
-pub use super::signer::Signer;
+pub use super::signer::{CertificateTime, Signer};
 
 /// Who may have signed. The one form of it, wherever it comes from: a trust store, or a caller.
 #[derive(Debug, Clone)]
@@ -16,7 +16,12 @@ pub enum Trust {
     /// The holder of this key.
     Key(PublicKey),
     /// The holders of a certificate for signing that a path leads from to one of these.
-    Certificate(Anchors),
+    Certificate {
+        /// The trusted certificates.
+        anchors: Anchors,
+        /// When the certificates of the path have to be valid.
+        when: When,
+    },
     /// Those whom a Sigstore instance knew by this identity.
     Sigstore {
         /// An email address or a URI, compared as a whole and byte for byte.
@@ -33,7 +38,7 @@ impl Trust {
     pub fn method(&self) -> Method {
         match self {
             Self::Key(_) => Method::Key,
-            Self::Certificate(_) => Method::Certificate,
+            Self::Certificate { .. } => Method::Certificate,
             Self::Sigstore { .. } => Method::Sigstore,
         }
     }

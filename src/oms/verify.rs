@@ -15,13 +15,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::bundle::{Bundle, BundleError, Material, Method};
 use super::claim::Claim;
 use super::dsse::{Envelope, legacy_sha256};
 use super::method::certificate::chain::{Path, PathError};
-use super::method::certificate::{Anchors, Certificate, CertificateError};
+use super::method::certificate::{Anchors, Certificate, CertificateError, When};
 use super::method::key::{KeyError, PublicKey};
 use super::method::sigstore::{self, SigstoreError};
 use super::statement::{Statement, StatementError};
@@ -186,8 +185,8 @@ fn check(bundle: &Bundle, trust: &Trust) -> Result<(Signer, Message), VerifyErro
     let envelope = bundle.envelope();
     match (trust, bundle.material()) {
         (Trust::Key(key), Material::Key { hint }) => check_key(key, hint.as_deref(), envelope),
-        (Trust::Certificate(anchors), Material::Certificate { chain }) => {
-            check_certificate(anchors, chain, envelope)
+        (Trust::Certificate { anchors, when }, Material::Certificate { chain }) => {
+            check_certificate(anchors, when, chain, envelope)
         }
         (
             Trust::Sigstore {
@@ -238,6 +237,7 @@ fn check_key(
 
 fn check_certificate(
     anchors: &Anchors,
+    when: &When,
     chain: &[Vec<u8>],
     envelope: &Envelope,
 ) -> Result<(Signer, Message), VerifyError> {
@@ -247,17 +247,25 @@ fn check_certificate(
         .collect::<Result<Vec<_>, _>>()?;
     // A bundle has at least one.
     let (leaf, others) = chain.split_first().ok_or(BundleError::EmptyChain)?;
-    let path = Path::find(leaf, others, anchors, SystemTime::now())?;
+    let path = match Path::judge(leaf, others, anchors, when, envelope.unverified_payload()) {
+        Ok(path) => Ok(path),
+        Err(PathError::Untimely(untimely)) => Err(untimely),
+        Err(error) => return Err(error.into()),
+    };
     let key = leaf.public_key().map_err(|error| VerifyError::SignerKey {
         subject: leaf.subject().clone(),
         error,
     })?;
     let message = check_signature(&key, envelope)?;
+    // That time is in the way is said last, of what is right in all other respects: the operator
+    // may want to waive it.
+    let path = path.map_err(PathError::Untimely)?;
     let anchor = path.certificates().last().unwrap_or(leaf);
     let signer = Signer::Certificate {
         subject: leaf.subject().clone(),
         fingerprint: leaf.fingerprint().to_owned(),
         anchor: anchor.subject().clone(),
+        time: path.time().clone(),
     };
     Ok((signer, message))
 }
@@ -302,7 +310,8 @@ pub enum VerifyError {
     /// A certificate of the bundle can't be read.
     #[error("the bundle's certificates: {0}")]
     Certificate(#[from] CertificateError),
-    /// No path leads from the signer's certificate to a trusted one.
+    /// No path leads from the signer's certificate to a trusted one. That one is
+    /// [untimely](PathError::Untimely) is said only where its key has made the signature.
     #[error("the signer's certificate is not trusted: {0}")]
     Path(#[from] PathError),
     /// The signer's certificate is for a key that OMS doesn't sign with.

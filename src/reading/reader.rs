@@ -149,7 +149,7 @@ impl Reader {
     /// Whether the signature itself is the chunk table of a file, so that nothing else has to be
     /// found to read it. Looks at nothing.
     pub fn is_table_signed(&self, index: FileIndex) -> bool {
-        ChunkTable::of_shards(&self.shared.file(index).content).is_some()
+        ChunkTable::of_signed(&self.shared.file(index).content).is_some()
     }
 
     /// The length that the source claims for a file now, in bytes. Nothing that is delivered may

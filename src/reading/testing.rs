@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use super::chunk::buffer::BufferPool;
 use super::chunk::verify_length;
 use super::table::{Candidate, shipped};
-use super::whole::hash::hash_model;
+use super::whole::hash::{HashPlan, hash_model};
 use super::{Caching, ChunkTable, Source, SourceError, SourceFile, VerifiedBytes};
 use crate::digest::Algorithm;
 use crate::manifest::{
-    Description, Manifest, ModelShape, Serialization, SignedContent, VerifiedManifest,
+    Description, Manifest, ManifestFile, ModelShape, Serialization, SignedContent, VerifiedManifest,
 };
 use crate::name::FileName;
 use crate::oms::key::PrivateKey;
@@ -115,7 +115,7 @@ pub(crate) fn random(len: usize, seed: u64) -> Vec<u8> {
 
 /// Bytes that were verified: at most 1 MiB.
 pub(crate) fn verified(pool: &Arc<BufferPool>, bytes: &[u8]) -> VerifiedBytes {
-    let content = SignedContent::Whole(Algorithm::Sha256.hash(bytes));
+    let content = SignedContent::Whole(Algorithm::Sha256.hash(bytes).into());
     let candidate = Candidate::whole(&content, bytes.len() as u64).unwrap();
     let mut buffer = pool.take(bytes.len());
     buffer.as_mut_slice().copy_from_slice(bytes);
@@ -130,6 +130,15 @@ pub(crate) fn sign(
     ship: bool,
 ) -> Arc<VerifiedManifest> {
     let shard_size = shard_size.and_then(NonZeroU64::new);
+    let serialization = Serialization {
+        hash: algorithm,
+        shard_size,
+    };
+    sign_as(source, HashPlan::plain(serialization), ship)
+}
+
+/// The same in any way.
+pub(crate) fn sign_as(source: &Memory, plan: HashPlan, ship: bool) -> Arc<VerifiedManifest> {
     let mut names: Vec<FileName> = source
         .files
         .lock()
@@ -143,11 +152,8 @@ pub(crate) fn sign(
         tables.lock().unwrap().push(table.clone());
         Ok(())
     };
-    let serialization = Serialization {
-        hash: algorithm,
-        shard_size,
-    };
-    let hashed = hash_model(source, &names, serialization, &keep, &()).unwrap();
+    let hashed = hash_model(source, &names, plan, &keep, &()).unwrap();
+    let serialization = plan.serialization;
     if ship {
         let dir = tempfile::tempdir().unwrap();
         for table in tables.into_inner().unwrap() {
@@ -163,6 +169,14 @@ pub(crate) fn sign(
             }
         }
     }
+    sign_files(serialization, hashed.files)
+}
+
+/// Signs whatever is said about files.
+pub(crate) fn sign_files(
+    serialization: Serialization,
+    files: Vec<ManifestFile>,
+) -> Arc<VerifiedManifest> {
     let description = Description {
         subject_name: "test".to_owned(),
         shape: ModelShape::Directory,
@@ -170,7 +184,7 @@ pub(crate) fn sign(
         allow_symlinks: false,
         ignore_paths: vec![FileName::new(shipped::DIRECTORY).unwrap()],
     };
-    let manifest = Manifest::new(description, hashed.files).unwrap();
+    let manifest = Manifest::new(description, files).unwrap();
     let pem = include_bytes!("../../tests/data/keys/p256-pkcs8.pem");
     let key = PrivateKey::from_pem(pem, None).unwrap();
     let bundle = manifest.sign(&key, Compat::Specification).unwrap();

@@ -12,11 +12,16 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::table::shipped;
-use super::testing::{Memory, random, sign};
+use super::testing::{Memory, random, sign, sign_as, sign_files};
+use super::whole::hash::{Annotate, HashPlan};
 use super::whole::verify;
 use super::*;
 use crate::digest::Algorithm;
-use crate::manifest::{FileIndex, VerifiedManifest};
+use crate::manifest::{
+    Annotations, FileIndex, ManifestFile, Serialization, SignedContent, VerifiedManifest,
+    WholeDigest,
+};
+use crate::name::FileName;
 
 fn reader(
     manifest: &Arc<VerifiedManifest>,
@@ -74,6 +79,115 @@ fn gives_the_signed_bytes_however_they_were_signed() {
                 read_all(&file).unwrap() == bytes,
                 "{algorithm} {shard_size:?} {len}"
             );
+        }
+    }
+}
+
+/// Signed sizes and BLAKE3 digests: what is opened is proved by the signature, or by a table.
+#[test]
+fn an_annotated_file_is_lazy_where_its_table_is_and_hashed_once_where_it_is_not() {
+    for algorithm in Algorithm::ALL {
+        let plan = HashPlan::annotated(Serialization::files(algorithm));
+        for len in [0, 1, 64 * 1024, 64 * 1024 + 1, MIB, MIB + 1, 5 * MIB + 7] {
+            for ship in [false, true] {
+                let bytes = random(len, 1);
+                let source = model(&bytes);
+                let manifest = sign_as(&source, plan, ship);
+                let reader = reader(&manifest, &source, None);
+                source.take_reads();
+                assert_eq!(
+                    reader.proved_len(FileIndex::new(0)).unwrap().bytes(),
+                    len as u64
+                );
+                assert_eq!(source.take_reads(), 0);
+                let file = reader.open(FileIndex::new(0)).unwrap();
+                assert!(
+                    read_all(&file).unwrap() == bytes,
+                    "{algorithm} {len} {ship}"
+                );
+                let needs_table = len > 64 * 1024;
+                assert_eq!(
+                    reader.stats().full_passes,
+                    u64::from(needs_table && !ship),
+                    "{algorithm} {len} {ship}"
+                );
+            }
+        }
+    }
+}
+
+/// Another signer of the same content signs another length, and ships a table that merges: inner
+/// nodes take the place of chunks. Whoever reads that model first, the host learns nothing of it
+/// for the signature that says no length.
+#[test]
+fn a_length_that_one_signer_claims_is_not_proved_for_another() {
+    const CHUNK: usize = 65_536;
+    let bytes = random(3 * CHUNK + 3_000, 30);
+    let honest = model(&bytes);
+    let plain = Serialization::files(Algorithm::Blake3);
+    let honest_manifest = sign_as(&honest, HashPlan::plain(plain), false);
+    let digest = Algorithm::Blake3.hash(&bytes);
+    let claimed = 2 * CHUNK + 5_000;
+    let signed_by_another = |size: u64| {
+        let annotations = Annotations {
+            size: Some(size),
+            blake3: None,
+        };
+        let file = ManifestFile {
+            name: FileName::new(NAME).unwrap(),
+            content: SignedContent::Whole(WholeDigest::new(digest, annotations)),
+        };
+        sign_files(plain, vec![file])
+    };
+    let other = signed_by_another(claimed as u64);
+
+    let value = |chunk: usize| {
+        let start = chunk * CHUNK;
+        let end = bytes.len().min(start + CHUNK);
+        table::subtree::chaining_value(start as u64, &bytes[start..end])
+    };
+    let mode = blake3::hazmat::Mode::Hash;
+    let last = blake3::hazmat::merge_subtrees_non_root(&value(2), &value(3), mode);
+    let identity = other.files()[0].content.identity();
+    let mut forged = b"MFSTABLE\x01\0\0\0\x10\0\0\0".to_vec();
+    forged.extend_from_slice(&(claimed as u64).to_le_bytes());
+    forged.extend_from_slice(&identity);
+    forged.extend_from_slice(digest.as_bytes());
+    forged.resize(128, 0);
+    for value in [value(0), value(1), last] {
+        forged.extend_from_slice(&value);
+    }
+    let toy = model(&bytes);
+    toy.put(
+        &format!("{}/{}.table", shipped::DIRECTORY, hex::encode(identity)),
+        &forged,
+    );
+
+    let store = tempfile::tempdir().unwrap();
+    let open = |manifest, source| reader(manifest, source, Some(store.path()));
+    let toy_reader = open(&other, &toy);
+    let file = toy_reader.open(FileIndex::new(0)).unwrap();
+    // What is delivered of it is right, and the end, which isn't, is an error.
+    assert_eq!(file.read(0, 10).unwrap().as_slice(), &bytes[..10]);
+    assert!(file.read(2 * CHUNK as u64, 10).is_err());
+    for _ in 0..2 {
+        let reader = open(&honest_manifest, &honest);
+        let file = reader.open(FileIndex::new(0)).unwrap();
+        assert_eq!(file.len(), bytes.len() as u64);
+        assert!(read_all(&file).unwrap() == bytes);
+    }
+    // The other way round: what was proved stays proved.
+    let again = open(&other, &toy).open(FileIndex::new(0));
+    assert!(again.is_err() || again.unwrap().read(2 * CHUNK as u64, 10).is_err());
+    let file = open(&honest_manifest, &honest).open(FileIndex::new(0));
+    assert_eq!(file.unwrap().len(), bytes.len() as u64);
+
+    // A signed size above what is there, and nothing at all.
+    for size in [0, 1 << 62] {
+        let wrong = signed_by_another(size);
+        for ship in [&toy, &honest] {
+            let reader = reader(&wrong, ship, None);
+            assert!(reader.open(FileIndex::new(0)).is_err(), "{size}");
         }
     }
 }
@@ -244,8 +358,8 @@ fn no_edit_of_a_shipped_table_changes_what_the_store_holds() {
     for (_, manifest) in &production {
         with(24, &identity(manifest));
         let signed = &manifest.files()[0].content;
-        if let crate::manifest::SignedContent::Whole(digest) = signed {
-            with(56, &digest.as_bytes()[..32]);
+        if let crate::manifest::SignedContent::Whole(whole) = signed {
+            with(56, &whole.digest().as_bytes()[..32]);
         }
     }
     for edited in &edits {
@@ -628,11 +742,15 @@ proptest! {
         ship in any::<bool>(),
         stored in any::<bool>(),
         at_once in any::<bool>(),
+        annotate in prop::sample::select(&[Annotate::Nothing, Annotate::Files][..]),
         steps in prop::collection::vec((change(), any::<usize>(), 1_usize..400_000), 1..12),
     ) {
         let bytes = random(len, 99);
         let source = model(&bytes);
-        let manifest = sign(&source, algorithm, shard_size, ship);
+        let hash = algorithm;
+        let shard_size = shard_size.and_then(std::num::NonZeroU64::new);
+        let serialization = Serialization { hash, shard_size };
+        let manifest = sign_as(&source, HashPlan { serialization, annotate }, ship);
         let store = tempfile::tempdir().unwrap();
         let path = stored.then_some(store.path());
         let reader = reader(&manifest, &source, path);

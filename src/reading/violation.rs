@@ -35,6 +35,9 @@ pub enum ViolationKind {
         expected: String,
         /// What is there.
         found: String,
+        /// Another hash of which the signed digest is that of these very bytes: then the signer has
+        /// signed two contents under one name.
+        holds: Option<Algorithm>,
     },
     /// The source ends before the range does.
     Truncated {
@@ -53,11 +56,24 @@ impl fmt::Display for Violation {
         let Range { start, end } = self.range;
         write!(f, "\"{}\" bytes {start} to {end}: ", self.file)?;
         match &self.kind {
-            ViolationKind::Digest { expected, found } => write!(
-                f,
-                "content isn't what was signed ({} expected {expected}, found {found})",
-                self.algorithm
-            ),
+            ViolationKind::Digest {
+                expected,
+                found,
+                holds,
+            } => {
+                let algorithm = self.algorithm;
+                write!(
+                    f,
+                    "content isn't what was signed ({algorithm} expected {expected}, found {found})"
+                )?;
+                match holds {
+                    Some(holds) => write!(
+                        f,
+                        ", though its signed {holds} digest holds: two contents were signed"
+                    ),
+                    None => Ok(()),
+                }
+            }
             ViolationKind::Truncated { end } => {
                 write!(f, "the file was cut: it ends at byte {end}")
             }

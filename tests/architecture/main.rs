@@ -93,14 +93,16 @@ const READING: Order = Order {
 
 /// Types that only a proof makes, each with the file of its constructors.
 const TRUSTED: &[Trusted] = &[
+    trusted("PinnedPayload", "src/oms/method/certificate/pinned.rs"),
     trusted("VerifiedStatement", "src/oms/verify.rs"),
     trusted("VerifiedByAny", "src/oms/verify.rs"),
     trusted("VerifiedManifest", "src/manifest/verified.rs"),
     trusted("MergedValues", "src/reading/table/subtree.rs"),
     trusted("HostKey", "src/reading/table/proved.rs"),
     trusted("Hashed", "src/reading/table/full_pass.rs"),
-    trusted("ChunkDigests", "src/reading/table/proved.rs"),
-    trusted("ChunkProof", "src/reading/table/proved.rs"),
+    trusted("Required", "src/reading/table/file.rs"),
+    trusted("ChunkDigests", "src/reading/table/digests.rs"),
+    trusted("ChunkProof", "src/reading/table/digests.rs"),
     trusted("Candidate", "src/reading/table/proved.rs"),
     trusted("SelfProving", "src/reading/table/proved.rs"),
     trusted("Bound", "src/reading/table/proved.rs"),

@@ -4,7 +4,9 @@
 //! Every command runs with a home of its own, so nothing depends on whom the user who runs the
 //! tests trusts.
 
+mod annotations;
 mod manners;
+mod places;
 mod program;
 mod reports;
 mod signed;

@@ -70,10 +70,66 @@ fn model(home: &Home, folder: &Path, name: impl AsRef<OsStr>) -> PathBuf {
         "--private-key",
         private_key(),
         "--hash",
-        "sha256"
+        "sha256",
+        "--plain"
     ];
     assert_all_harmless(&home.run(sign).expect("sign"));
     path
+}
+
+/// A file is signed under the composed name and then has the decomposed one, which looks the same.
+#[test]
+fn names_that_differ_in_normalisation_are_told_apart() {
+    let (home, folder) = (Home::new(), scratch());
+    let path = folder.path().join("model");
+    fs::create_dir(&path).expect("mkdir");
+    fs::write(path.join("w\u{e9}ights"), "weights").expect("write");
+    let sign = words!["sign", path, "--private-key", private_key()];
+    home.run(sign).expect("sign");
+    let verify = words!["verify", path, "--public-key", public_key()];
+    home.run(&verify).expect("verify");
+
+    fs::rename(path.join("w\u{e9}ights"), path.join("we\u{301}ights")).expect("rename");
+    let finished = home.run(&verify);
+    assert_eq!(finished.code(), Some(4), "{finished}");
+    assert!(finished.stderr.contains("w\u{e9}ights"), "{finished}");
+    assert!(finished.stderr.contains("we\\u{301}ights"), "{finished}");
+    assert!(!finished.stderr.contains('\u{301}'), "{finished}");
+
+    let finished = home.run([verify, words!["--json"]].concat());
+    let mut failures: Vec<_> = json(&finished)["failures"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| (it["reason"].to_string(), it["file"].to_string()))
+        .collect();
+    failures.sort();
+    assert_eq!(
+        failures,
+        [
+            ("\"missing\"".into(), "\"w\u{e9}ights\"".into()),
+            ("\"unsigned\"".into(), "\"we\\\\u{301}ights\"".into()),
+        ]
+    );
+
+    // Both side by side are two files, signed and verified as such.
+    fs::write(path.join("w\u{e9}ights"), "weights").expect("write");
+    let sign = words![
+        "sign",
+        path,
+        "--private-key",
+        private_key(),
+        "--hash",
+        "sha256"
+    ];
+    home.run(sign).expect("sign");
+    home.run(words!["verify", path, "--public-key", public_key()])
+        .expect("verify");
+    let shown = home.run(words!["inspect", path]);
+    assert!(
+        shown.stdout.contains("w\u{e9}ights") && shown.stdout.contains("we\\u{301}ights"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Signer {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
@@ -157,16 +157,18 @@ fn statement(serialization: &Value, resources: &[Value]) -> Value {
 
 /// A right statement about the model, with the method `files`.
 pub(crate) fn files() -> Value {
+    of_resources(&FILES.map(|(name, content)| resource(name, content)))
+}
+
+/// A statement with these resources, with the method `files`.
+pub(crate) fn of_resources(resources: &[Value]) -> Value {
     let serialization = json!({
         "method": "files",
         "hash_type": "sha256",
         "allow_symlinks": false,
-        "ignore_paths": ["model.sig"],
+        "ignore_paths": ["model.sig", ".model-fs"],
     });
-    statement(
-        &serialization,
-        &FILES.map(|(name, content)| resource(name, content)),
-    )
+    statement(&serialization, resources)
 }
 
 /// A right statement about the model, with the method `shards` of 4 bytes.

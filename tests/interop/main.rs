@@ -192,7 +192,7 @@ impl Model {
         let index = scratch();
         let mounted = Mounted::new(&self.path(), &self.keys.public, index.path());
         for (folder, what) in [(&*self.path(), "the source"), (mounted.path(), "the mount")] {
-            if form == Form::Sha256 {
+            if matches!(form, Form::Sha256 | Form::Default) {
                 self.reference
                     .command_line_accepts(folder, &self.keys)
                     .must_accept(what);
@@ -240,6 +240,8 @@ const CHANGES: [(&str, u64); 4] = [
 /// The forms of a signature that both sides can make and verify.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Form {
+    /// What `sign` makes when told nothing: SHA-256, annotated.
+    Default,
     Sha256,
     Blake2b,
     Blake3,
@@ -254,7 +256,7 @@ impl Form {
 
     fn theirs(self) -> Vec<&'static str> {
         let hash = match self {
-            Self::Sha256 | Self::Sha256Shards => "sha256",
+            Self::Default | Self::Sha256 | Self::Sha256Shards => "sha256",
             Self::Blake2b | Self::Blake2bShards => "blake2",
             Self::Blake3 => "blake3",
         };
@@ -267,6 +269,7 @@ impl Form {
 
     fn ours(self) -> Vec<&'static str> {
         let hash = match self {
+            Self::Default => return Vec::new(),
             Self::Sha256 | Self::Sha256Shards => "sha256",
             Self::Blake2b | Self::Blake2bShards => "blake2b",
             Self::Blake3 => "blake3",
@@ -274,6 +277,8 @@ impl Form {
         let mut words = vec!["--hash", hash];
         if self.is_sharded() {
             words.extend(["--shard-size", SHARD_SIZE, "--compat", "reference"]);
+        } else {
+            words.push("--plain");
         }
         words
     }
@@ -370,6 +375,13 @@ fn blake3_shards_that_the_reference_signs_hold_here() {
 #[test]
 fn sha256_files_signed_here_hold_there_with_p521() {
     ours_holds_there("P-521", &[], Form::Sha256);
+}
+
+/// Sizes and BLAKE3 digests beside the digest that the reference knows.
+#[test]
+fn what_is_signed_here_by_default_holds_there() {
+    ours_holds_there("P-256", &[], Form::Default);
+    ours_holds_there("P-384", &["--form", "sec1"], Form::Default);
 }
 
 #[test]

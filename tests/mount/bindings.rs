@@ -16,7 +16,7 @@ use test_support::keys;
 use test_support::process::Finished;
 
 use crate::support::{
-    BLAKE2B, BLAKE3, Host, Mode, Model, SHA256, WHOLE, assert_eio, read_range, tool,
+    ANNOTATED, BLAKE2B, BLAKE3, Host, Mode, Model, SHA256, WHOLE, assert_eio, read_range, tool,
 };
 
 /// A file of a production model, and how it is signed.
@@ -29,7 +29,7 @@ struct Production {
 
 const SHARD: u64 = 5 << 20;
 
-const PRODUCTION: [Production; 5] = [
+const PRODUCTION: [Production; 6] = [
     Production {
         name: "weights.bin",
         len: 2 * WHOLE,
@@ -55,6 +55,13 @@ const PRODUCTION: [Production; 5] = [
         options: BLAKE3,
         shard_size: None,
     },
+    // Found by its annotated digest.
+    Production {
+        name: "weights.bin",
+        len: 2 * WHOLE,
+        options: ANNOTATED,
+        shard_size: None,
+    },
     // Too large to be chunks.
     Production {
         name: "weights.bin",
@@ -76,13 +83,13 @@ impl Production {
     fn identity(&self, model: &Model) -> [u8; 32] {
         let bytes = model.bytes(self.name);
         let algorithm = Algorithm::from_name(match self.options {
-            BLAKE3 => "blake3",
+            BLAKE3 | ANNOTATED => "blake3",
             BLAKE2B => "blake2b",
             _ => "sha256",
         })
         .expect("an algorithm");
         let content = match self.shard_size {
-            None => SignedContent::Whole(algorithm.hash(bytes)),
+            None => SignedContent::Whole(algorithm.hash(bytes).into()),
             Some(size) => {
                 let shards = bytes.chunks(usize::try_from(size).expect("fits in memory"));
                 let digests: Vec<u8> = shards

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use crate::support::{
-    BLAKE3, CHUNK, Host, Mode, Model, SHA256, assert_same, in_pages, noise, only_fuse, read_range,
-    tool,
+    ANNOTATED, BLAKE3, CHUNK, Host, Mode, Model, SHA256, SIZED, assert_same, in_pages, noise,
+    only_fuse, read_range, tool,
 };
 
 const GIB: u64 = 1 << 30;
@@ -60,6 +60,82 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     assert!(mount.stats().source_bytes <= most);
     assert!(mount.bytes_read_by_daemon() < MIB);
     mount.unmount();
+}
+
+/// What `sign` makes when told nothing: every verifier knows the hash, and no host has to read it
+/// first.
+#[test]
+fn a_copy_of_a_model_signed_by_default_is_lazy_on_a_host_that_has_never_seen_it() {
+    let Some(host) = Host::new() else { return };
+    let model = Model::new([("config.json", 500), ("tokenizer.json", 700_000)]);
+    add_sparse(&model, "weights", 4 * GIB, &[0, 2 * GIB + 300_000]);
+    model.sign(ANNOTATED);
+    let copy = model.beside("copy");
+    tool(
+        "cp",
+        ["-a".as_ref(), model.path().as_os_str(), copy.as_os_str()],
+    )
+    .expect("cp");
+
+    let mount = host.mount(&copy, &[]);
+    let size = |name: &str| std::fs::metadata(mount.file(name)).expect("stat").len();
+    assert_eq!(
+        (size("config.json"), size("tokenizer.json")),
+        (500, 700_000)
+    );
+    assert_eq!(size("weights"), 4 * GIB);
+    assert_eq!(mount.stats().source_bytes, 0, "sizes are signed");
+    let before = mount.bytes_read_by_daemon();
+    let found = read_range(&mount.file("weights"), Mode::Cached, 4 * GIB - MIB, 1 << 20);
+    let source = read_range(&model.file("weights"), Mode::Cached, 4 * GIB - MIB, 1 << 20);
+    assert_same(&found.expect("read"), &source.expect("read"), "the end");
+    let (told, counted) = (
+        mount.stats().source_bytes,
+        mount.bytes_read_by_daemon() - before,
+    );
+    assert!((MIB..8 * MIB).contains(&told), "{told}");
+    assert!((MIB..8 * MIB).contains(&counted), "{counted}");
+    assert_eq!(mount.stats().full_passes, 0);
+    mount.unmount();
+
+    // Without the tables, all of it has to be read once, and is right.
+    std::fs::remove_dir_all(copy.join(".model-fs")).expect("remove the tables");
+    let host = Host::anywhere();
+    let mount = host.mount(&copy, &[]);
+    let found = read_range(
+        &mount.file("weights"),
+        Mode::Cached,
+        2 * GIB + 300_000,
+        4096,
+    );
+    let source = read_range(
+        &model.file("weights"),
+        Mode::Cached,
+        2 * GIB + 300_000,
+        4096,
+    );
+    assert_same(&found.expect("read"), &source.expect("read"), "an island");
+    assert_eq!(mount.stats().full_passes, 1);
+    mount.unmount();
+}
+
+/// What a host has proved stays proved: a binding to a listed digest serves the same digest with
+/// annotations, and a table by its BLAKE3 root serves every signature that names this root.
+#[test]
+fn what_a_host_has_proved_serves_other_signatures_of_the_same_content() {
+    let Some(_) = Host::new() else { return };
+    for (before, after) in [(SHA256, ANNOTATED), (ANNOTATED, SIZED), (SIZED, ANNOTATED)] {
+        let model = Model::new([("weights", 3 * MIB)]);
+        model.sign(&[before, &["--no-tables"]].concat());
+        let host = Host::anywhere();
+        host.run(&mut host.on_model("index", &model.path(), &[]))
+            .expect("index");
+        model.sign(&[after, &["--no-tables"]].concat());
+        let mount = host.mount(&model.path(), &[]);
+        tool("cmp", [model.golden("weights"), mount.file("weights")]).expect("cmp");
+        assert_eq!(mount.stats().full_passes, 0, "{before:?}, {after:?}");
+        mount.unmount();
+    }
 }
 
 #[test]

@@ -16,8 +16,8 @@ use test_support::process::finish;
 
 use crate::passes::Stopped;
 use crate::support::{
-    BLAKE2B, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, WHOLE, in_pages, open, python,
-    read_range, tool,
+    ANNOTATED, BLAKE2B, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, SIZED, WHOLE, in_pages,
+    open, python, read_range, tool,
 };
 
 /// Files that are small enough to be proved by reading them, and files that take a full pass where
@@ -296,6 +296,8 @@ fn a_length_that_can_be_proved_at_hand_is_never_claimed() {
         (BLAKE3, true),
         (SHA256, true),
         (BLAKE2B, true),
+        (ANNOTATED, false),
+        (SIZED, false),
     ] {
         let model = Model::new([("large", large)]);
         model.sign(options);
@@ -313,6 +315,9 @@ fn a_length_that_can_be_proved_at_hand_is_never_claimed() {
         );
         let read = mount.bytes_read_by_daemon() - before;
         assert!(read < 2 * CHUNK + 100_000, "{read} bytes for a look");
+        if [ANNOTATED, SIZED].contains(&options) {
+            assert_eq!(mount.stats().source_bytes, 0, "the signature says it");
+        }
         assert_eq!(known(&mount, "large"), Some(large));
         let end = read_range(&mount.file("large"), Mode::Cached, large - 10, 100).expect("read");
         assert_eq!(

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::support::{
-    BLAKE2B, BLAKE3, CHUNK, Dice, Host, Mode, Model, Mount, SHA256, SHARD, WHOLE, assert_same,
-    in_pages, map, open, part, pread, tool,
+    ANNOTATED, BLAKE2B, BLAKE3, CHUNK, Dice, Host, Mode, Model, Mount, SHA256, SHARD, SIZED, WHOLE,
+    assert_same, in_pages, map, open, part, pread, tool,
 };
 
 /// Sizes around every limit of what is verified in one piece.
@@ -239,6 +239,12 @@ fn sha256_files_of_every_size_read_as_the_source() {
 #[test]
 fn blake2b_files_of_every_size_read_as_the_source() {
     read_in_every_way(&sized(&SIZES), BLAKE2B);
+}
+
+#[test]
+fn annotated_files_of_every_size_read_as_the_source() {
+    read_in_every_way(&sized(&SIZES), ANNOTATED);
+    read_in_every_way(&sized(&SIZES), SIZED);
 }
 
 /// Zero-byte files aside: shards can't sign them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use test_support::storm::{Golden, Storm};
 
-use crate::support::{BLAKE3, CHUNK, Host, Model, SHA256, WHOLE};
+use crate::support::{ANNOTATED, BLAKE3, CHUNK, Host, Model, SHA256, WHOLE};
 
 /// For one access on a machine that does other things too; the benchmark wants less.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,7 +14,7 @@ const SHARDS: &[&str] = &["--hash", "sha256", "--shard-size", "100000"];
 
 #[test]
 fn a_changing_source_gives_signed_bytes_or_errors() {
-    for form in [BLAKE3, SHA256, SHARDS] {
+    for form in [BLAKE3, SHA256, SHARDS, ANNOTATED] {
         let Some(host) = Host::new() else { return };
         let files = [
             ("small", 300),

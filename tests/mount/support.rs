@@ -50,10 +50,15 @@ pub(crate) const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 /// The signal for a program that touches a page that can't be proved.
 pub(crate) const SIGBUS: i32 = 7;
 
-/// Ways to sign: a name, and the options of `sign`.
-pub(crate) const BLAKE3: &[&str] = &["--hash", "blake3"];
-pub(crate) const SHA256: &[&str] = &["--hash", "sha256"];
-pub(crate) const BLAKE2B: &[&str] = &["--hash", "blake2b"];
+/// Ways to sign: the options of `sign`. These say nothing but digests.
+pub(crate) const BLAKE3: &[&str] = &["--hash", "blake3", "--plain"];
+pub(crate) const SHA256: &[&str] = &["--hash", "sha256", "--plain"];
+pub(crate) const BLAKE2B: &[&str] = &["--hash", "blake2b", "--plain"];
+
+/// As `sign` does it when told nothing: SHA-256, with sizes and BLAKE3 digests beside it.
+pub(crate) const ANNOTATED: &[&str] = &[];
+/// BLAKE3 with sizes.
+pub(crate) const SIZED: &[&str] = &["--hash", "blake3"];
 
 pub(crate) fn private_key() -> PathBuf {
     keys::path("p256-pkcs8.pem")

@@ -7,13 +7,21 @@ use std::path::Path;
 use test_support::mounted::flip;
 
 use crate::support::{
-    BLAKE2B, BLAKE3, CHUNK, Dice, EIO, Host, Mode, Model, Mount, SHA256, SIGBUS, WHOLE, assert_eio,
-    assert_same, in_pages, map, open, part, pread, read_range, tool,
+    ANNOTATED, BLAKE2B, BLAKE3, CHUNK, Dice, EIO, Host, Mode, Model, Mount, SHA256, SIGBUS, SIZED,
+    WHOLE, assert_eio, assert_same, in_pages, map, open, part, pread, read_range, tool,
 };
 
 const SHARDS: &[&str] = &["--hash", "sha256", "--shard-size", "100000"];
 const LARGE_SHARDS: &[&str] = &["--hash", "blake2b", "--shard-size", "4194305"];
-const FORMS: [&[&str]; 5] = [BLAKE3, SHA256, BLAKE2B, SHARDS, LARGE_SHARDS];
+const FORMS: [&[&str]; 7] = [
+    BLAKE3,
+    SHA256,
+    BLAKE2B,
+    SHARDS,
+    LARGE_SHARDS,
+    ANNOTATED,
+    SIZED,
+];
 
 /// A file of one chunk, one of several, one that sha256 needs a full pass for, and others of the
 /// same sizes to swap them with.
@@ -288,6 +296,8 @@ for_each_form! {
     blake3 => BLAKE3;
     sha256 => SHA256;
     blake2b => BLAKE2B;
+    annotated => ANNOTATED;
+    sized => SIZED;
     shards => SHARDS;
     large_shards => LARGE_SHARDS;
 }

@@ -488,7 +488,7 @@ fn others_are_not_told_lengths_that_are_only_claimed_where_links_are_followed() 
         return;
     }
     let model = Model::new([("big", 3 << 20)]);
-    model.sign(&["--hash", "sha256", "--allow-symlinks"]);
+    model.sign(&[SHA256, &["--allow-symlinks"]].concat());
     let Some((user, mount)) = mounted_for_all(&host, &model) else {
         return;
     };

@@ -54,7 +54,7 @@ impl Exit {
             | verify::Difference::LeftOut(_)
             | verify::Difference::WrongType { .. }
             | verify::Difference::Unsigned(_)
-            | verify::Difference::Violation(_) => true,
+            | verify::Difference::Content(_) => true,
         };
         if findings.is_empty() {
             Self::Done
@@ -143,7 +143,8 @@ impl From<OptionError> for Failure {
 
 impl From<VerifyManifestError> for Failure {
     fn from(error: VerifyManifestError) -> Self {
-        Self::new(Exit::Signature, hints::refused(error))
+        let hint = hints::signature(&error);
+        Self::new(Exit::Signature, hints::refused(error)).with_hint(hint)
     }
 }
 

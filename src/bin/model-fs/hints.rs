@@ -10,6 +10,7 @@ use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 use model_fs::model::StoreError;
 use model_fs::name::{Escaped, shell_word};
 use model_fs::oms::bundle::Method;
+use model_fs::oms::certificate::{Moment, PathError};
 use model_fs::oms::claim::Claim;
 #[cfg(feature = "pkcs11")]
 use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
@@ -144,13 +145,95 @@ pub(crate) fn who_may_sign() -> String {
     "`model-fs trust list` shows who may sign".to_owned()
 }
 
-/// The command that would trust the claimed signer, where the trust store has no such signer.
+/// What helps where no signer of the trust store has signed: the command that would trust the
+/// claimed one; or, where one of the store has signed and only time is in the way, the remedy of
+/// the one that can be helped best.
 pub(crate) fn nobody_trusted(error: &VerifyWithStoreError) -> Option<String> {
     match error {
-        VerifyWithStoreError::Nobody { claim, .. } => {
-            Some(format!("to trust them: {}", trust_command(claim)))
-        }
+        VerifyWithStoreError::Nobody { claim, refused } => Some(
+            refused
+                .iter()
+                .rev() // of equals the last one is the greatest
+                .filter_map(|(_, error)| Remedy::of(error))
+                .max_by_key(|(remedy, _)| *remedy)
+                .map_or_else(
+                    || format!("to trust them: {}", trust_command(claim)),
+                    |(_, hint)| hint,
+                ),
+        ),
         VerifyWithStoreError::Invalid(_) | VerifyWithStoreError::OtherModels { .. } => None,
+    }
+}
+
+/// What helps where the signature of one signer, whom flags name, isn't trusted.
+pub(crate) fn signature(error: &VerifyManifestError) -> Option<String> {
+    match error {
+        VerifyManifestError::Signature(error) => Remedy::of(error).map(|(_, hint)| hint),
+        _ => None,
+    }
+}
+
+/// What an operator can do about certificates that are right but for time; the better, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Remedy {
+    /// Nothing but another signature: neither a date nor a pin would help.
+    Sign,
+    /// A pin. The certificates aren't valid yet, and no date in the future is taken.
+    Pin,
+    /// A pin, or else a date.
+    PinOrDate,
+    /// An entry without a date: the certificates are valid now.
+    NoDate,
+}
+
+impl Remedy {
+    /// The remedy and its words, entries of the trust store among them, the narrower one first. The
+    /// date to choose isn't filled in: that is for the operator to decide.
+    fn of(error: &VerifyError) -> Option<(Self, String)> {
+        let untimely = match error {
+            VerifyError::Path(PathError::Untimely(untimely)) => untimely,
+            VerifyError::Path(PathError::Work) => {
+                let hint = "have the model signed anew, with no certificates but those of its path";
+                return Some((Self::Sign, hint.to_owned()));
+            }
+            _ => return None,
+        };
+        let add = "model-fs trust add --name NAME --certificate-chain PEM";
+        let pin = format!(
+            "if what was signed is known to be good, trust exactly that: {add} --payload-of \
+             SIGNATURE"
+        );
+        let now = match untimely.moment {
+            now @ Moment::Now(_) => now.second(),
+            Moment::Chosen(_) => Moment::now().second(),
+        };
+        let Some(together) = untimely.together else {
+            return Some((Self::Sign, "have the model signed anew".to_owned()));
+        };
+        let is_chosen = matches!(untimely.moment, Moment::Chosen(_));
+        Some(if now < together.first {
+            let clock = format!("look at the clock of this host; or, {pin}");
+            (Self::Pin, if is_chosen { pin } else { clock })
+        } else if !is_chosen {
+            let hint = format!(
+                "have the model signed anew; or, {pin}; or have the certificates judged at a date \
+                 when all were valid ({together}), which trusts whatever was signed with their \
+                 keys since: {add} --valid-at DATE"
+            );
+            (Self::PinOrDate, hint)
+        } else if now <= together.last {
+            let hint = format!(
+                "the certificates are valid now: trust them in another entry, without valid-at: \
+                 {add}"
+            );
+            (Self::NoDate, hint)
+        } else {
+            let hint = format!(
+                "{pin}; or, in an entry of its own, with a date when all were valid ({together}): \
+                 {add} --valid-at DATE"
+            );
+            (Self::PinOrDate, hint)
+        })
     }
 }
 
@@ -204,6 +287,12 @@ pub(crate) fn refused(error: VerifyManifestError) -> anyhow::Error {
         }
         _ => error.into(),
     }
+}
+
+/// What helps where signing failed.
+pub(crate) fn signing(error: &SignError) -> Option<String> {
+    matches!(error, SignError::TooLarge { .. })
+        .then(|| "sign with --plain: it says less about each file".to_owned())
 }
 
 /// Why a model isn't signed: what Sigstore's services made is verified before it is kept.
@@ -267,7 +356,9 @@ pub(crate) fn pkcs11_uri(error: &UriError) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use model_fs::oms::certificate::{Span, Untimely, ValidAt};
     use model_fs::oms::sigstore::ClaimedIdentity;
+    use model_fs::oms::trust_store::SignerName;
 
     use super::*;
 
@@ -326,6 +417,103 @@ mod tests {
             refused(other.into()).to_string(),
             refusal(&VerifyError::Signature)
         );
+    }
+
+    /// An error about certificates that are valid together from one day to another, before or after
+    /// now.
+    fn untimely(moment: Moment, together: Option<(i64, i64)>) -> VerifyError {
+        let now = Moment::now().second();
+        let day = |offset: i64| now.checked_add_signed(offset * 86_400).unwrap();
+        let together = together.map(|(first, last)| Span {
+            first: day(first),
+            last: day(last),
+        });
+        VerifyError::from(PathError::Untimely(Box::new(Untimely {
+            subject: Escaped::new("CN=a"),
+            from: "2025-01-01T00:00:00Z".to_owned(),
+            to: "2025-02-01T00:00:00Z".to_owned(),
+            is_early: together.is_some_and(|span| span.first > moment.second()),
+            is_never: false,
+            together,
+            moment,
+        })))
+    }
+
+    /// The hint where these were refused.
+    fn hint_of(errors: &[VerifyError]) -> String {
+        let signer = |error: &VerifyError| (SignerName::new("acme").unwrap(), error.clone());
+        let claim = Box::new(Claim::Key { hint: None });
+        let refused = errors.iter().map(signer).collect();
+        nobody_trusted(&VerifyWithStoreError::Nobody { claim, refused }).unwrap()
+    }
+
+    #[test]
+    fn what_waives_time_is_an_entry_of_the_trust_store() {
+        let add = "model-fs trust add --name NAME --certificate-chain PEM";
+        let (pin, date) = (" --payload-of SIGNATURE", " --valid-at DATE");
+        let now = Moment::now();
+        let chosen = Moment::from("2024-01-01".parse::<ValidAt>().unwrap());
+        for (moment, together, has_pin, has_date, begins) in [
+            (now, Some((-20, -10)), true, true, "have the model signed"),
+            (now, Some((10, 20)), true, false, "look at the clock"),
+            (now, None, false, false, "have the model signed anew"),
+            (chosen, Some((-20, -10)), true, true, "if what was signed"),
+            (chosen, Some((10, 20)), true, false, "if what was signed"),
+            (
+                chosen,
+                Some((-20, 10)),
+                false,
+                false,
+                "the certificates are",
+            ),
+            (chosen, None, false, false, "have the model signed anew"),
+        ] {
+            let error = untimely(moment, together);
+            let hint = hint_of(&[VerifyError::Signature, error.clone()]);
+            assert_eq!(signature(&error.clone().into()).as_ref(), Some(&hint));
+            assert!(hint.starts_with(begins), "{hint}");
+            assert_eq!(hint.contains(add), together.is_some(), "{hint}");
+            assert_eq!(hint.contains(pin), has_pin, "{hint}");
+            assert_eq!(hint.contains(date), has_date, "{hint}");
+            // A pin comes before a date, and a date is one that would be taken.
+            assert!(!has_date || hint.find(pin) < hint.find(date), "{hint}");
+            let VerifyError::Path(PathError::Untimely(untimely)) = error else {
+                panic!()
+            };
+            if let Some(together) = untimely.together {
+                let window = format!("all were valid ({together})");
+                assert_eq!(hint.contains(&window), has_date, "{hint}");
+                assert!(!has_date || together.last < now.second());
+            }
+        }
+        assert_eq!(signature(&VerifyError::Signature.into()), None);
+        let work = hint_of(&[PathError::Work.into()]);
+        assert!(!work.contains("trust add"), "{work}");
+    }
+
+    #[test]
+    fn of_several_signers_the_one_is_helped_that_can_be() {
+        let now = Moment::now();
+        let chosen = Moment::from("2024-01-01".parse::<ValidAt>().unwrap());
+        let worst_first = [
+            PathError::Work.into(),
+            untimely(now, Some((10, 20))),
+            untimely(now, Some((-20, -10))),
+            untimely(chosen, Some((-20, 10))),
+        ];
+        for (index, better) in worst_first.iter().enumerate() {
+            for worse in &worst_first[..index] {
+                let expected = hint_of(&[better.clone()]);
+                assert_eq!(hint_of(&[worse.clone(), better.clone()]), expected);
+                assert_eq!(hint_of(&[better.clone(), worse.clone()]), expected);
+            }
+        }
+        // Of equals it is the first.
+        let first = untimely(now, Some((-20, -10)));
+        let both = [first.clone(), untimely(now, Some((-40, -30)))];
+        assert_eq!(hint_of(&both), hint_of(&[first]));
+        let never = [untimely(now, None), untimely(now, Some((-20, -10)))];
+        assert!(hint_of(&never).contains("--payload-of"));
     }
 
     #[test]

@@ -7,11 +7,11 @@
 //! texts are made.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model_fs::name::{Escaped, is_hostile};
+use model_fs::name::{Escaped, is_hostile, json_string};
+use serde_json::Value;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::FormatFields;
@@ -38,14 +38,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     write_result(&mut io::stdout().lock(), bytes)
 }
 
-/// Writes a JSON document to stdout. Characters that act on a terminal are escaped as JSON has it,
+/// Writes a JSON document to stdout. What is escaped in other texts is escaped here as JSON has it,
 /// so that the document means the same.
 ///
 /// # Errors
 /// As [`print`].
-pub(crate) fn print_json(document: &serde_json::Value) -> Result<(), Failure> {
-    let text = format!("{document:#}\n");
-    write_result(&mut io::stdout().lock(), harmless_json(&text).as_bytes())
+pub(crate) fn print_json(document: &Value) -> Result<(), Failure> {
+    let text = format!("{}\n", json(document));
+    write_result(&mut io::stdout().lock(), text.as_bytes())
 }
 
 /// Writes what clap has to say: help to stdout, wrong usage to stderr.
@@ -92,25 +92,43 @@ fn harmless(lines: &str) -> Cow<'_, str> {
     lines.join("\n").into()
 }
 
-/// The same of JSON. Its own syntax is ASCII and line ends, so whatever else is hostile is in a
-/// string.
-fn harmless_json(text: &str) -> Cow<'_, str> {
-    let acts = |c: char| !c.is_ascii() && is_hostile(c) || c == '\u{7f}';
-    if !text.contains(acts) {
-        return text.into();
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if acts(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a string can't fail.
-                let _ = write!(out, "\\u{unit:04x}");
+/// A JSON document that is harmless and in which no two names look the same.
+fn json(document: &Value) -> String {
+    let mut out = String::new();
+    write_json(&mut out, document, 0);
+    out
+}
+
+/// Adds a value of a JSON document, in which it is indented so far.
+fn write_json(out: &mut String, value: &Value, indent: usize) {
+    let line = |out: &mut String, before: &str, indent: usize| {
+        out.push_str(before);
+        out.push('\n');
+        out.extend(std::iter::repeat_n(' ', indent));
+    };
+    let inner = indent + 2;
+    match value {
+        Value::String(text) => out.push_str(&json_string(text)),
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in items.iter().enumerate() {
+                line(out, if index == 0 { "[" } else { "," }, inner);
+                write_json(out, item, inner);
             }
-        } else {
-            out.push(c);
+            line(out, "", indent);
+            out.push(']');
         }
+        Value::Object(members) if !members.is_empty() => {
+            for (index, (name, item)) in members.iter().enumerate() {
+                line(out, if index == 0 { "{" } else { "," }, inner);
+                out.push_str(&json_string(name));
+                out.push_str(": ");
+                write_json(out, item, inner);
+            }
+            line(out, "", indent);
+            out.push('}');
+        }
+        plain => out.push_str(&plain.to_string()),
     }
-    out.into()
 }
 
 /// How the fields of an event are written in a log for people: one line whatever is in them. Their
@@ -277,12 +295,25 @@ mod tests {
             harmless("a\u{1b}[2J\r\n\u{9b}\n"),
             "a\\u{1b}[2J\\u{d}\n\\u{9b}\n"
         );
-        let document = serde_json::json!({"\u{9b}1m": ["\u{1b}\u{202e}\u{e0041}\u{7f}\\ü\u{85}"]});
-        let text = format!("{document:#}");
-        let shown = harmless_json(&text);
+    }
+
+    #[test]
+    fn documents_are_as_ever_and_names_in_them_differ() {
+        let document = serde_json::json!({
+            "a": [1, -2.5, true, null, "x\n\"\\", [], {}, [[2]]],
+            "b": {"c": {"d": "ü"}},
+        });
+        assert_eq!(json(&document), format!("{document:#}"));
+        let document = serde_json::json!({
+            "\u{9b}1m": ["\u{1b}\u{202e}\u{e0041}\u{7f}\\ü\u{85}"],
+            "names": {"e\u{301}": "caf\u{e9}", "\u{301}x": "cafe\u{301}"},
+        });
+        let shown = json(&document);
         assert!(!shown.contains(|c| c != '\n' && is_hostile(c)), "{shown}");
-        assert!(shown.contains('ü'));
-        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert!(shown.contains('ü') && shown.contains("\"caf\u{e9}\""));
+        assert!(shown.contains(r#""e\u0301""#) && shown.contains(r#""\u0301x""#));
+        assert!(shown.contains(r#""cafe\u0301""#), "{shown}");
+        let read: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!(read, document);
     }
 

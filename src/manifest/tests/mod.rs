@@ -120,7 +120,7 @@ fn description(serialization: Serialization) -> Description {
 fn whole(name: &str, hash: Algorithm) -> ManifestFile {
     ManifestFile {
         name: FileName::new(name).unwrap(),
-        content: SignedContent::Whole(hash.hash(name.as_bytes())),
+        content: SignedContent::Whole(hash.hash(name.as_bytes()).into()),
     }
 }
 

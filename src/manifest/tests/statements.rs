@@ -17,7 +17,7 @@ fn files_in_any_order_come_out_sorted() {
     );
     assert!(!manifest.allow_symlinks());
     for name in listed {
-        let content = SignedContent::Whole(Algorithm::Sha256.hash(name.as_bytes()));
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(name.as_bytes()).into());
         assert_eq!(manifest.file(name).unwrap().content, content);
     }
     assert!(manifest.file("a").is_none());

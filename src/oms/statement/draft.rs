@@ -3,8 +3,8 @@
 use super::resource::{Resource, root_digest_of};
 use super::serialization::Serialization;
 use super::wire::{
-    PREDICATE_TYPE, STATEMENT_TYPE, WireDigests, WirePredicate, WireResource, WireSerialization,
-    WireStatement, WireSubject,
+    PREDICATE_TYPE, STATEMENT_TYPE, WireAnnotations, WireDigests, WirePredicate, WireResource,
+    WireSerialization, WireStatement, WireSubject,
 };
 
 /// A statement to be signed. Its maker keeps the rules; see [`Statement`](super::Statement).
@@ -47,6 +47,10 @@ impl Draft<'_> {
                         name: &resource.name,
                         algorithm,
                         digest: resource.digest.to_hex(),
+                        annotations: resource.annotations.as_ref().map(|it| WireAnnotations {
+                            size: it.size,
+                            blake3: it.blake3.map(hex::encode),
+                        }),
                     })
                     .collect(),
             },

@@ -119,4 +119,11 @@ pub enum ResourceRule {
     /// A malformed digest.
     #[error(transparent)]
     Digest(DigestError),
+    /// Annotations of which two readers could make different things: a member that is known comes
+    /// twice, or a name is no text. Escaped.
+    #[error("its annotations are malformed: {0}")]
+    Annotations(Escaped),
+    /// A BLAKE3 digest, and another one in the annotations.
+    #[error("its digest is of blake3, and its annotation blake3 is another one")]
+    TwoBlake3,
 }

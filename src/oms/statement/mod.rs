@@ -15,6 +15,7 @@
 //! `100.0`, the algorithm of a shard written as `sha256-sharded-100`, an unused `shard_size` or
 //! `null` with the method `files`, no `allow_symlinks` (taken as false), unknown members anywhere.
 
+mod annotations;
 mod draft;
 mod error;
 mod resource;
@@ -22,9 +23,10 @@ mod rules;
 mod serialization;
 mod wire;
 
+pub use self::annotations::IgnoredAnnotations;
 pub(crate) use self::draft::Draft;
 pub use self::error::{ResourceRule, StatementError};
-pub use self::resource::{Resource, Text, root_digest_of};
+pub use self::resource::{Annotations, Resource, Text, root_digest_of};
 pub(crate) use self::rules::is_decimal;
 pub use self::rules::{LEGACY_SUBJECT_NAME, Statement};
 pub use self::serialization::Serialization;

@@ -1,4 +1,4 @@
-//! What a statement lists: names with digests, and the one digest over them.
+//! What a statement lists: names with digests and annotations, and the one digest over them.
 
 use std::fmt;
 use std::ops::Deref;
@@ -75,6 +75,29 @@ pub struct Resource<'a> {
     pub name: Text<'a>,
     /// The digest of its bytes.
     pub digest: Digest,
+    /// What is said besides; boxed, since most published statements say nothing.
+    pub annotations: Option<Box<Annotations>>,
+}
+
+/// What a resource says beside its digest (`docs/spec/lazy-verification.md`; the `annotations` of
+/// an in-toto `ResourceDescriptor`). Each member stands for itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// Bytes in the file, at most [`MAX_SIZE`](Self::MAX_SIZE).
+    pub size: Option<u64>,
+    /// The BLAKE3 digest of the whole file, where the resource's own digest is of another hash.
+    pub blake3: Option<[u8; 32]>,
+}
+
+impl Annotations {
+    /// The largest size that can be stated, in bytes: 2⁶³ − 1, the largest length of a file (POSIX
+    /// `off_t` in 64 bits).
+    pub const MAX_SIZE: u64 = i64::MAX as u64;
+
+    /// For a resource; `None` where nothing is said.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// SHA-256 over the raw digests one after the other (OMS v1.0, 6.5.1).

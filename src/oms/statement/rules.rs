@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU64;
 
+use super::annotations::{self, IgnoredAnnotations};
 use super::error::{ResourceRule, StatementError};
 use super::resource::{Resource, root_digest_of};
 use super::serialization::Serialization;
@@ -29,6 +30,7 @@ pub struct Statement<'a> {
     allow_symlinks: bool,
     ignore_paths: Vec<String>,
     resources: Vec<Resource<'a>>,
+    ignored_annotations: Option<IgnoredAnnotations>,
 }
 
 impl<'a> Statement<'a> {
@@ -91,7 +93,8 @@ impl<'a> Statement<'a> {
                 found: ignore_paths.count,
             });
         }
-        let resources = check_resources(resources.items, cut)?;
+        let mut ignored_annotations = None;
+        let resources = check_resources(resources.items, cut, &mut ignored_annotations)?;
         let computed = root_digest_of(resources.iter().map(|resource| &resource.digest));
         if computed != root_digest {
             return Err(StatementError::RootDigest {
@@ -107,6 +110,7 @@ impl<'a> Statement<'a> {
             allow_symlinks: serialization.allow_symlinks.unwrap_or(false),
             ignore_paths: ignore_paths.items,
             resources,
+            ignored_annotations,
         })
     }
 
@@ -146,6 +150,7 @@ impl<'a> Statement<'a> {
             allow_symlinks: false,
             ignore_paths: Vec::new(),
             resources,
+            ignored_annotations: None,
         })
     }
 
@@ -190,6 +195,11 @@ impl<'a> Statement<'a> {
         &self.resources
     }
 
+    /// Annotations that aren't of their form, and so say nothing; `None` if all are.
+    pub fn ignored_annotations(&self) -> Option<&IgnoredAnnotations> {
+        self.ignored_annotations.as_ref()
+    }
+
     /// Takes the resources out.
     pub(crate) fn into_resources(self) -> Vec<Resource<'a>> {
         self.resources
@@ -230,10 +240,11 @@ fn shard_size(stated: Option<&serde_json::Number>) -> Result<NonZeroU64, Stateme
     NonZeroU64::new(size).ok_or_else(invalid)
 }
 
-fn check_resources(
-    raw: Vec<RawResource<'_>>,
+fn check_resources<'a>(
+    raw: Vec<RawResource<'a>>,
     serialization: Serialization,
-) -> Result<Vec<Resource<'_>>, StatementError> {
+    ignored: &mut Option<IgnoredAnnotations>,
+) -> Result<Vec<Resource<'a>>, StatementError> {
     if raw.is_empty() {
         return Err(StatementError::NoResources);
     }
@@ -250,11 +261,25 @@ fn check_resources(
         } else {
             Err(unexpected_algorithm(&resource.algorithm, hash))
         };
-        match digest {
-            Ok(digest) => resources.push(Resource {
-                name: resource.name,
-                digest,
-            }),
+        let annotated = digest.and_then(|digest| {
+            let stated = match resource.annotations {
+                // A shard's range is signed in its name already.
+                Some(stated) if sharded.is_none() => annotations::read(stated, digest)?,
+                _ => annotations::Read::default(),
+            };
+            Ok((digest, stated))
+        });
+        match annotated {
+            Ok((digest, stated)) => {
+                if stated.is_ignored {
+                    IgnoredAnnotations::note(ignored, &resource.name);
+                }
+                resources.push(Resource {
+                    name: resource.name,
+                    digest,
+                    annotations: stated.annotations.boxed(),
+                });
+            }
             Err(rule) => {
                 return Err(StatementError::Resource {
                     name: Escaped::bounded(&resource.name),
@@ -300,6 +325,7 @@ fn legacy_resource(subject: RawLegacySubject<'_>) -> Result<Resource<'_>, Statem
         Ok(digest) => Ok(Resource {
             name: subject.name,
             digest,
+            annotations: None,
         }),
         Err(rule) => Err(StatementError::Resource {
             name: Escaped::bounded(&subject.name),

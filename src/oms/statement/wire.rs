@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::resource::Text;
 use crate::oms::wire::few::Few;
@@ -75,11 +76,11 @@ pub(super) struct RawLegacySubject<'a> {
     pub(super) name: Text<'a>,
     pub(super) digest: RawDigests,
     #[serde(borrow)]
-    pub(super) annotations: Option<RawAnnotations<'a>>,
+    pub(super) annotations: Option<RawLegacyAnnotations<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct RawAnnotations<'a> {
+pub(super) struct RawLegacyAnnotations<'a> {
     #[serde(borrow)]
     pub(super) actual_hash_algorithm: Option<Cow<'a, str>>,
 }
@@ -100,6 +101,17 @@ pub(super) struct RawResource<'a> {
     pub(super) digest: Text<'a>,
     #[serde(borrow)]
     pub(super) algorithm: Text<'a>,
+    /// Any JSON: what isn't of the form that is known is ignored, so it can't be an error here.
+    #[serde(borrow)]
+    pub(super) annotations: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawAnnotations<'a> {
+    #[serde(borrow)]
+    pub(super) size: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) blake3: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -155,4 +167,14 @@ pub(super) struct WireResource<'a> {
     pub(super) name: &'a str,
     pub(super) algorithm: &'a str,
     pub(super) digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) annotations: Option<WireAnnotations>,
+}
+
+#[derive(Serialize)]
+pub(super) struct WireAnnotations {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blake3: Option<String>,
 }

@@ -6,8 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, value};
+use toml_edit::{Array, DocumentMut, Item, Table, value};
 
+use super::comments;
 use super::error::{Problem, TrustStoreError};
 use super::parse::{self, MAX_FILE, TrustText};
 use super::resolve::{self, FileRule, Owner, ReadError};
@@ -15,7 +16,7 @@ use super::signer::{SignerName, SignerRule};
 use crate::digest::Digest;
 use crate::files::{parent_of, write_file};
 use crate::name::Escaped;
-use crate::oms::method::certificate::Certificate;
+use crate::oms::method::certificate::{Certificate, ValidAt};
 use crate::oms::method::key::{KeyError, PublicKey};
 use crate::oms::wire::pem_file;
 
@@ -43,8 +44,13 @@ pub struct NewSigner {
 pub enum NewIdentity {
     /// A PEM file with a public key. The key is copied into the store.
     Key(Vec<u8>),
-    /// PEM files with certificates. They are copied into the store.
-    Certificate(Vec<Vec<u8>>),
+    /// Trusted certificates.
+    Certificate {
+        /// PEM files with them. They are copied into the store.
+        files: Vec<Vec<u8>>,
+        /// When the certificates of its signatures have to be valid, if not when they are verified.
+        valid_at: Option<ValidAt>,
+    },
     /// A Sigstore identity.
     Sigstore {
         /// An email address or a URI.
@@ -126,8 +132,14 @@ impl TrustFile {
         self.insert(&signer.name, table, false)
     }
 
-    fn insert(&mut self, name: &SignerName, table: Table, replace: bool) -> Result<(), Problem> {
+    fn insert(
+        &mut self,
+        name: &SignerName,
+        mut table: Table,
+        replace: bool,
+    ) -> Result<(), Problem> {
         let mut document = self.document.clone();
+        comments::put_in_place(&mut document, name.as_str(), &mut table);
         let signers = document
             .entry("signers")
             .or_insert_with(|| {
@@ -156,10 +168,12 @@ impl TrustFile {
     /// # Errors
     /// [`TrustStoreError`] if there is none of that name.
     pub fn remove(&mut self, name: &SignerName) -> Result<(), TrustStoreError> {
-        self.signers()
-            .and_then(|signers| signers.remove(name.as_str()))
-            .map(|_| ())
-            .ok_or_else(|| TrustStoreError::new(&self.path, Problem::Unknown(name.clone())))
+        if comments::remove(&mut self.document, name.as_str()) {
+            Ok(())
+        } else {
+            let unknown = Problem::Unknown(name.clone());
+            Err(TrustStoreError::new(&self.path, unknown))
+        }
     }
 
     /// Distrusts a name: whatever this file said of it is replaced, and what later files say of it
@@ -172,12 +186,6 @@ impl TrustFile {
         table.insert("distrusted", value(true));
         self.insert(name, table, true)
             .map_err(|problem| TrustStoreError::new(&self.path, problem))
-    }
-
-    fn signers(&mut self) -> Option<&mut dyn TableLike> {
-        self.document
-            .get_mut("signers")
-            .and_then(Item::as_table_like_mut)
     }
 
     /// Puts the changed file in the place of the old one, at once and for good.
@@ -225,7 +233,7 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
                 .collect();
             table.insert("public-key", value(key));
         }
-        NewIdentity::Certificate(files) => {
+        NewIdentity::Certificate { files, valid_at } => {
             let mut list = Array::new();
             for file in files {
                 for certificate in Certificate::from_pem(file)? {
@@ -233,6 +241,9 @@ fn table(signer: &NewSigner) -> Result<Table, SignerRule> {
                 }
             }
             table.insert("certificates", value(list));
+            if let Some(moment) = valid_at {
+                table.insert("valid-at", value(moment.to_string()));
+            }
         }
         NewIdentity::Sigstore {
             identity,

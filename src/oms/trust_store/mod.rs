@@ -11,6 +11,10 @@
 //! [signers.acme-ca]                           # certificates: PEM or paths
 //! certificates = ["acme-root.pem"]
 //!
+//! [signers.acme-2025]                         # the same, judged at a moment of the past
+//! certificates = ["acme-root.pem"]
+//! valid-at = "2025-05-01"
+//!
 //! [signers.alice]                             # a Sigstore identity
 //! identity = "alice@acme.example"
 //! identity-provider = "https://accounts.acme.example"
@@ -34,6 +38,10 @@
 //! which bytes make which file, nor what was left out or whether links are followed. The holder of
 //! the key can sign the same contents under other names. The payload digest covers all of it.
 //!
+//! Of a signer with `certificates`, these have to be valid when they are verified, or at `valid-at`
+//! where it has one. Where it has `payload-digests` and no `valid-at`, time doesn't count, for a
+//! payload that is pinned is all that it is trusted for ([`When`](super::certificate::When)).
+//!
 //! Guarantees: a file counts only if it, every file that it names, and every directory and link on
 //! the way to them can be changed by root and the user only (`resolve`). Anything unknown
 //! in it is an error, as is one bad signer: a store is read wholly or not at all. Sizes and numbers
@@ -42,6 +50,7 @@
 //! Doesn't: fall back on the certificates of the operating system, ever, or believe anything that
 //! lies beside a model. A missing file is an empty one.
 
+mod comments;
 mod error;
 mod file;
 mod limits;

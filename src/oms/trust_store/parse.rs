@@ -1,12 +1,16 @@
 //! What a `trust.toml` says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glob::Pattern;
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
+use toml_edit::Datetime;
 
 use super::error::{MAX_SIGNERS, Problem, TrustStoreError};
 use super::limits::{Limits, MAX_LIMITS};
@@ -14,7 +18,7 @@ use super::resolve::{self, Owner, ReadError};
 use super::signer::{SignerName, SignerRule, TrustedSigner};
 use crate::digest::{Algorithm, Digest};
 use crate::name::Escaped;
-use crate::oms::method::certificate::{self, Anchors};
+use crate::oms::method::certificate::{self, Anchors, Pins, When};
 use crate::oms::method::key::{self, PublicKey};
 use crate::oms::method::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use crate::oms::trust::Trust;
@@ -35,12 +39,43 @@ struct RawFile {
 struct RawSigner {
     public_key: Option<String>,
     certificates: Option<Vec<String>>,
+    valid_at: Option<RawMoment>,
     identity: Option<String>,
     identity_provider: Option<String>,
     trusted_root: Option<String>,
     models: Option<RawLimits>,
     #[serde(default)]
     distrusted: bool,
+}
+
+/// The text of a moment, which is a text or one of TOML's own dates. Both are read in one way.
+struct RawMoment(String);
+
+impl<'de> Deserialize<'de> for RawMoment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrDate;
+
+        impl<'de> Visitor<'de> for TextOrDate {
+            type Value = RawMoment;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a date, or a date and time")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawMoment, E> {
+                Ok(RawMoment(text.to_owned()))
+            }
+
+            // A date is handed over as a map with a member that no table has: see `strict::toml`.
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawMoment, A::Error> {
+                Datetime::deserialize(MapAccessDeserializer::new(map))
+                    .map(|native| RawMoment(native.to_string()))
+                    .map_err(|_| de::Error::invalid_type(Unexpected::Map, &self))
+            }
+        }
+
+        deserializer.deserialize_any(TextOrDate)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -133,6 +168,7 @@ pub(super) fn parse(text: &TrustText, path: &Path) -> Result<Vec<Entry>, Problem
 fn entry(name: &str, raw: RawSigner, folder: &Path, file: &Arc<Path>) -> Result<Entry, SignerRule> {
     let says_more = raw.public_key.is_some()
         || raw.certificates.is_some()
+        || raw.valid_at.is_some()
         || raw.identity.is_some()
         || raw.identity_provider.is_some()
         || raw.trusted_root.is_some()
@@ -151,7 +187,10 @@ fn validate(
     file: &Arc<Path>,
 ) -> Result<TrustedSigner, SignerRule> {
     let name = SignerName::new(name)?;
-    let models = raw.models.unwrap_or_default();
+    let limits = limits(raw.models.unwrap_or_default())?;
+    if raw.valid_at.is_some() && raw.certificates.is_none() {
+        return Err(SignerRule::ValidAtKind);
+    }
     let trust = match (raw.public_key, raw.certificates, raw.identity) {
         (Some(key), None, None) => {
             let pem = pem(&key, folder, key::MAX_PEM)?;
@@ -163,7 +202,10 @@ fn validate(
                 .take(certificate::MAX_ANCHORS + 1)
                 .map(|entry| pem(entry, folder, certificate::MAX_PEM))
                 .collect::<Result<Vec<_>, _>>()?;
-            Trust::Certificate(Anchors::from_pem(files)?)
+            Trust::Certificate {
+                anchors: Anchors::from_pem(files)?,
+                when: when(raw.valid_at, limits.payload_digests())?,
+            }
         }
         (None, None, Some(identity)) => {
             let identity_provider = raw.identity_provider.ok_or(SignerRule::Sigstore)?;
@@ -189,7 +231,7 @@ fn validate(
                 name,
                 trust,
                 trusted_root_file,
-                limits(models)?,
+                limits,
                 file.clone(),
             ));
         }
@@ -198,13 +240,18 @@ fn validate(
     if raw.identity_provider.is_some() || raw.trusted_root.is_some() {
         return Err(SignerRule::Sigstore);
     }
-    Ok(TrustedSigner::new(
-        name,
-        trust,
-        None,
-        limits(models)?,
-        file.clone(),
-    ))
+    Ok(TrustedSigner::new(name, trust, None, limits, file.clone()))
+}
+
+/// When the certificates of a signer have to be valid. A moment that the operator chose is the only
+/// one that counts, pins or not.
+fn when(valid_at: Option<RawMoment>, pins: Option<&[Digest]>) -> Result<When, SignerRule> {
+    let Some(RawMoment(text)) = valid_at else {
+        return Ok(pins.map_or(When::Now, |pins| When::NowUnlessPinned(Pins::new(pins))));
+    };
+    text.parse()
+        .map(When::At)
+        .map_err(|error| SignerRule::ValidAt(Escaped::bounded(&text), error))
 }
 
 /// PEM, as it stands there or in the file that is named.

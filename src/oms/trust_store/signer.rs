@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::limits::{Limits, MAX_LIMITS};
 use super::resolve::FileRule;
 use crate::name::Escaped;
-use crate::oms::method::certificate::CertificateError;
+use crate::oms::method::certificate::{CertificateError, ValidAtError};
 use crate::oms::method::key::KeyError;
 use crate::oms::method::sigstore::trusted_root::TrustedRootError;
 use crate::oms::trust::Trust;
@@ -128,6 +128,16 @@ pub enum SignerRule {
     /// One half of a Sigstore identity, or a root for what isn't one.
     #[error("identity and identity-provider are needed together; trusted-root goes with them only")]
     Sigstore,
+    /// A moment for what isn't judged by one: a key has no validity, and Sigstore proves when a
+    /// signature was made.
+    #[error(
+        "valid-at goes with certificates only: a key has no validity, and a Sigstore signature is \
+         judged at the time that its log or a time stamp proves"
+    )]
+    ValidAtKind,
+    /// Not a moment of the past.
+    #[error("valid-at: \"{0}\": {1}")]
+    ValidAt(Escaped, #[source] ValidAtError),
     /// A text that may not be empty.
     #[error("{0} is empty")]
     Empty(&'static str),

@@ -7,12 +7,19 @@
 //! read that isn't UTF-8, in members that are passed over neither: `serde_json` by itself looks at
 //! those only to find their end.
 //!
-//! Doesn't: look into the variants of enums that hold something; no format here has any.
+//! In TOML no member has a name that serde gives to what it has no kind for (`$__…`), a date for
+//! instance: else a table with such a member would be read as a date.
+//!
+//! Doesn't: look into the variants of enums that hold something. No type that is read here is one;
+//! untagged ones would be read from a copy, in which serde takes arrays for structs again.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
+use toml_edit::Item;
+use toml_edit::visit::{self, Visit};
 
 use crate::name::Escaped;
 
@@ -38,16 +45,34 @@ pub(in crate::oms) fn json_text<'de, T: Deserialize<'de>>(text: &'de str) -> Res
 
 /// Reads a TOML document. The error is in one line, and safe to show.
 pub(in crate::oms) fn toml<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Escaped> {
-    toml_edit::de::Deserializer::parse(text)
-        .and_then(|document| T::deserialize(Strict(document)))
-        .map_err(|error| {
-            let line = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map(|before| format!("line {}: ", before.matches('\n').count() + 1));
-            let said = error.message().trim_end().replace('\n', ", ");
-            Escaped::bounded(&format!("{}{said}", line.unwrap_or_default()))
-        })
+    let shown = |span: Option<Range<usize>>, said: &str| {
+        let line = span
+            .and_then(|span| text.get(..span.start))
+            .map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+        let said = said.trim_end().replace('\n', ", ");
+        Escaped::bounded(&format!("{}{said}", line.unwrap_or_default()))
+    };
+    let document =
+        toml_edit::Document::parse(text).map_err(|error| shown(error.span(), error.message()))?;
+    let mut private = PrivateNames(None);
+    private.visit_table(document.as_table());
+    if let Some((name, span)) = private.0 {
+        return Err(shown(span, &format!("no member can be called \"{name}\"")));
+    }
+    T::deserialize(Strict(toml_edit::de::Deserializer::from(document)))
+        .map_err(|error| shown(error.span(), error.message()))
+}
+
+/// The first member with a name that serde gives to what it has no kind for, and where it is.
+struct PrivateNames<'doc>(Option<(&'doc str, Option<Range<usize>>)>);
+
+impl<'doc> Visit<'doc> for PrivateNames<'doc> {
+    fn visit_table_like_kv(&mut self, name: &'doc str, item: &'doc Item) {
+        if name.starts_with("$__") && self.0.is_none() {
+            self.0 = Some((name, item.span()));
+        }
+        visit::visit_table_like_kv(self, name, item);
+    }
 }
 
 /// A deserialiser, or a part of one, whose structs are objects.
@@ -316,6 +341,30 @@ mod tests {
                 error.starts_with(&format!("line {line}: invalid type: sequence")),
                 "{error}"
             );
+            assert!(toml_edit::de::from_str::<File>(text).is_ok(), "{text}");
+        }
+    }
+
+    /// By its name a member could pass for a date, whose kind serde doesn't know.
+    #[test]
+    fn no_table_is_a_date() {
+        #[derive(Debug, Deserialize)]
+        struct File {
+            date: toml_edit::Datetime,
+        }
+        let file: File = toml("date = 2025-05-01\n").unwrap();
+        assert_eq!(file.date.to_string(), "2025-05-01");
+        for text in [
+            "\ndate = { \"$__toml_private_datetime\" = \"2025-05-01\" }\n",
+            "[date]\n\"$__toml_private_datetime\" = \"2025-05-01\"\n",
+            "date = 2025-05-01\nx = [{ y = { \"$__toml_private_datetime\" = 1 } }]\n",
+        ] {
+            let error = toml::<File>(text).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "line 2: no member can be called \"$__toml_private_datetime\""
+            );
+            // What is guarded against.
             assert!(toml_edit::de::from_str::<File>(text).is_ok(), "{text}");
         }
     }

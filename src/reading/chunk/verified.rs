@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_changed_byte_is_a_mismatch() {
         let pool = BufferPool::new(0);
-        let content = SignedContent::Whole(Algorithm::Sha256.hash(b"signed"));
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(b"signed").into());
         let candidate = || Candidate::whole(&content, 6).unwrap();
         let buffer = || {
             let mut buffer = pool.take(6);

@@ -35,7 +35,7 @@ impl AtHandProver {
     /// possible.
     pub(super) fn prove(&self, index: FileIndex, wants_table: bool) -> Result<AtHand, ReadError> {
         let file = self.shared.file(index);
-        if let Some(table) = ChunkTable::of_shards(&file.content) {
+        if let Some(table) = ChunkTable::of_signed(&file.content) {
             return Ok(AtHand::Table(table));
         }
         if let Some(store) = &self.store {
@@ -58,13 +58,23 @@ impl AtHandProver {
                 .prove_length(index, candidate, &*source)
                 .map(AtHand::Table);
         }
-        if let Some(candidate) = shipped::load(&*self.shared.source, &file.content, claimed)
-            && let Ok(table) = self.prove_length(index, candidate, &*source)
-        {
+        let load = || shipped::load(&*self.shared.source, &file.content, claimed);
+        let Some(candidate) = load() else {
+            return Ok(AtHand::Nothing);
+        };
+        let is_signed = file.content.len().is_some();
+        if is_signed && self.store.is_none() {
+            let believed = candidate.believe_signed_length();
+            return Ok(believed.map_or(AtHand::Nothing, AtHand::Table));
+        }
+        // Where the length is signed, this is for the store alone, which keeps what was seen.
+        if let Ok(table) = self.prove_length(index, candidate, &*source) {
             self.save(&table);
             return Ok(AtHand::Table(table));
         }
-        Ok(AtHand::Nothing)
+        let signed = is_signed.then(load).flatten();
+        let believed = signed.and_then(Candidate::believe_signed_length);
+        Ok(believed.map_or(AtHand::Nothing, AtHand::Table))
     }
 
     /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be read.

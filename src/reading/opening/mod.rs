@@ -239,16 +239,24 @@ impl Opening {
         });
     }
 
-    /// Takes note of a proof, and tells those who wait for it.
+    /// Takes note of a proof, and tells those who wait for it. Readers were told one length, so a
+    /// table of another one is an error, whatever proved it.
     fn record(&self, index: FileIndex, table: ChunkTable) {
         self.note_len(index, table.proved_len());
+        let is_known_len = self.proved_len(index) == Some(table.proved_len());
         let table = Arc::new(table);
         let before = {
             let mut proof = lock(&self.file(index).proof);
-            std::mem::replace(&mut *proof, Proof::Proved(Arc::clone(&table)))
+            match &*proof {
+                // A pass that no caller waited for any more, beside another one.
+                Proof::Proved(_) => return,
+                _ if is_known_len => {
+                    std::mem::replace(&mut *proof, Proof::Proved(Arc::clone(&table)))
+                }
+                _ => std::mem::take(&mut *proof),
+            }
         };
         let waiters = match before {
-            // A pass that no caller waited for any more, beside another one.
             Proof::Proved(_) => return,
             Proof::Unproved => Vec::new(),
             Proof::Looking(waiters) => waiters,
@@ -257,6 +265,11 @@ impl Opening {
                 .map(|(then, wanted)| Waiter::Table(then, wanted))
                 .collect(),
         };
+        if !is_known_len {
+            let file = &self.shared.file(index).name;
+            tracing::error!(%file, "a table of another length than the one that was proved before");
+            return tell_all(waiters, &self.shared.abandoned(index));
+        }
         self.shared.counters.proved_files.add(1);
         for waiter in waiters {
             waiter.tell(Ok(&table));

@@ -96,7 +96,9 @@ impl ViolationLog {
             return;
         }
         let (expected, found) = match &violation.kind {
-            ViolationKind::Digest { expected, found } => (expected.clone(), found.clone()),
+            ViolationKind::Digest {
+                expected, found, ..
+            } => (expected.clone(), found.clone()),
             ViolationKind::Truncated { end } => (String::new(), format!("end of file at {end}")),
             ViolationKind::Extended { len } => (String::new(), format!("{len} bytes")),
         };
@@ -160,6 +162,7 @@ mod tests {
             kind: ViolationKind::Digest {
                 expected: "00".to_owned(),
                 found: found.to_owned(),
+                holds: None,
             },
         }
     }

@@ -39,6 +39,7 @@ impl From<Mismatch> for ViolationKind {
         Self::Digest {
             expected: mismatch.expected,
             found: mismatch.found,
+            holds: None,
         }
     }
 }

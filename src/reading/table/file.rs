@@ -22,7 +22,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::geometry::{needs_values, signed_root};
+use super::geometry::signed_chunks;
 use super::subtree::{self, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::manifest::SignedContent;
@@ -38,9 +38,9 @@ pub(super) const HEADER: usize = 128;
 /// What the names of table files end in, after an identity in hexadecimal.
 const SUFFIX: &str = ".table";
 
-/// The name of the table file for signed content, in a model and in a store.
-pub(super) fn name(content: &SignedContent) -> String {
-    hex::encode(content.identity()) + SUFFIX
+/// The name of the table file for content of this identity, in a model and in a store.
+pub(super) fn name(identity: [u8; 32]) -> String {
+    hex::encode(identity) + SUFFIX
 }
 
 /// Whether a name is one of table files: whatever has another isn't ours.
@@ -67,6 +67,25 @@ pub(super) struct TableHeader {
     pub root: RootHash,
     /// The MAC; zeros in a shipped table.
     pub mac: [u8; 32],
+}
+
+/// A header that is about signed content, as far as it says itself; see [`TableHeader::require`],
+/// which alone makes one.
+pub(super) struct Required {
+    content: SignedContent,
+    header: TableHeader,
+}
+
+impl Required {
+    /// The header.
+    pub(super) const fn header(&self) -> &TableHeader {
+        &self.header
+    }
+
+    /// The content, and the header.
+    pub(super) fn into_parts(self) -> (SignedContent, TableHeader) {
+        (self.content, self.header)
+    }
 }
 
 /// Why a table file can't be used.
@@ -152,25 +171,33 @@ impl TableHeader {
         }
     }
 
-    /// Requires that it is about `content`, wherever it is from: its identity, a signed length, a
-    /// signed root hash, and a length that a table is needed for. A small file is checked against
-    /// its signed digest directly, and nothing takes the place of that.
+    /// Requires that it is about `content`, wherever it is from: one of the `identities` that are
+    /// looked for, a signed length, a signed root hash, and a length that a table is needed for. A
+    /// small file is checked against its signed digest directly, and nothing takes the place of
+    /// that.
     ///
     /// # Errors
     /// [`TableFileError::OtherContent`].
-    pub(super) fn require(&self, content: &SignedContent) -> Result<(), TableFileError> {
-        if self.identity != content.identity() {
+    pub(super) fn require(
+        &self,
+        content: &SignedContent,
+        identities: &[[u8; 32]],
+    ) -> Result<Required, TableFileError> {
+        if !identities.contains(&self.identity) {
             return Err(TableFileError::OtherContent("identity"));
         }
         if content.len().is_some_and(|signed| signed != self.len)
-            || !needs_values(content, self.len)
+            || signed_chunks(content, self.len).is_some()
         {
             return Err(TableFileError::OtherContent("length"));
         }
-        if signed_root(content).is_some_and(|root| self.root != *root) {
+        if content.blake3().is_some_and(|root| self.root != *root) {
             return Err(TableFileError::OtherContent("root hash"));
         }
-        Ok(())
+        Ok(Required {
+            content: content.clone(),
+            header: self.clone(),
+        })
     }
 
     /// How the model file is cut.

@@ -14,7 +14,8 @@ use std::ops::Range;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
-use super::subtree::{self, ChainingValues, MAX_VALUES, MergedValues, VALUE_LEN};
+use super::parts::parts;
+use super::subtree::{self, ChainingValues, MAX_VALUES, MergedValues, RootHash, VALUE_LEN};
 use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{Serialization, SignedContent};
@@ -37,6 +38,9 @@ pub struct Plan {
     /// Chunk size of the table to build beside them; `None` for no table. Larger where the table
     /// would have more than [`MAX_VALUES`].
     pub table: Option<SubtreeSize>,
+    /// Whether the BLAKE3 digest of the whole file is wanted beside another hash, for files that
+    /// aren't cut into shards.
+    pub blake3: bool,
     /// The signed length in bytes, where the signature says it. No byte beyond it is read, whatever
     /// length the file claims.
     pub len: Option<u64>,
@@ -57,6 +61,7 @@ pub struct Hashed {
     len: u64,
     serialization: Serialization,
     digests: Vec<Digest>,
+    blake3: Option<RootHash>,
     values: Option<MergedValues>,
 }
 
@@ -86,6 +91,11 @@ impl Hashed {
         &self.digests
     }
 
+    /// The BLAKE3 digest of the whole file, if it was asked for.
+    pub fn blake3(&self) -> Option<&[u8; 32]> {
+        self.blake3.as_ref()
+    }
+
     /// The values for a chunk table, if one was asked for and there are at least two chunks, taken
     /// out.
     pub(super) fn take_values(&mut self) -> Option<MergedValues> {
@@ -97,7 +107,13 @@ impl Hashed {
     pub(super) fn is_of(&self, content: &SignedContent) -> bool {
         self.serialization == content.serialization()
             && match content {
-                SignedContent::Whole(digest) => self.digests == [*digest],
+                SignedContent::Whole(whole) => {
+                    self.digests == [*whole.digest()]
+                        && whole.size().is_none_or(|size| self.len == size)
+                        && whole
+                            .annotated_blake3()
+                            .is_none_or(|signed| self.blake3.as_ref() == Some(signed))
+                }
                 SignedContent::Shards(shards) => {
                     self.len == shards.len()
                         && self.digests.len() as u64 == shards.count()
@@ -140,11 +156,15 @@ pub fn hash_file(
     let claimed = file.len()?;
     let len = plan.len.map_or(claimed, |signed| signed.min(claimed));
     let Serialization { hash, shard_size } = plan.serialization;
+    // Values are what a BLAKE3 digest is made of.
+    let values = plan
+        .table
+        .or_else(|| plan.blake3.then_some(SubtreeSize::DEFAULT));
     let pass = Pass {
         file,
         len,
         algorithm: hash,
-        table: plan.table.map(|size| size.with_at_most(MAX_VALUES, len)),
+        table: values.map(|size| size.with_at_most(MAX_VALUES, len)),
         observer,
     };
     // A sparse file may claim to be an exabyte.
@@ -152,23 +172,27 @@ pub fn hash_file(
     if pass.table.is_some_and(|size| count(size) > MAX_VALUES) {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
+    let mut only_chunk = None;
     let (digests, values) = match (shard_size, hash) {
         (Some(shard_size), _) => pass.shards(shard_size.get())?,
         (None, Algorithm::Blake3) => pass.blake3_tree()?,
         (None, Algorithm::Sha256 | Algorithm::Blake2b) => {
             let part = pass.chain(0..pass.len)?;
+            only_chunk = part.root;
             (vec![part.digest], part.values)
         }
     };
     let values = pass
         .table
         .and_then(|size| MergedValues::merge(size, values));
+    let root = values.as_ref().map(MergedValues::root);
     Ok(Hashed {
         claimed,
         len,
         serialization: plan.serialization,
         digests,
-        values,
+        blake3: root.copied().or(only_chunk).filter(|_| plan.blake3),
+        values: values.filter(|_| plan.table.is_some()),
     })
 }
 
@@ -189,6 +213,8 @@ struct Part {
     /// second time they might be others.
     head: Vec<u8>,
     tail: Vec<u8>,
+    /// The root hash of a file that is one chunk.
+    root: Option<RootHash>,
 }
 
 impl Pass<'_> {
@@ -307,6 +333,7 @@ impl Pass<'_> {
             values: Vec::new(),
             head: Vec::new(),
             tail: Vec::new(),
+            root: None,
         };
         let mut hasher = self.algorithm.hasher();
         let mut blocks = parts(range.start..first, BLOCK)
@@ -322,6 +349,7 @@ impl Pass<'_> {
 
         let (mut current, mut next) = (Vec::new(), Vec::new());
         let Some(mut at) = blocks.next() else {
+            part.root = whole.and_then(|values| values.only_root());
             return Ok(part);
         };
         self.read(at.clone(), &mut current)?;
@@ -350,37 +378,9 @@ impl Pass<'_> {
             }
         }
         part.digest = hasher.finish();
+        part.root = whole.as_ref().and_then(ChainingValues::only_root);
         part.values = whole.map(ChainingValues::finish).unwrap_or_default();
         Ok(part)
-    }
-}
-
-/// Cuts a range into pieces of `size` bytes, the last maybe shorter.
-fn parts(range: Range<u64>, size: u64) -> Parts {
-    Parts { range, size }
-}
-
-#[derive(Clone)]
-struct Parts {
-    range: Range<u64>,
-    size: u64,
-}
-
-impl Iterator for Parts {
-    type Item = Range<u64>;
-
-    fn next(&mut self) -> Option<Range<u64>> {
-        if self.range.is_empty() {
-            return None;
-        }
-        let end = self
-            .range
-            .start
-            .saturating_add(self.size)
-            .min(self.range.end);
-        let part = self.range.start..end;
-        self.range.start = end;
-        Some(part)
     }
 }
 
@@ -442,6 +442,11 @@ mod tests {
         assert_eq!(hashed.len(), len as u64);
         assert_eq!(hashed.claimed_len(), len as u64);
         assert_eq!(hashed.digests, digests, "{len} bytes, {plan:?}");
+        assert_eq!(
+            hashed.blake3,
+            plan.blake3.then_some(root),
+            "{len} bytes, {plan:?}"
+        );
         if let Some(values) = &hashed.values {
             assert_eq!(*values.root(), root, "{len} bytes, {plan:?}");
         }
@@ -463,6 +468,7 @@ mod tests {
                     let plan = |shard_size| Plan {
                         serialization: cut(algorithm, shard_size),
                         table,
+                        blake3: shard_size.is_none() && algorithm != Algorithm::Blake3,
                         len: None,
                     };
                     check(len, plan(None));
@@ -481,10 +487,12 @@ mod tests {
             algorithm in prop::sample::select(&Algorithm::ALL[..]),
             shard_size in prop::option::of(1_000_u64..200_000),
             log2 in prop::option::of(14_u8..18),
+            blake3 in any::<bool>(),
         ) {
             let table = log2.and_then(SubtreeSize::from_log2);
             let serialization = cut(algorithm, shard_size);
-            check(len, Plan { serialization, table, len: None });
+            let blake3 = blake3 && shard_size.is_none() && algorithm != Algorithm::Blake3;
+            check(len, Plan { serialization, table, blake3, len: None });
         }
     }
 
@@ -514,6 +522,7 @@ mod tests {
             let plan = Plan {
                 serialization: cut(algorithm, shard_size),
                 table: Some(SubtreeSize::MIN),
+                blake3: false,
                 len: Some(data.len() as u64),
             };
             let hashed = hash_file(&Endless(Memory(data.clone())), &plan, &()).unwrap();
@@ -543,6 +552,7 @@ mod tests {
             let plan = Plan {
                 serialization: Serialization::files(algorithm),
                 table: Some(SubtreeSize::MIN),
+                blake3: false,
                 len: None,
             };
             let error = hash_file(&Shrinking(Memory(bytes(100_000))), &plan, &()).unwrap_err();
@@ -570,6 +580,7 @@ mod tests {
             let plan = Plan {
                 serialization: Serialization::files(algorithm),
                 table: Some(SubtreeSize::DEFAULT),
+                blake3: false,
                 len: None,
             };
             let all = Counting {

@@ -1,10 +1,9 @@
-//! Which signed digests are those of chunks as they are, which content needs a table, and which
-//! could prove one.
+//! Which signed digests are those of chunks as they are, and which content needs a table.
 //!
 //! Guarantees: one answer for each content and length, so that what signs, stores and reads agree.
 //! Doesn't: trust anything.
 
-use crate::chunk::SubtreeSize;
+use crate::chunk::{Chunks, SubtreeSize};
 use crate::digest::Algorithm;
 use crate::manifest::SignedContent;
 
@@ -24,31 +23,38 @@ pub(in crate::reading) const fn max_whole(algorithm: Algorithm) -> u64 {
     }
 }
 
-/// Whether the signed shards are chunks as they are.
-pub(super) fn shards_are_chunks(content: &SignedContent) -> bool {
+/// What it takes to read a file lazily on a host that has never seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Laziness {
+    /// Its signed digests alone.
+    Signed,
+    /// A chunk table beside them, which may come from anywhere.
+    WithTable,
+    /// It can't be: it is hashed once, as a whole.
+    No,
+}
+
+/// The same of signed content of `len` bytes, as far as that is known.
+pub fn laziness(content: &SignedContent, len: Option<u64>) -> Laziness {
+    if len.is_some_and(|len| signed_chunks(content, len).is_some()) {
+        Laziness::Signed
+    } else if content.blake3().is_some() {
+        Laziness::WithTable
+    } else {
+        Laziness::No
+    }
+}
+
+/// The chunks of content of `len` bytes whose digests are the signed ones as they are; `None` where
+/// it takes chaining values to read it lazily.
+pub(super) fn signed_chunks(content: &SignedContent, len: u64) -> Option<Chunks> {
     match content {
-        SignedContent::Whole(_) => false,
         SignedContent::Shards(shards) => {
-            shards.shard_size().get().min(shards.len()) <= MAX_DIRECT_SHARD
+            let size = shards.shard_size().get();
+            (size.min(len) <= MAX_DIRECT_SHARD).then(|| Chunks::new(size, len))
         }
-    }
-}
-
-/// Whether content of `len` bytes needs chaining values to be read lazily.
-pub(super) fn needs_values(content: &SignedContent, len: u64) -> bool {
-    match content {
-        SignedContent::Whole(digest) => len > max_whole(digest.algorithm()),
-        SignedContent::Shards(_) => !shards_are_chunks(content),
-    }
-}
-
-/// The signed digest that a table could prove itself against; `None` if `content` has none, so
-/// that no table of it may come from anywhere but this host's store.
-pub(super) fn signed_root(content: &SignedContent) -> Option<&[u8]> {
-    match content {
-        SignedContent::Whole(digest) if digest.algorithm() == Algorithm::Blake3 => {
-            Some(digest.as_bytes())
+        SignedContent::Whole(_) => {
+            (len <= max_whole(content.proving_algorithm())).then(|| Chunks::new(len.max(1), len))
         }
-        SignedContent::Whole(_) | SignedContent::Shards(_) => None,
     }
 }

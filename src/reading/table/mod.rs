@@ -9,17 +9,19 @@
 //! | `geometry` | which content needs a table at all |
 //! | `subtree` | BLAKE3 chaining values, and how they merge |
 //! | `file` | tables as bytes |
-//! | `full_pass` | hashing a whole file for everything that is wanted of it |
-//! | `digest` | what chunks are compared by |
+//! | `full_pass`, `parts` | hashing a whole file for everything that is wanted of it |
+//! | `digest`, `digests` | what chunks are compared by |
 //! | `proved` | [`ChunkTable`]: the only way from a proof to a table; the key of this host |
 //! | `proof` | what a pass has to compute, and what its result says |
 //! | `store`, `shipped` | tables that this host keeps, and those that travel with a model |
 
 mod digest;
+mod digests;
 mod file;
 #[doc(hidden)]
 pub mod full_pass;
 mod geometry;
+mod parts;
 pub(super) mod proof;
 mod proved;
 #[doc(hidden)]
@@ -29,8 +31,9 @@ mod store;
 pub mod subtree;
 
 pub(crate) use self::digest::Mismatch;
+pub(crate) use self::digests::ChunkDigests;
 pub use self::file::TableFileError;
-pub use self::geometry::{MAX_DIRECT_SHARD, MAX_WHOLE};
-pub(crate) use self::proved::{Candidate, ChunkDigests};
+pub use self::geometry::{Laziness, MAX_DIRECT_SHARD, MAX_WHOLE, laziness};
+pub(crate) use self::proved::Candidate;
 pub use self::proved::{ChunkTable, ProvedLength};
 pub use self::store::{TableStore, TableStoreError};

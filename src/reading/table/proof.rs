@@ -11,8 +11,8 @@ use super::full_pass::{Hashed, Plan};
 use super::geometry::MAX_DIRECT_SHARD;
 use super::proved::ChunkTable;
 use crate::chunk::{ChunkIndex, Chunks, SubtreeSize};
-use crate::digest::Digest;
-use crate::manifest::{ManifestFile, Serialization, SignedContent};
+use crate::digest::{Algorithm, Digest};
+use crate::manifest::{ManifestFile, Serialization, SignedContent, WholeDigest};
 use crate::reading::violation::{Violation, ViolationKind};
 
 /// What a full pass over a file has to compute that is to be signed so.
@@ -23,13 +23,16 @@ pub(in crate::reading) fn plan(serialization: Serialization) -> Plan {
     Plan {
         serialization,
         table: (!is_table).then_some(SubtreeSize::DEFAULT),
+        blake3: false,
         len: None,
     }
 }
 
-/// [`plan`] for signed content: no byte beyond a signed length is read.
+/// [`plan`] for signed content: every digest that was signed, and no byte beyond a signed length is
+/// read.
 pub(in crate::reading) fn plan_of(content: &SignedContent) -> Plan {
     Plan {
+        blake3: content.annotated_blake3().is_some(),
         len: content.len(),
         ..plan(content.serialization())
     }
@@ -41,9 +44,9 @@ pub(in crate::reading) fn plan_of(content: &SignedContent) -> Plan {
 /// What differs from what was signed: at least one violation.
 pub(in crate::reading) fn prove(
     file: &ManifestFile,
-    hashed: Hashed,
+    mut hashed: Hashed,
 ) -> Result<ChunkTable, Vec<Violation>> {
-    ChunkTable::of_pass(&file.content, hashed).map_err(|hashed| violations(file, &hashed))
+    ChunkTable::of_pass(&file.content, &mut hashed).ok_or_else(|| violations(file, &hashed))
 }
 
 /// How what a full pass found differs from what was signed.
@@ -59,16 +62,20 @@ pub(in crate::reading) fn violations(file: &ManifestFile, hashed: &Hashed) -> Ve
             let kind = ViolationKind::Digest {
                 expected: expected.to_hex(),
                 found: found.to_hex(),
+                holds: None,
             };
             violation(range, expected.algorithm(), kind)
         })
     };
     match &file.content {
-        SignedContent::Whole(expected) => hashed
-            .digests()
-            .iter()
-            .filter_map(|found| differs(0..hashed.len(), *expected, found))
-            .collect(),
+        SignedContent::Whole(whole) => {
+            let len = whole
+                .size()
+                .and_then(|size| length_violation(file, size, hashed.claimed_len()));
+            let kind = whole_violation(whole, hashed);
+            let digest = kind.map(|(algorithm, kind)| violation(0..hashed.len(), algorithm, kind));
+            len.into_iter().chain(digest).collect()
+        }
         SignedContent::Shards(shards) => {
             let (signed, claimed) = (shards.len(), hashed.claimed_len());
             let shard = |index, len| {
@@ -85,6 +92,36 @@ pub(in crate::reading) fn violations(file: &ManifestFile, hashed: &Hashed) -> Ve
                 .collect();
             all.extend(length_violation(file, signed, claimed));
             all
+        }
+    }
+}
+
+/// Which of the digests of a whole file differs: the listed one, if it does. Says which one holds,
+/// where another does: then the signer has signed two contents.
+fn whole_violation(whole: &WholeDigest, hashed: &Hashed) -> Option<(Algorithm, ViolationKind)> {
+    let listed = whole.digest();
+    let differs = hashed.digests().first().filter(|found| *found != listed);
+    let annotated = whole.annotated_blake3();
+    let annotated_differs = annotated.zip(hashed.blake3()).filter(|(a, b)| a != b);
+    match (differs, annotated_differs) {
+        (None, None) => None,
+        (Some(found), other) => {
+            let holds = (annotated.is_some() && other.is_none()).then_some(Algorithm::Blake3);
+            let (expected, found) = (listed.to_hex(), found.to_hex());
+            let kind = ViolationKind::Digest {
+                expected,
+                found,
+                holds,
+            };
+            Some((listed.algorithm(), kind))
+        }
+        (None, Some((expected, found))) => {
+            let kind = ViolationKind::Digest {
+                expected: hex::encode(expected),
+                found: hex::encode(found),
+                holds: Some(listed.algorithm()),
+            };
+            Some((Algorithm::Blake3, kind))
         }
     }
 }

@@ -6,126 +6,37 @@
 //!
 //! | from | proof | constructor |
 //! |---|---|---|
-//! | signed shards | the signature itself | [`ChunkTable::of_shards`] |
+//! | signed shards, a small file with a signed size | the signature itself | [`ChunkTable::of_signed`] |
 //! | a small file | its bytes hash to the signed digest | `Candidate::whole`, `Candidate::prove_length` |
-//! | a table shipped with the model | its values merge to the signed BLAKE3 digest, and its last chunk verifies | `SelfProving`, `Candidate::prove_length` |
+//! | a table shipped with the model | its values merge to the signed BLAKE3 digest; its last chunk verifies, or its length was signed | `SelfProving`, `Candidate::prove_length`, `Candidate::believe_signed_length` |
 //! | a full pass | it found the signed digests | [`ChunkTable::of_pass`] |
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
-//! What a store keeps is made here too (`ChunkTable::to_bind`), from a table and so from a proof;
-//! the identity in it is the signed content's own, and the key never leaves. Doesn't: read files.
+//! Lengths are proved by bytes, or by the signature that says them. What a store keeps is made here
+//! too (`ChunkTable::to_bind`), and only from a table whose length was proved by bytes; the identity
+//! in it is the signed content's own, and the key never leaves. Doesn't: read files.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::digest::{ChunkDigest, Mismatch};
-use super::file::{TableFileError, TableHeader};
+use super::digests::{ChunkDigests, ChunkProof};
+use super::file::{Required, TableFileError, TableHeader};
 use super::full_pass::Hashed;
-use super::geometry::{max_whole, needs_values, shards_are_chunks, signed_root};
-use super::subtree::{self, MergedValues, VALUE_LEN};
 use crate::chunk::{ChunkIndex, Chunks};
 use crate::digest::Algorithm;
 use crate::manifest::SignedContent;
-
-/// The digests of a file's chunks: those that were signed, or chaining values under a root hash
-/// that was. Neither says where the file ends.
-#[derive(Clone)]
-pub(crate) struct ChunkDigests {
-    content: SignedContent,
-    chunks: Chunks,
-    /// `None` where the signed digests are those of the chunks.
-    subtrees: Option<MergedValues>,
-}
-
-/// That bytes are the signed ones of a chunk, all of them. Only [`ChunkDigests::check`] makes one.
-pub(crate) struct ChunkProof {
-    chunk: ChunkIndex,
-    digest: ChunkDigest,
-    len: u64,
-}
-
-impl ChunkDigests {
-    /// How the file is cut.
-    pub(crate) const fn chunks(&self) -> &Chunks {
-        &self.chunks
-    }
-
-    /// The algorithm that chunks are checked with.
-    pub(crate) fn algorithm(&self) -> Algorithm {
-        match &self.subtrees {
-            Some(_) => Algorithm::Blake3,
-            None => self.content.algorithm(),
-        }
-    }
-
-    /// Hashes `bytes` and compares them with what a chunk must be.
-    ///
-    /// # Panics
-    /// If there is no such chunk.
-    pub(crate) fn check(&self, chunk: ChunkIndex, bytes: &[u8]) -> Result<ChunkProof, Mismatch> {
-        let digest = self.digest(chunk, bytes);
-        let expected = self.expected(chunk);
-        if digest.as_bytes() == expected {
-            Ok(ChunkProof {
-                chunk,
-                digest,
-                len: bytes.len() as u64,
-            })
-        } else {
-            Err(Mismatch {
-                expected: hex::encode(expected),
-                found: hex::encode(digest.as_bytes()),
-            })
-        }
-    }
-
-    fn expected(&self, chunk: ChunkIndex) -> &[u8] {
-        match (&self.subtrees, &self.content) {
-            (Some(subtrees), _) => subtrees.value(chunk),
-            (None, SignedContent::Whole(digest)) => {
-                assert_eq!(chunk.get(), 0, "a whole file is one chunk");
-                digest.as_bytes()
-            }
-            (None, SignedContent::Shards(shards)) => {
-                let digest = shards.raw_digest(chunk.get());
-                digest.expect("a shard of this file")
-            }
-        }
-    }
-
-    fn digest(&self, chunk: ChunkIndex, bytes: &[u8]) -> ChunkDigest {
-        match &self.subtrees {
-            Some(_) => {
-                let start = self.chunks.range(chunk).start;
-                ChunkDigest::ChainingValue(subtree::chaining_value(start, bytes))
-            }
-            None => ChunkDigest::Ordinary(self.content.algorithm().hash(bytes)),
-        }
-    }
-
-    /// Whether `proof` is about the chunk that the file ends with.
-    fn ends_with(&self, proof: &ChunkProof) -> bool {
-        let last = self.chunks.last();
-        let range = self.chunks.range(last);
-        proof.chunk == last
-            && proof.len == range.end - range.start
-            && proof.digest.as_bytes() == self.expected(last)
-    }
-}
 
 /// The digests of a file's chunks, with a length that is only claimed.
 pub(crate) struct Candidate(ChunkDigests);
 
 impl Candidate {
     /// A file of `claimed` bytes that is verified in one piece; `None` if it is too large for that,
-    /// or wasn't signed in one piece.
+    /// wasn't signed in one piece, or was signed with another size.
     pub(crate) fn whole(content: &SignedContent, claimed: u64) -> Option<Self> {
-        let SignedContent::Whole(digest) = content else {
-            return None;
-        };
-        let is_small = claimed <= max_whole(digest.algorithm());
-        is_small.then(|| Self(ChunkDigests::signed(content, claimed.max(1), claimed)))
+        let is_whole = matches!(content, SignedContent::Whole(_));
+        let digests = ChunkDigests::signed(content, claimed)?;
+        (is_whole && may_have(content, claimed)).then_some(Self(digests))
     }
 
     /// The digests; chunks may be verified by them.
@@ -136,15 +47,26 @@ impl Candidate {
     /// A table, if `last` is about the last chunk: its bytes end where the signer's did, or they
     /// would hash to something else.
     pub(crate) fn prove_length(self, last: &ChunkProof) -> Option<ChunkTable> {
-        self.0.ends_with(last).then_some(ChunkTable(self.0))
+        let ends = self.0.ends_with(last);
+        ends.then(|| ChunkTable::new(self.0, LengthProof::Content))?
+    }
+
+    /// A table, if its length is the one that was signed. Nothing but the signature says so, and a
+    /// store doesn't keep it.
+    pub(crate) fn believe_signed_length(self) -> Option<ChunkTable> {
+        let signed = self.0.content().len()?;
+        let is_signed = signed == self.0.chunks().file_len();
+        is_signed.then(|| ChunkTable::new(self.0, LengthProof::Signature))?
     }
 }
 
-/// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
-pub(super) struct SelfProving {
-    content: SignedContent,
-    header: TableHeader,
+/// Whether a file could have that length: any, unless one was signed.
+fn may_have(content: &SignedContent, len: u64) -> bool {
+    content.len().is_none_or(|signed| signed == len)
 }
+
+/// The header of a table file that can prove itself: of content whose BLAKE3 digest was signed.
+pub(super) struct SelfProving(Required);
 
 impl SelfProving {
     /// Compares a header with the content that was asked for.
@@ -155,12 +77,10 @@ impl SelfProving {
         content: &SignedContent,
         header: &TableHeader,
     ) -> Result<Self, TableFileError> {
-        signed_root(content).ok_or(TableFileError::OtherContent("hash"))?;
-        header.require(content)?;
-        Ok(Self {
-            content: content.clone(),
-            header: header.clone(),
-        })
+        content
+            .blake3()
+            .ok_or(TableFileError::OtherContent("hash"))?;
+        header.require(content, &[content.identity()]).map(Self)
     }
 
     /// Merges the values, and compares the result with the signed digest.
@@ -168,7 +88,7 @@ impl SelfProving {
     /// # Errors
     /// [`TableFileError::Root`].
     pub(super) fn merge(self, values: Box<[u8]>) -> Result<Candidate, TableFileError> {
-        ChunkDigests::under_root(self.content, &self.header, values).map(Candidate)
+        ChunkDigests::under_root(self.0, values).map(Candidate)
     }
 }
 
@@ -191,10 +111,7 @@ impl HostKey {
 }
 
 /// The header of a table that this host has bound to signed content.
-pub(super) struct Bound {
-    content: SignedContent,
-    header: TableHeader,
-}
+pub(super) struct Bound(Required);
 
 impl Bound {
     /// Compares a header with the content that was asked for, and checks its MAC.
@@ -210,16 +127,14 @@ impl Bound {
         if key.mac(header) != header.mac {
             return Err(TableFileError::Mac);
         }
-        header.require(content)?;
-        Ok(Self {
-            content: content.clone(),
-            header: header.clone(),
-        })
+        header
+            .require(content, &[content.identity(), content.listed_identity()])
+            .map(Self)
     }
 
     /// The length that was proved when the binding was made.
     pub(super) fn len(&self) -> ProvedLength {
-        ProvedLength(self.header.len)
+        ProvedLength(self.0.header().len)
     }
 
     /// Merges the values, and compares the result with the bound root hash.
@@ -227,35 +142,8 @@ impl Bound {
     /// # Errors
     /// [`TableFileError::Root`].
     pub(super) fn merge(self, values: Box<[u8]>) -> Result<ChunkTable, TableFileError> {
-        ChunkDigests::under_root(self.content, &self.header, values).map(ChunkTable)
-    }
-}
-
-impl ChunkDigests {
-    /// Digests that were signed as those of chunks of `size` bytes.
-    fn signed(content: &SignedContent, size: u64, len: u64) -> Self {
-        Self {
-            content: content.clone(),
-            chunks: Chunks::new(size, len),
-            subtrees: None,
-        }
-    }
-
-    /// Chaining values that merge to the root hash of a header that was admitted.
-    fn under_root(
-        content: SignedContent,
-        header: &TableHeader,
-        values: Box<[u8]>,
-    ) -> Result<Self, TableFileError> {
-        let chunks = header.chunks();
-        let expected = chunks.count() * VALUE_LEN as u64;
-        let merged = MergedValues::merge(header.size, values)
-            .filter(|it| it.as_bytes().len() as u64 == expected && *it.root() == header.root);
-        Ok(Self {
-            content,
-            chunks,
-            subtrees: Some(merged.ok_or(TableFileError::Root)?),
-        })
+        let digests = ChunkDigests::under_root(self.0, values)?;
+        ChunkTable::new(digests, LengthProof::Content).ok_or(TableFileError::OtherContent("length"))
     }
 }
 
@@ -293,62 +181,65 @@ impl ProvedLength {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct ChunkTable(ChunkDigests);
+pub struct ChunkTable {
+    digests: ChunkDigests,
+    length: LengthProof,
+}
+
+/// What the length of a table rests on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LengthProof {
+    /// Bytes that end there and hash to what was signed: it is true of this content, whoever signs.
+    Content,
+    /// The signer's word. Another signer of the same content may have given none, or another.
+    Signature,
+}
 
 impl ChunkTable {
-    /// The signed shards as a table; `None` for shards that are too large to be chunks, and for
-    /// other content.
-    pub fn of_shards(content: &SignedContent) -> Option<Self> {
-        let SignedContent::Shards(shards) = content else {
-            return None;
-        };
-        let size = shards.shard_size().get();
-        shards_are_chunks(content).then(|| Self(ChunkDigests::signed(content, size, shards.len())))
+    /// Every way comes by here: no proof makes a table of another length than a signed one, and
+    /// none makes one of nothing where something was signed.
+    fn new(digests: ChunkDigests, length: LengthProof) -> Option<Self> {
+        let len = digests.chunks().file_len();
+        let is_nothing = || digests.check(ChunkIndex::new(0), &[]).is_ok();
+        (may_have(digests.content(), len) && (len > 0 || is_nothing()))
+            .then_some(Self { digests, length })
+    }
+
+    /// The signature itself as a table: shards that are small enough to be chunks, and a file that
+    /// is verified in one piece and has a signed size. `None` for other content.
+    pub fn of_signed(content: &SignedContent) -> Option<Self> {
+        let digests = ChunkDigests::signed(content, content.len()?)?;
+        Self::new(digests, LengthProof::Signature)
     }
 
     /// What a full pass proves: that a file with exactly these digests has this table and this
-    /// length. Gives the pass back if it found something else, or made no table where one is
-    /// needed.
-    pub fn of_pass(content: &SignedContent, mut hashed: Hashed) -> Result<Self, Hashed> {
-        if !hashed.is_of(content) {
-            return Err(hashed);
-        }
-        let len = hashed.len();
-        let (chunks, subtrees) = match content {
-            _ if needs_values(content, len) => {
-                let Some(values) = hashed.take_values() else {
-                    return Err(hashed);
-                };
-                (Chunks::new(values.size().bytes(), len), Some(values))
-            }
-            SignedContent::Whole(_) => (Chunks::new(len.max(1), len), None),
-            SignedContent::Shards(shards) => (Chunks::new(shards.shard_size().get(), len), None),
-        };
-        Ok(Self(ChunkDigests {
-            content: content.clone(),
-            chunks,
-            subtrees,
-        }))
+    /// length. `None` if it found something else, or made no table where one is needed; its values
+    /// are taken out else.
+    pub fn of_pass(content: &SignedContent, hashed: &mut Hashed) -> Option<Self> {
+        Self::new(
+            ChunkDigests::of_pass(content, hashed)?,
+            LengthProof::Content,
+        )
     }
 
     /// What it is the table of.
     pub fn content(&self) -> &SignedContent {
-        &self.0.content
+        self.digests.content()
     }
 
     /// The digests of its chunks.
     pub(crate) fn digests(&self) -> &ChunkDigests {
-        &self.0
+        &self.digests
     }
 
     /// How the file is cut.
     pub const fn chunks(&self) -> &Chunks {
-        &self.0.chunks
+        self.digests.chunks()
     }
 
     /// Bytes in the file.
     pub const fn len(&self) -> u64 {
-        self.0.chunks.file_len()
+        self.digests.chunks().file_len()
     }
 
     /// The same, as proof.
@@ -363,12 +254,16 @@ impl ChunkTable {
 
     /// The algorithm that chunks are checked with.
     pub fn algorithm(&self) -> Algorithm {
-        self.0.algorithm()
+        self.digests.algorithm()
     }
 
     /// The header and the values for a store to keep, under this host's MAC; `None` for a table
-    /// that the manifest has anyway.
+    /// that the manifest has anyway, and for one whose length was signed and not seen: other
+    /// signatures of the same content find what is kept, and it has to be true of them too.
     pub(super) fn to_bind(&self, key: &HostKey) -> Option<(TableHeader, &[u8])> {
+        if self.length != LengthProof::Content {
+            return None;
+        }
         let (mut header, values) = self.to_ship()?;
         header.mac = *key.mac(&header).as_bytes();
         Some((header, values))
@@ -376,11 +271,11 @@ impl ChunkTable {
 
     /// The same without a MAC, to travel with the model.
     pub(super) fn to_ship(&self) -> Option<(TableHeader, &[u8])> {
-        let subtrees = self.0.subtrees.as_ref()?;
+        let subtrees = self.digests.subtrees()?;
         let header = TableHeader {
             size: subtrees.size(),
             len: self.len(),
-            identity: self.0.content.identity(),
+            identity: self.content().identity(),
             root: *subtrees.root(),
             mac: [0; 32],
         };
@@ -391,7 +286,7 @@ impl ChunkTable {
 impl fmt::Debug for ChunkTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkTable")
-            .field("chunks", &self.0.chunks)
+            .field("chunks", self.chunks())
             .field("algorithm", &self.algorithm())
             .finish_non_exhaustive()
     }
@@ -399,6 +294,7 @@ impl fmt::Debug for ChunkTable {
 
 #[cfg(test)]
 mod tests {
+    use super::super::subtree::VALUE_LEN;
     use super::*;
     use crate::reading::table::full_pass::hash_file;
     use crate::reading::table::{MAX_WHOLE, proof};
@@ -407,18 +303,18 @@ mod tests {
     const CHUNK: usize = 64 << 10;
 
     fn blake3(bytes: &[u8]) -> SignedContent {
-        SignedContent::Whole(Algorithm::Blake3.hash(bytes))
+        SignedContent::Whole(Algorithm::Blake3.hash(bytes).into())
     }
 
     fn sha256(bytes: &[u8]) -> SignedContent {
-        SignedContent::Whole(Algorithm::Sha256.hash(bytes))
+        SignedContent::Whole(Algorithm::Sha256.hash(bytes).into())
     }
 
-    fn pass(content: &SignedContent, bytes: &[u8]) -> Result<ChunkTable, Hashed> {
+    fn pass(content: &SignedContent, bytes: &[u8]) -> Option<ChunkTable> {
         let source = Memory::default();
         source.put("file", bytes);
-        let hashed = hash_file(&*source.file("file"), &proof::plan_of(content), &()).unwrap();
-        ChunkTable::of_pass(content, hashed)
+        let mut hashed = hash_file(&*source.file("file"), &proof::plan_of(content), &()).unwrap();
+        ChunkTable::of_pass(content, &mut hashed)
     }
 
     fn shipped(bytes: &[u8]) -> (TableHeader, Box<[u8]>) {
@@ -433,7 +329,7 @@ mod tests {
         for content in [sha256(&bytes), blake3(&bytes)] {
             assert_eq!(pass(&content, &bytes).unwrap().len(), 3 << 20);
             for other in [&bytes[1..], &random(3 << 20, 2)[..], &[]] {
-                assert!(pass(&content, other).is_err());
+                assert!(pass(&content, other).is_none());
             }
         }
     }
@@ -456,8 +352,8 @@ mod tests {
         assert!(SelfProving::admit(&sha256(&bytes), &header).is_err());
     }
 
-    /// The number of values fixes the number of chunks, not where the last one ends: a table with a
-    /// wrong length merges, and only the last chunk tells.
+    /// Merging doesn't prove where the last chunk ends: a table with a wrong length merges, and
+    /// only that chunk tells.
     #[test]
     fn the_last_chunk_proves_the_length() {
         let bytes = random(2 * CHUNK + 100, 4);
@@ -498,7 +394,7 @@ mod tests {
         let others = [
             sha256(b"another"),
             blake3(&bytes),
-            SignedContent::Whole(Algorithm::Blake2b.hash(&bytes)),
+            SignedContent::Whole(Algorithm::Blake2b.hash(&bytes).into()),
         ];
         for other in others {
             assert!(Bound::admit(&other, &header, &key).is_err());

@@ -8,9 +8,8 @@ use std::collections::HashSet;
 use std::io::{self, Write as _};
 
 use super::file::{self, OpenTable, TableFileError};
-use super::geometry::signed_root;
 use super::proved::{Candidate, ChunkTable, SelfProving};
-use crate::files::Directory;
+use crate::files::{Directory, open_entry};
 use crate::manifest::{Manifest, SignedContent};
 use crate::name::FileName;
 use crate::reading::source::Source;
@@ -20,7 +19,14 @@ use crate::reading::source::Source;
 pub const DIRECTORY: &str = ".model-fs";
 
 fn relative_path(content: &SignedContent) -> String {
-    format!("{DIRECTORY}/{}", file::name(content))
+    format!("{DIRECTORY}/{}", file::name(content.identity()))
+}
+
+/// Whether something that could be the table for this content lies in the model directory `root`.
+pub fn is_there(root: &Directory, content: &SignedContent) -> bool {
+    let name = file::name(content.identity());
+    root.open_beneath(DIRECTORY.as_ref())
+        .is_ok_and(|tables| open_entry(&tables, name.as_ref()).is_ok())
 }
 
 /// The table that the source has for a file with this content, of `claimed` bytes.
@@ -29,14 +35,14 @@ pub(in crate::reading) fn load(
     content: &SignedContent,
     claimed: u64,
 ) -> Option<Candidate> {
-    signed_root(content)?;
+    content.blake3()?;
     let name = FileName::new(&relative_path(content)).ok()?;
     let file = source.open(&name).ok()?;
     let read = || {
         let table = OpenTable::open(file)?;
         let admitted = SelfProving::admit(content, table.header())?;
         // Its last chunk couldn't be read, so nothing is read for it.
-        if table.header().len > claimed {
+        if content.len().is_none() && table.header().len > claimed {
             return Err(TableFileError::OtherContent("length"));
         }
         admitted.merge(table.values()?)
@@ -68,14 +74,14 @@ pub fn check(root: &Directory) -> io::Result<()> {
 /// # Errors
 /// As [`check`].
 pub fn save(root: &Directory, table: &ChunkTable) -> io::Result<()> {
-    if signed_root(table.content()).is_none() {
+    if table.content().blake3().is_none() {
         return Ok(());
     }
     let Some((header, values)) = table.to_ship() else {
         return Ok(());
     };
     let directory = root.make(DIRECTORY.as_ref(), 0o755)?;
-    let name = file::name(table.content());
+    let name = file::name(table.content().identity());
     // World-readable, unlike the store: it is part of the model.
     directory.write_file(name.as_ref(), 0o644, |out| {
         out.write_all(&header.encode())?;
@@ -96,7 +102,7 @@ pub fn remove_others(root: &Directory, manifest: &Manifest) -> io::Result<()> {
     let current: HashSet<String> = manifest
         .files()
         .iter()
-        .map(|file| file::name(&file.content))
+        .map(|file| file::name(file.content.identity()))
         .collect();
     directory.for_each_name(|name| {
         match name.to_str() {

@@ -139,41 +139,44 @@ impl TableStore {
 
     /// The table for signed content, if this host has proved it before.
     pub(in crate::reading) fn load(&self, content: &SignedContent) -> Option<ChunkTable> {
-        let table = self.open_table(content)?;
-        let loaded = Bound::admit(content, table.header(), &self.key)
-            .and_then(|bound| bound.merge(table.values()?));
-        self.believed(content, loaded)
+        places(content).find_map(|place| {
+            let table = self.open_table(&place)?;
+            let loaded = Bound::admit(content, table.header(), &self.key)
+                .and_then(|bound| bound.merge(table.values()?));
+            self.believed(&place, loaded)
+        })
     }
 
     /// The length of signed content, if this host has proved it before. Reads a header only.
     pub(in crate::reading) fn proved_len(&self, content: &SignedContent) -> Option<ProvedLength> {
-        let table = self.open_table(content)?;
-        let bound = Bound::admit(content, table.header(), &self.key);
-        self.believed(content, bound).map(|bound| bound.len())
+        places(content).find_map(|place| {
+            let table = self.open_table(&place)?;
+            let bound = Bound::admit(content, table.header(), &self.key);
+            self.believed(&place, bound).map(|bound| bound.len())
+        })
     }
 
-    fn open_table(&self, content: &SignedContent) -> Option<OpenTable> {
-        let (folder, name) = place(content);
+    fn open_table(&self, place: &Place) -> Option<OpenTable> {
         let opened = self
             .directory
             .open_beneath(VERSION.as_ref())
-            .and_then(|version| version.open_beneath(folder.as_ref()))
-            .and_then(|folder| open_owned(&folder, &name));
+            .and_then(|version| version.open_beneath(place.folder().as_ref()))
+            .and_then(|folder| open_owned(&folder, &place.name));
         match opened {
             Ok(file) => {
                 let table = OpenTable::open(Arc::new(LocalFile::new(file)));
-                self.believed(content, table)
+                self.believed(place, table)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => self.believed(content, Err(error.into())),
+            Err(error) => self.believed(place, Err(error.into())),
         }
     }
 
-    fn believed<T>(&self, content: &SignedContent, found: Result<T, TableFileError>) -> Option<T> {
+    fn believed<T>(&self, place: &Place, found: Result<T, TableFileError>) -> Option<T> {
         found
             .inspect_err(|error| {
-                let (folder, name) = place(content);
-                let path = self.directory().join(VERSION).join(folder).join(name);
+                let folder = self.directory().join(VERSION).join(place.folder());
+                let path = folder.join(&place.name);
                 tracing::warn!(path = %Escaped::path(path), %error, "chunk table not believed");
             })
             .ok()
@@ -187,11 +190,11 @@ impl TableStore {
         let Some((header, values)) = table.to_bind(&self.key) else {
             return Ok(());
         };
-        let (folder, name) = place(table.content());
+        let place = Place::of(table.content().identity());
         let version = self.directory.make(VERSION.as_ref(), 0o700)?;
-        let folder = version.make(folder.as_ref(), 0o700)?;
+        let folder = version.make(place.folder().as_ref(), 0o700)?;
         // A file that loses its content in a crash is noticed, but costs a full pass.
-        folder.write_file(name.as_ref(), 0o600, |out| {
+        folder.write_file(place.name.as_ref(), 0o600, |out| {
             out.write_all(&header.encode())?;
             out.write_all(values)
         })
@@ -240,10 +243,28 @@ impl std::fmt::Debug for TableStore {
     }
 }
 
-/// Folder and name of the table for signed content.
-fn place(content: &SignedContent) -> (String, String) {
-    let name = file::name(content);
-    (name[..2].to_owned(), name)
+/// Where a table is kept.
+struct Place {
+    name: String,
+}
+
+impl Place {
+    fn of(identity: [u8; 32]) -> Self {
+        let name = file::name(identity);
+        Self { name }
+    }
+
+    fn folder(&self) -> &str {
+        &self.name[..2]
+    }
+}
+
+/// Where the table for signed content may be: by what proves it, and by its listed digest, where an
+/// earlier signature that had no annotations was proved here.
+fn places(content: &SignedContent) -> impl Iterator<Item = Place> {
+    let (identity, listed) = (content.identity(), content.listed_identity());
+    let other = (listed != identity).then_some(listed);
+    std::iter::once(identity).chain(other).map(Place::of)
 }
 
 /// The names in a directory that are as they are wanted.
@@ -377,10 +398,10 @@ mod tests {
         let bytes = random((1 << 20) + 150_000, seed);
         let source = Memory::default();
         source.put("file", &bytes);
-        let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes));
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes).into());
         let plan = proof::plan_of(&content);
-        let hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
-        ChunkTable::of_pass(&content, hashed).unwrap()
+        let mut hashed = hash_file(&*source.file("file"), &plan, &()).unwrap();
+        ChunkTable::of_pass(&content, &mut hashed).unwrap()
     }
 
     fn content(seed: u64) -> SignedContent {
@@ -388,7 +409,8 @@ mod tests {
     }
 
     fn path_of(store: &TableStore, seed: u64) -> PathBuf {
-        let (folder, name) = place(&content(seed));
+        let place = Place::of(content(seed).identity());
+        let (folder, name) = (place.folder(), &place.name);
         store.directory().join(VERSION).join(folder).join(name)
     }
 
@@ -456,9 +478,9 @@ mod tests {
         let bytes = random(1000, 3);
         let source = Memory::default();
         source.put("file", &bytes);
-        let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes));
-        let hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
-        let table = ChunkTable::of_pass(&content, hashed).unwrap();
+        let content = SignedContent::Whole(Algorithm::Sha256.hash(&bytes).into());
+        let mut hashed = hash_file(&*source.file("file"), &proof::plan_of(&content), &()).unwrap();
+        let table = ChunkTable::of_pass(&content, &mut hashed).unwrap();
         store(dir.path()).save(&table).unwrap();
         assert!(!dir.path().join(VERSION).exists());
     }
@@ -477,11 +499,12 @@ mod tests {
         let mac = blake3::keyed_hash(&old_key, &header.authenticated());
         header.mac = *mac.as_bytes();
         let file = [&header.encode()[..], values].concat();
-        let (folder, name) = place(&victim);
+        let place = Place::of(victim.identity());
+        let (folder, name) = (place.folder(), &place.name);
         for version in ["v1", VERSION] {
-            let folder = dir.path().join(version).join(&folder);
+            let folder = dir.path().join(version).join(folder);
             std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join(&name), &file).unwrap();
+            std::fs::write(folder.join(name), &file).unwrap();
         }
         let store = store(dir.path());
         assert!(!has(&store, 1));
@@ -499,7 +522,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
         let at = |name: &str| dir.path().join("v1").join(name);
-        let (folder, name) = place(&content(1));
+        let place = Place::of(content(1).identity());
+        let (folder, name) = (place.folder(), &place.name);
         let table = format!("{folder}/{name}");
         let kept = [
             "README",

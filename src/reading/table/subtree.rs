@@ -2,8 +2,8 @@
 //!
 //! Guarantees: [`merge`] of the values of all chunks of an input is the BLAKE3 digest of that
 //! input, for any length (BLAKE3 paper, section 2.1; the `hazmat` module of the `blake3` crate).
-//! Doesn't: fix the length of the last chunk. Merging fixes the *number* of chunks; only hashing
-//! the last chunk proves where the input ends.
+//! Doesn't: prove a length. The values of larger subtrees merge to the same root; only a signed
+//! size, or hashing the last chunk, proves where the input ends.
 
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode};
 
@@ -95,6 +95,15 @@ impl ChainingValues {
             .extend_from_slice(&self.hasher.finalize_non_root());
         self.start += self.filled;
         self.filled = 0;
+    }
+
+    /// The root hash of what was taken in, where that is one chunk at most and the input begins
+    /// with it: then there is no tree, and what is hashed is the whole.
+    pub(super) fn only_root(&self) -> Option<RootHash> {
+        let chunks = self.values.len() / VALUE_LEN + usize::from(self.filled > 0);
+        let begin = self.start - (self.values.len() / VALUE_LEN) as u64 * self.size;
+        // The hasher is that of the last chunk until the next one begins.
+        (chunks <= 1 && begin == 0).then(|| *self.hasher.finalize().as_bytes())
     }
 
     /// The values, [`VALUE_LEN`] bytes each. What is left is the input's last chunk.

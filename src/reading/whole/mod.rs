@@ -4,4 +4,5 @@
 //! shows that they aren't what was signed. Doesn't: hold for longer than that takes.
 
 pub mod hash;
+pub mod locate;
 pub mod verify;

@@ -1,22 +1,25 @@
 //! Verifying a whole model: its names, and the content behind them.
 //!
 //! Guarantees: [`verify_names`] holds what is there against the signed names, both ways;
-//! [`verify_content`] hashes every signed file and reports every difference, and leaves chunk
-//! tables behind for mounts. Doesn't: hold for longer than it takes: the model may change right
+//! [`verify_content`] hashes every signed file, compares every digest and size that was signed,
+//! reports every difference, with its place where a chunk table is at hand, and leaves chunk tables
+//! behind for mounts. Doesn't: hold for longer than it takes: the model may change right
 //! after.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
-use crate::manifest::{Manifest, ManifestFile};
+use super::locate::{Places, locate};
+use crate::manifest::{Manifest, ManifestFile, SignedContent};
 use crate::name::{Escaped, FileName};
 use crate::reading::chunk::buffer::BufferPool;
 use crate::reading::opening::last_chunk;
 use crate::reading::source::{ABSENT, Found, Scan, Source, SourceError};
 use crate::reading::table::full_pass::{self, Observer};
 use crate::reading::table::{ChunkTable, TableStore, proof, shipped};
-use crate::reading::violation::Violation;
+use crate::reading::violation::{Violation, ViolationKind};
 
 /// A way in which a model differs from its signature.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,7 +43,7 @@ pub enum Difference {
     Unsigned(Escaped),
     /// Content that isn't the signed content.
     #[error("{0}")]
-    Violation(Box<Violation>),
+    Content(Box<ContentDifference>),
     /// The file can't be read.
     #[error("\"{file}\": it can't be read: {error}")]
     Unreadable {
@@ -49,6 +52,41 @@ pub enum Difference {
         /// Why.
         error: SourceError,
     },
+}
+
+/// How the content of a file differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentDifference {
+    /// What is wrong with the file.
+    pub violation: Violation,
+    /// Where; `None` if no table was at hand that could tell.
+    pub places: Option<Places>,
+}
+
+impl From<Violation> for ContentDifference {
+    fn from(violation: Violation) -> Self {
+        Self {
+            violation,
+            places: None,
+        }
+    }
+}
+
+impl fmt::Display for ContentDifference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let violation = &self.violation;
+        write!(f, "{violation}")?;
+        let bytes = violation.range.end - violation.range.start;
+        match violation.kind {
+            ViolationKind::Truncated { .. } => write!(f, ", {bytes} too few")?,
+            ViolationKind::Extended { .. } => write!(f, ", {bytes} too many")?,
+            ViolationKind::Digest { .. } => {}
+        }
+        match &self.places {
+            Some(places) => write!(f, "; {places}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What to make of files that are there but not signed.
@@ -203,35 +241,59 @@ fn verify_file(
         let (table, _) = last_chunk::prove_length(file, candidate, &*opened, &pool).ok()?;
         Some(table.len())
     };
-    let known_len = file
-        .content
-        .len()
-        .or_else(|| bound.as_ref().map(ChunkTable::len))
-        .or_else(shipped);
+    // With two digests a table speaks for one of them, and which one holds has to be told.
+    let is_one_digest = file.content.annotated_blake3().is_none();
+    let known_len = file.content.len().or_else(|| {
+        let bound = || bound.as_ref().map(ChunkTable::len);
+        is_one_digest.then(|| bound().or_else(shipped)).flatten()
+    });
     let wrong_length = known_len.and_then(|len| proof::length_violation(file, len, claimed));
     if let Some(violation) = wrong_length {
-        return vec![Difference::Violation(Box::new(violation))];
+        return vec![Difference::Content(Box::new(violation.into()))];
     }
     let wanting = store.filter(|_| bound.is_none());
     let mut plan = proof::plan_of(&file.content);
     if wanting.is_none() {
-        plan.table = None;
+        plan.table = None; // a signed BLAKE3 digest is compared nevertheless
     }
-    let hashed = match full_pass::hash_file(&*opened, &plan, observer) {
+    let mut hashed = match full_pass::hash_file(&*opened, &plan, observer) {
         Ok(hashed) => hashed,
         Err(error) => return unreadable(SourceError::Io(Arc::new(error))),
     };
     let violations = proof::violations(file, &hashed);
     if violations.is_empty()
         && let Some(store) = wanting
-        && let Ok(table) = ChunkTable::of_pass(&file.content, hashed)
+        && let Some(table) = ChunkTable::of_pass(&file.content, &mut hashed)
         && let Err(error) = store.save(&table)
     {
         let path = Escaped::path(store.directory());
         tracing::warn!(%path, %error, file = %file.name, "chunk table not kept");
     }
+    let locate = || {
+        if let Some(bound) = &bound {
+            return locate(bound.digests(), &*opened, observer).ok();
+        }
+        let shipped = shipped::load(source, &file.content, claimed)?;
+        locate(shipped.digests(), &*opened, observer).ok()
+    };
     violations
         .into_iter()
-        .map(|violation| Difference::Violation(Box::new(violation)))
+        .map(|violation| {
+            let places = is_of_whole_file(&violation, file).then(locate).flatten();
+            Difference::Content(Box::new(ContentDifference { violation, places }))
+        })
         .collect()
+}
+
+/// Whether a table could tell more of where the file differs. It couldn't where the digest holds
+/// that tables go by.
+fn is_of_whole_file(violation: &Violation, file: &ManifestFile) -> bool {
+    let SignedContent::Whole(whole) = &file.content else {
+        return false;
+    };
+    let proving = whole.proving_digest().algorithm();
+    match violation.kind {
+        ViolationKind::Digest { holds, .. } => holds != Some(proving),
+        ViolationKind::Truncated { .. } | ViolationKind::Extended { .. } => false,
+    }
 }

@@ -14,6 +14,8 @@ use aws_lc_rs::signature::{
     EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
     RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use x509_cert::der::asn1::{Any, BitString, OctetString, SetOfVec, Utf8StringRef};
 use x509_cert::der::flagset::FlagSet;
 use x509_cert::der::oid::AssociatedOid;
@@ -377,6 +379,24 @@ impl<'a> Spec<'a> {
 pub fn now() -> SystemTime {
     static NOW: std::sync::OnceLock<SystemTime> = std::sync::OnceLock::new();
     *NOW.get_or_init(|| UNIX_EPOCH + Duration::from_secs(seconds(SystemTime::now())))
+}
+
+/// Seconds from [`now`], as RFC 3339 writes the moment.
+pub fn moment(offset: i64) -> String {
+    let at = i64::try_from(seconds(now())).unwrap() + offset;
+    jiff::Timestamp::from_second(at).unwrap().to_string()
+}
+
+/// A bundle of the method `certificate` with other certificates, the leaf first. Its signature
+/// isn't over them: so one by a key whose certificate has expired is made while it is valid.
+pub fn with_chain(bundle: &[u8], chain: &[&[u8]]) -> Vec<u8> {
+    let mut bundle: serde_json::Value = serde_json::from_slice(bundle).unwrap();
+    let certificates: Vec<_> = chain
+        .iter()
+        .map(|der| serde_json::json!({ "rawBytes": STANDARD.encode(der) }))
+        .collect();
+    bundle["verificationMaterial"]["x509CertificateChain"]["certificates"] = certificates.into();
+    bundle.to_string().into_bytes()
 }
 
 pub fn seconds(time: SystemTime) -> u64 {

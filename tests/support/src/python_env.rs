@@ -28,6 +28,12 @@ pub const REFERENCE: Packages = Packages {
     groups: &[&["model-signing==1.1.1", "pyopenssl==26.4.0"]],
 };
 
+/// What the reader of `docs/spec/reader` needs beside Python itself.
+pub const LAZY_READER: Packages = Packages {
+    name: "lazy-reader",
+    groups: &[&["cryptography==48.0.0"]],
+};
+
 /// What one environment holds: each group is one call of `pip install`.
 pub struct Packages {
     pub name: &'static str,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use model_fs::digest::Algorithm;
+use model_fs::reading::whole::hash::Annotate;
 
 use super::model::ModelArgs;
 #[cfg(feature = "pkcs11")]
@@ -18,6 +19,7 @@ use super::size::ByteSize;
     not(feature = "pkcs11"),
     command(after_help = "Keys on tokens (--pkcs11-uri) need a build with the feature pkcs11")
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct SignArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -65,13 +67,18 @@ pub(crate) struct SignArgs {
     )]
     pub(crate) certificate_chain: Vec<PathBuf>,
 
-    /// Hash of the content [default: blake3; sha256 with --compat]
+    /// Hash of the content; sha256 is what every verifier knows [default: sha256]
     #[arg(long, value_enum, value_name = "ALGORITHM")]
     hash: Option<Hash>,
 
     /// Sign pieces of SIZE instead of whole files
     #[arg(long, value_name = "SIZE")]
     pub(crate) shard_size: Option<ByteSize>,
+
+    /// Leave out what is said of files beside their digests: sizes and BLAKE3 digests, which other
+    /// verifiers pass over, and with which any host can mount at once
+    #[arg(long)]
+    plain: bool,
 
     /// Sign as another implementation can verify: with sha256, and with its names for shards and
     /// for a single file
@@ -132,15 +139,25 @@ impl SignArgs {
     /// for.
     pub(crate) fn hash(&self) -> Option<Hash> {
         match (self.compat, self.hash) {
-            (None, hash) => Some(hash.unwrap_or_default()),
             (Some(Compat::Reference), Some(Hash::Blake3)) => None,
-            (Some(Compat::Reference), hash) => Some(hash.unwrap_or(Hash::Sha256)),
+            (_, hash) => Some(hash.unwrap_or_default()),
         }
     }
 
-    /// Whether chunk tables travel with the model. Only those of BLAKE3 prove themselves.
+    /// What is said of files beside their digests.
+    pub(crate) fn annotate(&self) -> Annotate {
+        if self.plain || self.shard_size.is_some() {
+            Annotate::Nothing
+        } else {
+            Annotate::Files
+        }
+    }
+
+    /// Whether chunk tables travel with the model: where a BLAKE3 digest is signed, against which
+    /// they prove themselves.
     pub(crate) fn ships_tables(&self) -> bool {
-        self.hash() == Some(Hash::Blake3) && !self.no_tables
+        let is_signed = self.hash() == Some(Hash::Blake3) || self.annotate() == Annotate::Files;
+        is_signed && self.shard_size.is_none() && !self.no_tables
     }
 }
 
@@ -155,8 +172,8 @@ impl From<Compat> for model_fs::oms::sign::Compat {
 /// The hash of a signature's content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Hash {
-    #[default]
     Blake3,
+    #[default]
     Sha256,
     Blake2b,
 }

@@ -211,8 +211,9 @@ fn trust_is_one_of() {
 #[test]
 fn defaults_are_the_documented_ones() {
     for (options, hash) in [
-        ("", Some(Hash::Blake3)),
+        ("", Some(Hash::Sha256)),
         ("--compat reference", Some(Hash::Sha256)),
+        ("--hash blake3", Some(Hash::Blake3)),
         ("--compat reference --hash blake2b", Some(Hash::Blake2b)),
         ("--compat reference --hash blake3", None),
     ] {

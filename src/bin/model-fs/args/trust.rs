@@ -56,6 +56,12 @@ pub(crate) struct TrustAddArgs {
     #[arg(long, value_name = "SHA256")]
     pub(crate) root_digest: Vec<String>,
 
+    /// Judge the certificates as of DATE, a day of the past (its first second in UTC) or a date
+    /// and time with an offset, and not as of now. Nothing shows that a signature was made by
+    /// then: prefer --payload-of, with which certificates may have expired as well
+    #[arg(long, value_name = "DATE")]
+    pub(crate) valid_at: Option<String>,
+
     #[command(flatten)]
     pub(crate) place: TrustPlaceArgs,
 

@@ -97,7 +97,9 @@ impl Demo {
             Escaped::path(self.path("model"))
         ))?;
 
-        self.say("its publisher signs it")?;
+        self.say(
+            "its publisher signs it: SHA-256 for every verifier, and BLAKE3 and sizes beside it",
+        )?;
         self.command(&["sign", "model", "--private-key", "key.pem"])?;
 
         self.say(

@@ -9,6 +9,7 @@ use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::Material;
 use model_fs::oms::claim::Claim;
 use model_fs::reading::location::ModelLocation;
+use model_fs::reading::table::{Laziness, laziness, shipped};
 use model_fs::reading::{Links, LocalDirectory};
 use serde_json::{Value, json};
 
@@ -21,15 +22,97 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let (location, signature) = find(&args.path)?;
     let claims = claims(location.as_ref(), &signature)?;
     let sizes = sizes(location.as_ref(), claims.claimed_manifest());
+    let lazy = Lazy::of(location.as_ref(), claims.claimed_manifest(), &sizes);
     if args.json {
-        terminal::print_json(&to_json(&claims, &sizes))
+        terminal::print_json(&to_json(&claims, &sizes, &lazy))
     } else {
-        terminal::print(&to_text(&signature, &claims, &sizes))
+        terminal::print(&to_text(&signature, &claims, &sizes, &lazy))
+    }
+}
+
+/// What a host that has never seen the model can read lazily.
+#[derive(Default)]
+struct Lazy {
+    files: usize,
+    readable: usize,
+    /// Chunk tables that this takes, and how many of them lie in the model; `None` where no model
+    /// is known.
+    tables: usize,
+    tables_there: Option<usize>,
+}
+
+impl Lazy {
+    fn of(location: Option<&ModelLocation>, manifest: &Manifest, sizes: &Sizes<'_>) -> Self {
+        let mut found = Self {
+            files: manifest.files().len(),
+            tables_there: location.map(|_| 0),
+            ..Self::default()
+        };
+        for file in manifest.files() {
+            match laziness(&file.content, sizes.get(file.name.as_str()).copied()) {
+                Laziness::No => continue,
+                Laziness::Signed => {}
+                Laziness::WithTable => {
+                    found.tables += 1;
+                    if let (Some(there), Some(location)) = (&mut found.tables_there, location) {
+                        let is_there = shipped::is_there(location.directory(), &file.content);
+                        *there += usize::from(is_there);
+                    }
+                }
+            }
+            found.readable += 1;
+        }
+        found
+    }
+
+    /// `yes`, `partly` or `no`.
+    fn answer(&self) -> &'static str {
+        match self.readable {
+            0 => "no",
+            readable if readable == self.files => "yes",
+            _ => "partly",
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = self.answer().to_owned();
+        if self.answer() == "partly" {
+            let _ = write!(text, ", {} of {} files", self.readable, self.files);
+        }
+        match self.tables_there {
+            Some(there) if there < self.tables => {
+                let _ = write!(
+                    text,
+                    ", but {} of {} chunk tables are not in {}",
+                    self.tables - there,
+                    self.tables,
+                    shipped::DIRECTORY,
+                );
+            }
+            _ => {}
+        }
+        text
+    }
+}
+
+/// Sizes of files by name.
+type Sizes<'a> = BTreeMap<&'a str, u64>;
+
+/// Whose word the sizes are.
+fn sizes_are(manifest: &Manifest) -> &'static str {
+    let signed = manifest
+        .files()
+        .iter()
+        .filter(|it| it.content.len().is_some());
+    match signed.count() {
+        0 => "as found",
+        signed if signed == manifest.files().len() => "signed",
+        _ => "partly signed, else as found",
     }
 }
 
 /// Sizes of the files, signed or as found beside the signature.
-fn sizes<'a>(location: Option<&ModelLocation>, manifest: &'a Manifest) -> BTreeMap<&'a str, u64> {
+fn sizes<'a>(location: Option<&ModelLocation>, manifest: &'a Manifest) -> Sizes<'a> {
     let links = if manifest.allow_symlinks() {
         Links::Follow
     } else {
@@ -51,7 +134,7 @@ fn sizes<'a>(location: Option<&ModelLocation>, manifest: &'a Manifest) -> BTreeM
 }
 
 /// Sizes are claims, so their sum may be anything.
-fn total(sizes: &BTreeMap<&str, u64>) -> u64 {
+fn total(sizes: &Sizes<'_>) -> u64 {
     sizes.values().copied().fold(0, u64::saturating_add)
 }
 
@@ -83,7 +166,12 @@ fn serialization(manifest: &Manifest) -> String {
     }
 }
 
-fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> String {
+fn to_text(
+    signature: &Path,
+    claims: &UnverifiedManifest,
+    sizes: &Sizes<'_>,
+    lazy: &Lazy,
+) -> String {
     let manifest = claims.claimed_manifest();
     let mut text = format!(
         "NOTHING WAS VERIFIED: this is what the signature file claims\n\
@@ -97,7 +185,9 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
          serialization  {}\n\
          symlinks       {}\n\
          files          {}\n\
-         bytes          {} in {} files of known size\n",
+         bytes          {} in {} files of known size\n\
+         sizes          {}\n\
+         lazy anywhere  {}\n",
         Escaped::path(signature),
         claims.claimed_material().method(),
         Claim::of(claims.claimed_material()),
@@ -114,7 +204,12 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
         manifest.files().len(),
         total(sizes),
         sizes.len(),
+        sizes_are(manifest),
+        lazy.to_text(),
     );
+    if let Some(ignored) = manifest.ignored_annotations() {
+        let _ = writeln!(text, "annotations    {ignored}");
+    }
     for entry in log_entries(claims) {
         let _ = writeln!(text, "log entry      {entry}");
     }
@@ -133,14 +228,14 @@ fn to_text(signature: &Path, claims: &UnverifiedManifest, sizes: &BTreeMap<&str,
 /// What was signed of a file, in a word.
 fn signed(file: &ManifestFile) -> String {
     match &file.content {
-        SignedContent::Whole(digest) => digest.to_string(),
+        SignedContent::Whole(whole) => whole.digest().to_string(),
         SignedContent::Shards(shards) => {
             format!("{}:{} shards", shards.algorithm(), shards.count())
         }
     }
 }
 
-fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
+fn to_json(claims: &UnverifiedManifest, sizes: &Sizes<'_>, lazy: &Lazy) -> Value {
     let manifest = claims.claimed_manifest();
     let files: Vec<_> = manifest
         .files()
@@ -149,7 +244,9 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
             json!({
                 "name": file.name.as_str(),
                 "size": sizes.get(file.name.as_str()),
+                "size_is_signed": file.content.len().is_some(),
                 "signed": signed(file),
+                "blake3": file.content.blake3().map(hex::encode),
             })
         })
         .collect();
@@ -167,6 +264,9 @@ fn to_json(claims: &UnverifiedManifest, sizes: &BTreeMap<&str, u64>) -> Value {
         "ignore_paths": manifest.ignore_paths().iter().map(FileName::as_str).collect::<Vec<_>>(),
         "file_count": manifest.files().len(),
         "bytes": total(sizes),
+        "lazy_on_any_host": lazy.answer(),
+        "chunk_tables": {"needed": lazy.tables, "there": lazy.tables_there},
+        "ignored_annotations": manifest.ignored_annotations().map_or(0, |it| it.resources),
         "files": files,
     })
 }

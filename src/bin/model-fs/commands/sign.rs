@@ -12,7 +12,7 @@ use model_fs::oms::claim::Claim;
 use model_fs::oms::sign::Compat;
 use model_fs::reading::location::ModelLocation;
 use model_fs::reading::table::shipped;
-use model_fs::reading::whole::hash::hash_model;
+use model_fs::reading::whole::hash::{HashPlan, hash_model};
 use model_fs::reading::whole::verify;
 use model_fs::reading::{Found, Links, Scan};
 
@@ -59,14 +59,16 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let tables = Tables::new(
         open_store(args.index_dir.as_deref(), &location)?,
         &location,
-        // Only BLAKE3 tables prove themselves to another host.
-        args.ships_tables() && serialization.shard_size.is_none(),
+        args.ships_tables(),
     )?;
     let bar = Bar::new(total_bytes(&scan, &names), "hashing");
     let hashed = hash_model(
         &directory,
         &names,
-        serialization,
+        HashPlan {
+            serialization,
+            annotate: args.annotate(),
+        },
         &|table| tables.keep(table),
         &bar,
     )
@@ -84,9 +86,10 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
         hashed.files,
     )?;
     let compat = args.compat.map_or(Compat::Specification, Compat::from);
-    let bundle = manifest
-        .sign(signer.signing(), compat)
-        .map_err(hints::not_signed)?;
+    let bundle = manifest.sign(signer.signing(), compat).map_err(|error| {
+        let hint = hints::signing(&error);
+        Failure::from(hints::not_signed(error)).with_hint(hint)
+    })?;
     let mut told = format!(
         "signed: {}, root digest {}, signature {}\n",
         files(manifest.files().len()),

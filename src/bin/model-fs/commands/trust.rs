@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use model_fs::digest::{Algorithm, Digest};
 use model_fs::files::read_given;
 use model_fs::name::Escaped;
-use model_fs::oms::certificate::{self, Certificate};
+use model_fs::oms::certificate::{self, Certificate, ValidAt};
 use model_fs::oms::key::{MAX_PEM, PublicKey};
 use model_fs::oms::trust_store::{
-    MAX_NAME, NewIdentity, NewSigner, Problem, SignerName, TrustFile, TrustStore,
+    MAX_NAME, NewIdentity, NewSigner, Problem, SignerName, SignerRule, TrustFile, TrustStore,
 };
 
 use crate::args::{
@@ -21,7 +21,9 @@ use crate::claims::payload_digest;
 use crate::exit::{Exit, Failure};
 use crate::hints;
 use crate::terminal;
-use crate::trust::{Files, ROOT_DIGESTS_ALONE, describe, store_to_json, store_to_text, to_text};
+use crate::trust::{
+    Files, PINNED, ROOT_DIGESTS_ALONE, VALID_AT, describe, store_to_json, store_to_text, to_text,
+};
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
     let files = Files::of_the_user();
@@ -45,7 +47,15 @@ fn usage(text: String) -> Failure {
 
 /// Whom the command line wants trusted, by what name if it gives none, and what is to be said of
 /// them.
-fn chosen(trust: args::Trust) -> Result<(String, NewIdentity, Vec<String>), Failure> {
+fn chosen(
+    trust: args::Trust,
+    valid_at: Option<ValidAt>,
+) -> Result<(String, NewIdentity, Vec<String>), Failure> {
+    if valid_at.is_some() && !matches!(trust, args::Trust::CertificateChain(_)) {
+        let rule = SignerRule::ValidAtKind.to_string();
+        return Err(usage(format!("--{rule}"))
+            .with_hint("give --certificate-chain, or leave out --valid-at".to_owned()));
+    }
     match trust {
         args::Trust::Store => Err(usage("whom to trust isn't said".to_owned()).with_hint(
             "give --public-key, --certificate-chain, or --identity and --identity-provider"
@@ -71,7 +81,10 @@ fn chosen(trust: args::Trust) -> Result<(String, NewIdentity, Vec<String>), Fail
                 );
                 files.push(pem);
             }
-            let identity = NewIdentity::Certificate(files);
+            if let Some(moment) = valid_at {
+                said.push(format!("  valid at {moment}: {VALID_AT}"));
+            }
+            let identity = NewIdentity::Certificate { files, valid_at };
             Ok((name.unwrap_or_default(), identity, said))
         }
         args::Trust::Identity {
@@ -93,7 +106,8 @@ fn chosen(trust: args::Trust) -> Result<(String, NewIdentity, Vec<String>), Fail
 }
 
 fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
-    let (default_name, identity, mut said) = chosen(args.trust.chosen())?;
+    let valid_at = args.valid_at.as_deref().map(moment).transpose()?;
+    let (default_name, identity, mut said) = chosen(args.trust.chosen(), valid_at)?;
     let name = args.name.unwrap_or(default_name);
     let mut payload_digests = digests("--payload-digest", &args.payload_digest)?;
     for path in &args.payload_of {
@@ -103,6 +117,11 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
             Escaped::path(path)
         ));
         payload_digests.push(digest);
+    }
+    if let NewIdentity::Certificate { valid_at: None, .. } = identity
+        && !payload_digests.is_empty()
+    {
+        said.push(format!("  valid at {PINNED}"));
     }
     let root_digests = digests("--root-digest", &args.root_digest)?;
     if !root_digests.is_empty() {
@@ -141,6 +160,11 @@ fn add(args: TrustAddArgs, files: &Files) -> Result<(), Failure> {
         }
     }
     terminal::print(&told)
+}
+
+fn moment(text: &str) -> Result<ValidAt, Failure> {
+    text.parse()
+        .map_err(|error| usage(format!("--valid-at {}: {error}", Escaped::bounded(text))))
 }
 
 fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {

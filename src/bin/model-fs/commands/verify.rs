@@ -1,12 +1,14 @@
 //! `model-fs verify`.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use model_fs::SignedModel;
+use model_fs::digest::Algorithm;
 use model_fs::manifest::{ManifestFile, SignedContent};
 use model_fs::oms::trust_store::SignerName;
-use model_fs::reading::whole::verify::{Difference, verify_content};
-use model_fs::reading::{Violation, ViolationKind};
+use model_fs::reading::ViolationKind;
+use model_fs::reading::whole::verify::{ContentDifference, Difference, verify_content};
 use serde_json::{Value, json};
 
 use crate::args::VerifyArgs;
@@ -158,11 +160,12 @@ fn finding(finding: &Difference) -> Value {
         Difference::Unreadable { file, .. } => {
             json!({"file": file.to_string(), "reason": "unreadable", "message": message})
         }
-        Difference::Violation(violation) => self::violation(violation, &message),
+        Difference::Content(difference) => content(difference, &message),
     }
 }
 
-fn violation(violation: &Violation, message: &str) -> Value {
+fn content(difference: &ContentDifference, message: &str) -> Value {
+    let violation = &difference.violation;
     let mut value = json!({
         "file": violation.file.to_string(),
         "start": violation.range.start,
@@ -171,15 +174,25 @@ fn violation(violation: &Violation, message: &str) -> Value {
         "message": message,
     });
     let (reason, detail) = match &violation.kind {
-        ViolationKind::Digest { expected, found } => {
-            ("digest", json!({"expected": expected, "found": found}))
-        }
+        ViolationKind::Digest {
+            expected,
+            found,
+            holds,
+        } => (
+            "digest",
+            json!({"expected": expected, "found": found, "holds": holds.map(Algorithm::name)}),
+        ),
         ViolationKind::Truncated { end } => ("truncated", json!({"found_length": end})),
         ViolationKind::Extended { len } => ("extended", json!({"found_length": len})),
     };
     value["reason"] = reason.into();
     if let (Some(object), Value::Object(detail)) = (value.as_object_mut(), detail) {
         object.extend(detail);
+    }
+    if let Some(places) = &difference.places {
+        let range = |range: &Range<u64>| json!({"start": range.start, "end": range.end});
+        value["ranges"] = places.ranges.iter().map(range).collect();
+        value["more_ranges"] = places.more.into();
     }
     value
 }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use model_fs::digest::Digest;
 use model_fs::name::Escaped;
-use model_fs::oms::certificate::Certificate;
+use model_fs::oms::certificate::{Certificate, When};
 use model_fs::oms::trust::Trust;
 use model_fs::oms::trust_store::{Distrusted, Hidden, TrustStore, TrustedSigner};
 use serde_json::{Value, json};
@@ -12,6 +12,14 @@ use serde_json::{Value, json};
 /// What a root digest leaves open.
 pub(crate) const ROOT_DIGESTS_ALONE: &str = "a root digest covers contents alone: neither \
      names, nor which bytes make which file, nor ignored paths and links";
+
+/// What a moment for certificates means.
+pub(crate) const VALID_AT: &str = "certificates are judged as of then, whatever is signed with \
+     their keys later";
+
+/// What pinned payloads mean for certificates.
+pub(crate) const PINNED: &str =
+    "any time (for the payloads that are pinned, certificates may have expired)";
 
 /// All of a store for people: who is trusted, who is distrusted, and what is hidden.
 pub(crate) fn store_to_text(store: &TrustStore) -> String {
@@ -60,9 +68,16 @@ pub(crate) fn to_text(signer: &TrustedSigner) -> String {
     line("method", &signer.trust().method());
     match signer.trust() {
         Trust::Key(key) => line("key", &key.hint()),
-        Trust::Certificate(anchors) => {
+        Trust::Certificate { anchors, when } => {
             for certificate in anchors.certificates() {
                 line("certificate", &describe(certificate));
+            }
+            match when {
+                When::Now => {}
+                When::At(moment) => {
+                    line("valid at", &format_args!("{moment} ({VALID_AT})"));
+                }
+                When::NowUnlessPinned(_) => line("valid at", &PINNED),
             }
         }
         Trust::Sigstore {
@@ -116,7 +131,11 @@ fn to_json(signer: &TrustedSigner) -> Value {
     });
     match signer.trust() {
         Trust::Key(key) => entry["key"] = json!(key.hint()),
-        Trust::Certificate(anchors) => {
+        Trust::Certificate { anchors, when } => {
+            entry["valid_at"] = match when {
+                When::At(moment) => json!(moment.to_string()),
+                When::Now | When::NowUnlessPinned(_) => Value::Null,
+            };
             entry["certificates"] = anchors
                 .certificates()
                 .iter()

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use model_fs::files::read_given;
 use model_fs::manifest::VerifyWithStoreError;
 use model_fs::name::Escaped;
-use model_fs::oms::certificate::{Anchors, Certificate};
+use model_fs::oms::certificate::{Anchors, Certificate, When};
 use model_fs::oms::key::PublicKey;
 use model_fs::oms::sigstore::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 use model_fs::oms::trust::Trust;
@@ -46,7 +46,9 @@ pub(crate) fn load_trust(chosen: args::Trust) -> Result<Trusted, Failure> {
                 certificates.extend(read);
             }
             let anchors = Anchors::new(certificates).map_err(anyhow::Error::new)?;
-            Ok(Trusted::Flags(Trust::Certificate(anchors)))
+            // No flag waives time: that takes an entry of the trust store.
+            let when = When::Now;
+            Ok(Trusted::Flags(Trust::Certificate { anchors, when }))
         }
         args::Trust::Identity {
             identity,

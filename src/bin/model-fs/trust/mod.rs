@@ -6,7 +6,7 @@ mod files;
 mod flags;
 
 pub(crate) use self::entries::{
-    ROOT_DIGESTS_ALONE, describe, store_to_json, store_to_text, to_text,
+    PINNED, ROOT_DIGESTS_ALONE, VALID_AT, describe, store_to_json, store_to_text, to_text,
 };
 pub(crate) use self::files::Files;
 pub(crate) use self::flags::{Trusted, load_trust, not_trusted};

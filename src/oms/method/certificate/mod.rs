@@ -13,12 +13,17 @@ mod anchors;
 #[doc(hidden)] // for the tests of paths; the program only has `verify`
 pub mod chain;
 mod error;
+mod moment;
+mod path_error;
+mod pinned;
 mod rules;
 mod x509;
 
 pub use self::anchors::Anchors;
-pub use self::chain::PathError;
 pub use self::error::{CertificateError, MAX_ANCHORS, MAX_PEM};
+pub use self::moment::{Moment, Span, ValidAt, ValidAtError, When};
+pub use self::path_error::{PathError, Untimely};
+pub use self::pinned::Pins;
 pub use self::rules::CertificateRule;
 pub(in crate::oms) use self::rules::{CODE_SIGNING, TIME_STAMPING};
 pub use self::x509::{Certificate, MAX_EXTENSIONS};

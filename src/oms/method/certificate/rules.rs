@@ -16,8 +16,9 @@ pub(in crate::oms) const TIME_STAMPING: ObjectIdentifier =
 const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 impl Certificate {
-    /// The rules for every certificate of a path: valid at a moment, which is given since the Unix
-    /// epoch, and without demands that aren't understood.
+    /// The rules for any certificate by itself: valid at a moment, which is given since the Unix
+    /// epoch, and without demands that aren't understood. Those of a path are judged together
+    /// (`chain`).
     pub(in crate::oms) fn check(&self, at: Duration) -> Result<(), CertificateRule> {
         let (first, last) = self.validity();
         if at < first {
