@@ -84,7 +84,9 @@ fn a_copy_of_a_model_signed_by_default_is_lazy_on_a_host_that_has_never_seen_it(
         (500, 700_000)
     );
     assert_eq!(size("weights"), 4 * GIB);
-    assert_eq!(mount.stats().source_bytes, 0, "sizes are signed");
+    // Through EROFS, tables are loaded before the mount is there, and last chunks looked at.
+    let most = if in_pages() { 4 * CHUNK } else { 0 };
+    assert!(mount.stats().source_bytes <= most, "sizes are signed");
     let before = mount.bytes_read_by_daemon();
     let found = read_range(&mount.file("weights"), Mode::Cached, 4 * GIB - MIB, 1 << 20);
     let source = read_range(&model.file("weights"), Mode::Cached, 4 * GIB - MIB, 1 << 20);
