@@ -6,7 +6,7 @@
 //!
 //! Guarantees: the folder is root's alone, so owner and root are the only ones that can connect.
 //! Doesn't: take anything in; outlive its daemon, but for a name that leads nowhere, which the next
-//! mount of that number replaces and [`forget`] removes.
+//! mount of that number replaces and `umount` removes.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
