@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [model, key, mountpoint] = args.as_slice() else {
         return Err("usage: mount MODEL PUBLIC_KEY.pem MOUNTPOINT".into());
     };
-    let shutdown = Shutdown::on_signals(|| {})?;
+    let shutdown = Shutdown::on_signals(|| {}, || {})?;
     let trust = Trust::Key(PublicKey::from_pem(&std::fs::read(key)?)?);
     let options = MountOptions::new()
         .on_violation(|violation| eprintln!("{violation}"))

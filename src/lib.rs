@@ -75,7 +75,7 @@ mod threads;
 pub use self::manifest::VerifiedManifest;
 pub use self::model::{FileError, Model, ModelFile, OpenError, OpenOptions, SignedModel};
 #[cfg(feature = "mount")]
-pub use self::model::{MountOptions, Mounted};
+pub use self::model::{MountOptions, Mounted, StatusHandle};
 pub use self::oms::key::PublicKey;
 pub use self::oms::trust::Trust;
 pub use self::oms::trust_store::TrustStore;

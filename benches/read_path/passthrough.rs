@@ -72,7 +72,7 @@ pub(crate) fn serve(source: &Path, mountpoint: &Path, delay: Duration) -> io::Re
         delay,
         read_bytes: AtomicU64::new(0),
     };
-    let shutdown = Shutdown::on_signals(|| {})?;
+    let shutdown = Shutdown::on_signals(|| {}, || {})?;
     let session =
         MountSession::start(fs, mountpoint, &options, shutdown).map_err(io::Error::other)?;
     session.wait().map_err(io::Error::other)?;

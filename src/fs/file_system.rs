@@ -13,7 +13,7 @@ use super::errno::FsError;
 use super::handle::{Handle, Opened};
 use super::inode::Inode;
 use super::lockdown::Lockdown;
-use super::status::MountFacts;
+use super::status::{MountFacts, ToHash};
 use super::time::Times;
 use super::tree::{Node, Tree};
 use crate::name::FileName;
@@ -49,6 +49,7 @@ pub struct FileSystem {
     pub(super) handles: RwLock<HashMap<Handle, Opened>>,
     pub(super) next_handle: AtomicU64,
     pub(super) mount_facts: OnceLock<MountFacts>,
+    pub(super) to_hash: OnceLock<ToHash>,
     pub(super) times: Times,
     pub(super) lockdown: Arc<Lockdown>,
     /// Requests for names, files or content that got none, for whatever reason.
@@ -96,6 +97,7 @@ impl FileSystem {
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             mount_facts: OnceLock::new(),
+            to_hash: OnceLock::new(),
             failures: AtomicU64::new(0),
             reader,
         })

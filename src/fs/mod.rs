@@ -46,6 +46,6 @@ pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;
 pub use self::lengths::{Lengths, ProvingLengths};
 pub use self::listing::Entry;
-pub use self::status::{Audience, MountFacts, OwnerStatus, Status};
+pub use self::status::{Audience, MountFacts, OwnerStatus, Status, ToHash};
 pub use self::tree::{Node, Tree};
 pub use self::xattr::STATUS_ATTRIBUTE;

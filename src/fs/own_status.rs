@@ -5,13 +5,18 @@
 use std::sync::atomic::Ordering;
 
 use super::file_system::FileSystem;
-use super::status::{Audience, MAX_RECENT, MountFacts, OwnerStatus, Status, within_bounds};
+use super::status::{Audience, MAX_RECENT, MountFacts, OwnerStatus, Status, ToHash, within_bounds};
 use crate::reading::{SourceFailure, Violation};
 
 impl FileSystem {
     /// Adds where and how this is mounted to the status. Only the first call counts.
     pub fn set_mount_facts(&self, facts: MountFacts) {
         let _ = self.mount_facts.set(facts);
+    }
+
+    /// Adds what has to be hashed before it can be read. Only the first call counts.
+    pub fn set_to_hash(&self, to_hash: ToHash) {
+        let _ = self.to_hash.set(to_hash);
     }
 
     /// What the mount did and met, as far as it is for `audience`.
@@ -38,6 +43,7 @@ impl FileSystem {
             locked_down: self.lockdown.is_met(),
             mount: self.mount_facts.get().cloned(),
             bytes: self.claimed_bytes(),
+            to_hash: self.to_hash.get().copied().unwrap_or_default(),
             stats: self.reader.stats(),
             recent_violations: texts(&self.reader.violations().recent(), Violation::to_string),
             recent_source_errors: texts(

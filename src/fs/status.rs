@@ -109,6 +109,17 @@ pub struct Status {
     pub owner: Option<OwnerStatus>,
 }
 
+/// Files that are hashed as a whole when they are first opened, as known when the mount was made.
+/// How many bytes of them have been is [`ReaderStats::full_pass_bytes`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ToHash {
+    /// How many they are.
+    pub to_hash_files: usize,
+    /// Their lengths, as the source claimed them then.
+    pub to_hash_bytes: u64,
+}
+
 /// The part of a [`Status`] that is for the user who mounted, and root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -120,6 +131,9 @@ pub struct OwnerStatus {
     /// Bytes of all files, proved or claimed when the mount was made.
     #[serde(default)]
     pub bytes: u64,
+    /// What has to be hashed before it can be read.
+    #[serde(flatten)]
+    pub to_hash: ToHash,
     /// What was read and verified.
     #[serde(flatten)]
     pub stats: ReaderStats,
@@ -201,6 +215,7 @@ mod tests {
             locked_down: true,
             mount: Some(facts.clone()),
             bytes: u64::MAX,
+            to_hash: ToHash::default(),
             stats: ReaderStats::default(),
             recent_violations: vec![long.clone(); violations],
             recent_source_errors: vec![long.clone(); violations],
@@ -239,6 +254,7 @@ mod tests {
             locked_down: false,
             mount: Some(facts),
             bytes: 1,
+            to_hash: ToHash::default(),
             stats: ReaderStats::default(),
             recent_violations: vec!["x".repeat(1000); MAX_RECENT],
             recent_source_errors: Vec::new(),
@@ -266,6 +282,10 @@ mod tests {
             locked_down: true,
             mount: None,
             bytes: 7,
+            to_hash: ToHash {
+                to_hash_files: 2,
+                to_hash_bytes: 5,
+            },
             stats,
             recent_violations: vec!["one".to_owned()],
             recent_source_errors: Vec::new(),

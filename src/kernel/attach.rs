@@ -21,6 +21,7 @@ use rustix::mount::UnmountFlags;
 use super::FS_TYPE;
 use super::connection::{self, fuse_connection};
 use super::fusermount::{self, HelperError};
+use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::Identity;
@@ -168,9 +169,10 @@ impl Attached {
     /// Takes the mount out of the namespace, wherever it is by now. Files that are open in it stay
     /// so, and it ends when the last one is closed; if none is, now. `Ok` if it is gone already.
     ///
-    /// The system call is given a descriptor of the very mount, so that no other can be meant.
-    /// `fusermount3` takes only a path, and something that the same user mounted there between our
-    /// look and its own would be hit; such a window is in the nature of that helper.
+    /// The system call is given a descriptor of the very mount, but goes on to what is mounted over
+    /// it at that moment (`path_mount` crosses mounts): another program that mounts there between
+    /// our look and the call loses its mount. `fusermount3` takes only a path, with a window of its
+    /// own.
     pub(super) fn detach(&self) -> Result<(), DetachError> {
         lock(&self.spare).clear();
         let mut result = Ok(());
@@ -233,6 +235,11 @@ impl Attached {
         let now = Timespec::default();
         rustix::event::poll(&mut polled, Some(&now)).is_ok()
             && !polled[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Who uses it, as far as can be seen.
+    pub(super) fn holders(&self) -> Holders {
+        Holders::of(self.identity.id, self.identity.device, &self.mountpoint)
     }
 
     /// How many requests wait to be taken in or answered; `None` where the kernel doesn't tell.

@@ -235,16 +235,19 @@ impl Filesystem for FuseAdaptor {
         reply.ok();
     }
 
+    /// The sizes are those of the model. All of it counts as free, as with other mounts of what
+    /// lies elsewhere (sshfs, s3fs, mount-s3): what is full for ever, as squashfs and EROFS are,
+    /// has to be left out of every alert about full disks. Nothing can be written here anyway.
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         let totals = self.fs.totals();
         let blocks = totals.bytes.div_ceil(u64::from(BLOCK_SIZE));
         let name_max = u32::try_from(MAX_COMPONENT).unwrap_or(u32::MAX);
         reply.statfs(
             blocks,
-            0,
-            0,
+            blocks,
+            blocks,
             totals.inodes,
-            0,
+            totals.inodes,
             BLOCK_SIZE,
             name_max,
             BLOCK_SIZE,

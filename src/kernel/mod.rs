@@ -10,6 +10,7 @@ mod connection;
 mod fuse;
 mod fusermount;
 mod guarded;
+mod holders;
 mod interrupt;
 #[doc(hidden)]
 pub mod memory_limit;
@@ -40,6 +41,7 @@ pub mod unmount;
 
 #[doc(hidden)]
 pub use fuse::FuseAdaptor;
+pub use holders::Holders;
 pub use mount_error::{MountError, MountRefusal};
 pub use options::{Lane, MountOptions, OptionError};
 #[doc(hidden)]
@@ -48,7 +50,7 @@ pub use serve::serve;
 pub use session::{MountSession, SessionEnd, SessionError};
 pub use shutdown::{Shutdown, StopHandle};
 pub use tuning::TuningReport;
-pub use unmount::{UnmountError, unmount};
+pub use unmount::{UnmountError, unmount, unmount_or_detach};
 
 /// The file system type in the mount table, as `findmnt -t` and `fstab` write it.
 pub const FS_TYPE: &str = "fuse.model-fs";

@@ -137,9 +137,21 @@ impl MountTable {
         here.rfind(|entry| !self.is_covered(entry))
     }
 
+    /// All of it, in the order of the table.
+    pub fn entries(&self) -> &[MountEntry] {
+        &self.0
+    }
+
     /// The mount of this number.
     pub fn by_id(&self, id: u64) -> Option<&MountEntry> {
         self.0.iter().find(|entry| entry.id == id)
+    }
+
+    /// Something that is mounted inside of `entry`, at another place than its own.
+    pub fn inside(&self, entry: &MountEntry) -> Option<&MountEntry> {
+        self.0.iter().find(|other| {
+            other.parent == entry.id && other.id != entry.id && other.mountpoint != entry.mountpoint
+        })
     }
 
     /// Whether something is mounted over `entry`, at the same place.

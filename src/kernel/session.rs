@@ -276,6 +276,7 @@ impl MountSession {
                 warned = true;
                 tracing::warn!(
                     seconds = self.grace.as_secs(),
+                    by = %self.attached.holders(),
                     "files are still open; they are served for a while"
                 );
             }

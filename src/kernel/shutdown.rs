@@ -6,10 +6,10 @@
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 /// What asked for a stop.
@@ -59,26 +59,31 @@ impl Shutdown {
 
     /// One that SIGTERM and SIGINT trigger too, instead of killing the process. SIGHUP has
     /// `hang_up` called, and does nothing else: service managers and log rotation send it to have
-    /// logs reopened, and a terminal that goes away takes no mount along. The handlers stay for as
-    /// long as the process lives.
+    /// logs reopened, and a terminal that goes away takes no mount along. SIGUSR1 has `tell`
+    /// called, which is to say how the mount is doing. The handlers stay for as long as the process
+    /// lives.
     ///
     /// # Errors
     /// When a handler can't be set or a thread can't be started.
-    pub fn on_signals(hang_up: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn on_signals(
+        hang_up: impl Fn() + Send + 'static,
+        tell: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
         let shutdown = Self::new();
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+        let (hang_up, tell) = (aside("hang-up", hang_up)?, aside("tell", tell)?);
         let sender = shutdown.sender.clone();
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
                 for number in signals.forever() {
                     tracing::debug!(signal = number, "signal received");
-                    if number == SIGHUP {
-                        hang_up();
-                    } else {
+                    match number {
+                        SIGHUP => hang_up(),
+                        SIGUSR1 => tell(),
                         // Fails once the session is over; then a signal does
                         // nothing.
-                        let _ = sender.send(Event::Stop(StopReason::Signal(number)));
+                        _ => drop(sender.send(Event::Stop(StopReason::Signal(number)))),
                     }
                 }
             })?;
@@ -89,6 +94,19 @@ impl Shutdown {
     pub fn handle(&self) -> StopHandle {
         StopHandle(self.sender.clone())
     }
+}
+
+/// Has `work` done by a thread of its own, once more for all that ask while it is done: it may wait
+/// for a log that nobody reads, and no request to stop may wait for that.
+fn aside(name: &str, work: impl Fn() + Send + 'static) -> io::Result<impl Fn() + Send + 'static> {
+    let (sender, asked) = sync_channel(1);
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || asked.iter().for_each(|()| work()))?;
+    Ok(move || {
+        // Full: it will be done after this request.
+        let _ = sender.try_send(());
+    })
 }
 
 impl Default for Shutdown {

@@ -2,8 +2,14 @@
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
 //! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
-//! and permission to look), that process has ended too. Doesn't: unmount what is in use.
+//! and permission to look), that process has ended too, unless the mount was in use. What has other
+//! mounts inside stays.
+//!
+//! Doesn't: end what is in use; [`unmount_or_detach`] takes it out of sight. Nor guard against
+//! another program that mounts at the very place between our look and the call: the kernel takes
+//! away what is on top there.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,9 +23,10 @@ use rustix::process::{Pid, PidfdFlags};
 use super::FS_TYPE;
 use super::connection::fuse_connection;
 use super::fusermount::{self, HelperError};
+use super::holders::Holders;
 use super::mount_error::FUSE_DEVICE;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
-use super::pages::control;
+use super::pages::{PAGES_FS_TYPE, control};
 use super::place::Place;
 use crate::name::Escaped;
 
@@ -37,6 +44,42 @@ const BUSY_STEP: Duration = Duration::from_millis(20);
 /// no other file system can take its place there; only root, or a process that has moved it in
 /// another mount namespace, could do that.
 pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
+    let (resolved, entry) = find(mountpoint)?;
+    let entry = &entry;
+    // Found before, because afterwards nothing ties a process to what it served.
+    let daemons = daemons(entry.device);
+    finish(unmount_patiently(entry), entry, &resolved, false)?;
+    for daemon in daemons {
+        if !ended(&daemon) {
+            tracing::warn!("the process that served the mount has not ended yet");
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts the model on `mountpoint`, or, where it is in use, takes it out of sight: what is open
+/// in it is served until it is closed. Then it tells who uses it, as far as that can be seen.
+pub fn unmount_or_detach(mountpoint: &Path) -> Result<Option<Holders>, UnmountError> {
+    match unmount(mountpoint) {
+        Err(UnmountError::Busy { .. }) => {}
+        done => return done.map(|()| None),
+    }
+    let (resolved, entry) = find(mountpoint)?;
+    let table = MountTable::read().map_err(UnmountError::Table)?;
+    // They would go along.
+    if table.inside(&entry).is_some() || table.is_covered(&entry) {
+        return Err(UnmountError::Busy {
+            mountpoint: resolved,
+        });
+    }
+    // Before it is gone: afterwards no path leads there.
+    let holders = Holders::of(entry.id, entry.device, &entry.mountpoint);
+    finish(detach_entry(&entry), &entry, &resolved, true)?;
+    Ok(Some(holders))
+}
+
+/// The mount of ours on `mountpoint`, and its path without links.
+fn find(mountpoint: &Path) -> Result<(PathBuf, MountEntry), UnmountError> {
     let unknown = |source| UnmountError::Path {
         mountpoint: mountpoint.to_owned(),
         source,
@@ -49,59 +92,52 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
             mountpoint: resolved,
         });
     };
-    let is_pages = control::is_model(entry);
-    if entry.fs_type != FS_TYPE && !is_pages {
+    if entry.fs_type != FS_TYPE && !control::is_model(entry) {
         return Err(UnmountError::NotOurs {
             mountpoint: resolved,
             fs_type: entry.fs_type.escape_debug().to_string(),
         });
     }
-    // While it is open the mount is in use.
-    drop(root);
-    // Found before, because afterwards nothing ties a process to what it served.
-    let daemons = daemons(entry.device);
-    match unmount_patiently(entry, is_pages) {
+    // It isn't held open: that would be a use.
+    Ok((resolved, entry.clone()))
+}
+
+/// Sees to what came of the system call, with the helper where that is needed.
+fn finish(
+    result: Result<(), Errno>,
+    entry: &MountEntry,
+    resolved: &Path,
+    lazy: bool,
+) -> Result<(), UnmountError> {
+    let mountpoint = resolved.to_owned();
+    match result {
         Ok(()) => {}
-        Err(Errno::BUSY) => {
-            return Err(UnmountError::Busy {
-                mountpoint: resolved,
-            });
-        }
-        Err(Errno::PERM | Errno::ACCESS) => with_helper(&entry.mountpoint)?,
+        Err(Errno::BUSY) => return Err(UnmountError::Busy { mountpoint }),
+        Err(Errno::PERM | Errno::ACCESS) => with_helper(&entry.mountpoint, lazy)?,
         // Another process was faster.
         Err(Errno::INVAL | Errno::NOENT | Errno::STALE) if found(entry).is_none() => {}
-        Err(Errno::NOENT | Errno::STALE) => {
-            return Err(UnmountError::Moved {
-                mountpoint: resolved,
-            });
-        }
+        Err(Errno::NOENT | Errno::STALE) => return Err(UnmountError::Moved { mountpoint }),
         Err(errno) => {
             return Err(UnmountError::Kernel {
-                mountpoint: resolved,
+                mountpoint,
                 source: errno.into(),
             });
         }
     }
     // Its numbers may be another mount's by now, but hardly its place too.
     if found(entry).is_some_and(|now| now.mountpoint == entry.mountpoint) {
-        return Err(UnmountError::Remains {
-            mountpoint: resolved,
-        });
+        return Err(UnmountError::Remains { mountpoint });
     }
-    if is_pages {
+    if entry.fs_type == PAGES_FS_TYPE {
         control::forget(entry.device);
-    }
-    for daemon in daemons {
-        if !ended(&daemon) {
-            tracing::warn!("the process that served the mount has not ended yet");
-        }
     }
     Ok(())
 }
 
 /// Unmounts, again where it was in use for a moment: a daemon opens files of its own EROFS mount to
 /// take back pages around a failure.
-fn unmount_patiently(entry: &MountEntry, is_pages: bool) -> Result<(), Errno> {
+fn unmount_patiently(entry: &MountEntry) -> Result<(), Errno> {
+    let is_pages = entry.fs_type == PAGES_FS_TYPE;
     let mut tries = if is_pages { BUSY_TRIES } else { 1 };
     loop {
         tries -= 1;
@@ -114,6 +150,21 @@ fn unmount_patiently(entry: &MountEntry, is_pages: bool) -> Result<(), Errno> {
 
 /// Unmounts by the system call. `ESTALE` if it isn't there any more.
 fn unmount_entry(entry: &MountEntry) -> Result<(), Errno> {
+    let (parent, name, root) = open_entry(entry)?;
+    // It can't be unmounted while it is open.
+    drop(root);
+    let path = parent.descriptor_path().join(name);
+    rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)
+}
+
+/// The same, by a descriptor of the very mount, and busy or not.
+fn detach_entry(entry: &MountEntry) -> Result<(), Errno> {
+    let (_, _, root) = open_entry(entry)?;
+    rustix::mount::unmount(root.descriptor_path(), UnmountFlags::DETACH)
+}
+
+/// The directory that has the mountpoint, its name there, and the root of the mount.
+fn open_entry(entry: &MountEntry) -> Result<(Place, &OsStr, Place), Errno> {
     let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let (Some(parent), Some(name)) = (entry.mountpoint.parent(), entry.mountpoint.file_name())
     else {
@@ -121,20 +172,18 @@ fn unmount_entry(entry: &MountEntry) -> Result<(), Errno> {
     };
     let parent = Place::open(parent).map_err(errno)?;
     let path = parent.descriptor_path().join(name);
-    // Opened and closed again, because it can't be unmounted while it is open.
     let root = Place::open_no_link(&path).map_err(errno)?;
     let is_it = root.mount_id().map_err(errno)? == entry.id
         && root.device().map_err(errno)? == entry.device;
-    drop(root);
     if !is_it {
         return Err(Errno::STALE);
     }
-    rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)
+    Ok((parent, name, root))
 }
 
-fn with_helper(mountpoint: &Path) -> Result<(), UnmountError> {
+fn with_helper(mountpoint: &Path, lazy: bool) -> Result<(), UnmountError> {
     let mountpoint = mountpoint.to_owned();
-    fusermount::unmount(&mountpoint, false).map_err(|error| match error {
+    fusermount::unmount(&mountpoint, lazy).map_err(|error| match error {
         HelperError::Missing => UnmountError::NoHelper,
         HelperError::Run(source) => UnmountError::HelperFailed(source),
         HelperError::Refused(message) => {

@@ -19,12 +19,14 @@ use std::sync::{Arc, OnceLock};
 pub use self::error::{FileError, OpenError};
 pub use self::file::ModelFile;
 #[cfg(feature = "mount")]
-pub use self::mount::{MountOptions, Mounted};
+pub use self::mount::{MountOptions, Mounted, StatusHandle};
 pub use self::options::OpenOptions;
 pub use self::signed::{SignedModel, Trusted, warn_of_absent};
 pub use self::store::{StoreError, StorePlace, open_store};
+use crate::fs::ToHash;
 use crate::manifest::{ManifestFile, VerifiedManifest};
 use crate::name::FileName;
+use crate::reading::table::{Laziness, laziness};
 use crate::reading::{Reader, ReaderOptions, ReaderStats, Source, TableStore, ViolationLog};
 
 /// A signed model whose signature was verified, and whose directory has the signed names.
@@ -80,6 +82,23 @@ impl Model {
     /// The store that keeps what is proved, if there is one.
     pub fn table_store(&self) -> Option<&TableStore> {
         self.store.as_deref()
+    }
+
+    /// Files that will be hashed as a whole when they are first opened: what was signed of them
+    /// doesn't let them be read lazily, and this host hasn't proved them before. Reads nothing but
+    /// headers of the store. Files that take a chunk table aren't among them, which may have one.
+    pub fn to_hash(&self) -> ToHash {
+        let scan = self.signed.scan();
+        let mut found = ToHash::default();
+        for (index, file) in self.manifest().indexed() {
+            let len = scan.len_of_signed(index, &file.name);
+            let known = || self.table_store().is_some_and(|it| it.has(&file.content));
+            if laziness(&file.content, len) == Laziness::No && !known() {
+                found.to_hash_files += 1;
+                found.to_hash_bytes = found.to_hash_bytes.saturating_add(len.unwrap_or(0));
+            }
+        }
+        found
     }
 
     /// The files, sorted by name.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Model;
-use crate::fs::{FileSystem, FsOptions, ViolationHook};
+use crate::fs::{Audience, FileSystem, FsOptions, Status, ViolationHook};
 use crate::kernel::{
     self, Lane, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown, serve,
 };
@@ -113,6 +113,19 @@ impl MountOptions {
 pub struct Mounted {
     session: MountSession,
     reader: StopReading,
+    status: StatusHandle,
+}
+
+/// Tells the status of a mount, from any thread, also once it has ended. It keeps what the mount
+/// has in memory.
+#[derive(Debug, Clone)]
+pub struct StatusHandle(Arc<FileSystem>);
+
+impl StatusHandle {
+    /// What the mount did and met, as its owner may know it.
+    pub fn status(&self) -> Status {
+        self.0.status(Audience::Owner)
+    }
 }
 
 /// Ends reading when the mount has ended, however that was: what hangs in a source is let go.
@@ -157,6 +170,7 @@ impl Model {
             },
         );
         let fs = Arc::new(fs.map_err(MountError::Thread)?);
+        fs.set_to_hash(self.to_hash());
         // A model that is a file is that file alone: the mountpoint may lie beside it.
         kernel.source = location.path();
         // The scan is as large as the model has files, and isn't needed any more.
@@ -164,7 +178,11 @@ impl Model {
         let reader = StopReading(reader);
         let shutdown = shutdown.unwrap_or_default();
         let session = serve(&fs, mountpoint.as_ref(), &kernel, shutdown)?;
-        Ok(Mounted { session, reader })
+        Ok(Mounted {
+            session,
+            reader,
+            status: StatusHandle(fs),
+        })
     }
 }
 
@@ -182,6 +200,16 @@ impl Mounted {
     /// What was signed, and by whom.
     pub fn manifest(&self) -> &VerifiedManifest {
         self.reader.0.manifest()
+    }
+
+    /// What the mount did and met so far.
+    pub fn status(&self) -> Status {
+        self.status.status()
+    }
+
+    /// A way to the status, for as long as it is of interest.
+    pub fn status_handle(&self) -> StatusHandle {
+        self.status.clone()
     }
 
     /// What was done so far.

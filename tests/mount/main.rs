@@ -17,6 +17,7 @@ mod lazy;
 mod lengths;
 mod links;
 mod manners;
+mod operations;
 mod passes;
 mod populate;
 mod pushed;

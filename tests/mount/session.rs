@@ -6,6 +6,7 @@ use std::process::Command;
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use test_support::built;
+use test_support::missing::{Need, have};
 use test_support::mounted::{clear, flip, is_mounted};
 use test_support::process::finish;
 
@@ -223,15 +224,27 @@ fn files_that_are_open_when_the_end_is_asked_for_are_served() {
 }
 
 #[test]
-fn a_mount_in_use_is_not_unmounted() {
+fn a_mount_with_another_inside_is_not_unmounted() {
     let Some(host) = Host::new() else { return };
-    let model = model();
+    if !have(Need::Root) {
+        return;
+    }
+    let model = Model::new([("weights", 600_000), ("dir/config.json", 100)]);
+    model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
     let held = File::open(mount.file("weights")).expect("open");
+    // By whom, and what becomes of it where no mount is inside, is tested with operations.
+    let inside = mount.file("dir");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "inside"])
+        .arg(&inside)
+        .status();
+    assert!(mounted.expect("mount").success());
     let mut umount = host.command("umount");
     let failed = host.run(umount.arg(mount.path())).expect_code(1, "umount");
     assert!(failed.stderr.starts_with("error: "), "{failed}");
-    assert!(is_mounted(mount.path()));
+    assert!(is_mounted(mount.path()) && is_mounted(&inside));
+    finish(Command::new("umount").arg(&inside), LIMIT).expect("umount");
     drop(held);
     mount.unmount();
 }

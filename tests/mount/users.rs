@@ -96,28 +96,30 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
     }
 }
 
-#[test]
-fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
-    let Some(_) = Host::new() else { return };
+/// An ordinary user who has signed a small model.
+fn user_with_a_signed_model() -> Option<OrdinaryUser> {
+    Host::new()?;
     open_fuse_to_all();
-    let Some(user) = OrdinaryUser::new() else {
-        return;
-    };
+    let user = OrdinaryUser::new()?;
     user.copy(&private_key(), "key.pem");
     user.copy(&public_key(), "public.pem");
     let model = user.folder("model");
     fs::write(model.join("weights"), noise("weights", 100_000)).expect("write");
     OrdinaryUser::give(&model.join("weights"));
+    let sign = ["sign", "model", "--private-key", "key.pem"];
+    run(&user, built::program(), &sign).expect("sign");
+    Some(user)
+}
+
+#[test]
+fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
+    let Some(user) = user_with_a_signed_model() else {
+        return;
+    };
     user.folder("before");
     let mountpoint = user.folder("before/mnt");
     let moved = user.home().join("after/mnt");
     let _clear = (Clear(mountpoint.clone()), Clear(moved.clone()));
-    run(
-        &user,
-        built::program(),
-        &["sign", "model", "--private-key", "key.pem"],
-    )
-    .expect("sign");
     let mount = ["mount", "model", "before/mnt", "--public-key", "public.pem"];
     run(&user, built::program(), &mount).expect("mount");
     assert!(is_mounted(&mountpoint));
@@ -131,4 +133,38 @@ fn a_mount_of_an_ordinary_user_is_taken_away_also_after_it_was_renamed() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert!(!is_mounted(&moved), "a dead mount is left");
+}
+
+#[test]
+fn an_ordinary_user_is_told_of_a_dead_mount_and_takes_one_away_that_is_in_use() {
+    let Some(user) = user_with_a_signed_model() else {
+        return;
+    };
+    let mountpoint = user.folder("dead-or-alive");
+    let _clear = Clear(mountpoint.clone());
+    let mount = [
+        "mount",
+        "model",
+        "dead-or-alive",
+        "--public-key",
+        "public.pem",
+    ];
+    run(&user, built::program(), &mount).expect("mount");
+    let daemon = crate::background::daemon_of(Path::new("dead-or-alive"));
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).expect("kill");
+    // Alive or dead: it isn't asked, since a stuck one would never answer.
+    let failed = run(&user, built::program(), &mount).expect_code(1, "mount");
+    assert!(failed.stderr.contains("already mounted"), "{failed}");
+    assert!(failed.stderr.contains("hint: model-fs umount "), "{failed}");
+    assert!(is_mounted(&mountpoint));
+    run(&user, built::program(), &["umount", "dead-or-alive"]).expect("umount");
+    assert!(!is_mounted(&mountpoint));
+
+    run(&user, built::program(), &mount).expect("mount");
+    // Its directory is there for as long as the shell stands in it.
+    let script = "cd dead-or-alive && ../model-fs umount \"$HOME\"/dead-or-alive && cmp weights \
+                  \"$HOME\"/model/weights";
+    let done = run(&user, "sh", &["-c", script]).expect("umount from within");
+    assert!(done.stderr.contains("was in use by sh (process "), "{done}");
+    assert!(!is_mounted(&mountpoint));
 }

@@ -83,6 +83,11 @@ impl Mount {
         })
     }
 
+    /// Whether it is the mount of an entry of the kernel's table.
+    pub(crate) fn is(&self, entry: &MountEntry) -> bool {
+        self.entry.id == entry.id && self.entry.device == entry.device
+    }
+
     /// What the mount says: a [`Status`], and what a later version of it may add.
     pub(crate) fn facts(&self) -> Result<Map<String, Value>, Failure> {
         let path = Escaped::path(&self.entry.mountpoint);
@@ -183,6 +188,24 @@ impl Mount {
             }
         }
     }
+}
+
+/// All mounts that the kernel's table calls ours and that a look at their place meets, each file
+/// system once.
+pub(crate) fn all() -> Result<Vec<MountEntry>, Failure> {
+    let table = MountTable::read().context("cannot read the mount table")?;
+    let mut found: Vec<MountEntry> = Vec::new();
+    for entry in table.entries() {
+        if entry.fs_type == FS_TYPE
+            && table
+                .at(&entry.mountpoint)
+                .is_some_and(|above| above.id == entry.id)
+            && found.iter().all(|other| other.device != entry.device)
+        {
+            found.push(entry.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// In the child: asks the file system that stdin lies in, and says on stdout what came of it.

@@ -503,7 +503,7 @@ mod tests {
         ];
         for (index, better) in worst_first.iter().enumerate() {
             for worse in &worst_first[..index] {
-                let expected = hint_of(&[better.clone()]);
+                let expected = hint_of(std::slice::from_ref(better));
                 assert_eq!(hint_of(&[worse.clone(), better.clone()]), expected);
                 assert_eq!(hint_of(&[better.clone(), worse.clone()]), expected);
             }

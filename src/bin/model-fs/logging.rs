@@ -32,6 +32,9 @@ const SYSLOG: [&str; 2] = ["/dev/log", "/run/systemd/journal/dev-log"];
 /// RFC 3164: the facility for daemons.
 const FACILITY_DAEMON: u8 = 3;
 
+/// Where events go that tell the status upon SIGUSR1.
+pub(crate) const STATUS_TARGET: &str = "model_fs::status";
+
 /// The variable that chooses events.
 const FILTER_VARIABLE: &str = "MODEL_FS_LOG";
 
@@ -116,12 +119,18 @@ fn filter(verbose: u8) -> EnvFilter {
     let default = match verbose {
         0 => "warn",
         1 => "info",
-        2 => "debug",
+        // The FUSE library tells each request at that level.
+        2 => "debug,fuser=info",
         _ => "trace",
     };
-    match std::env::var(FILTER_VARIABLE) {
+    let chosen = match std::env::var(FILTER_VARIABLE) {
         Ok(directives) if !directives.is_empty() => EnvFilter::builder().parse_lossy(directives),
         _ => EnvFilter::new(default),
+    };
+    // What was asked for is shown, whatever else is.
+    match format!("{STATUS_TARGET}=info").parse() {
+        Ok(directive) => chosen.add_directive(directive),
+        Err(_) => chosen,
     }
 }
 

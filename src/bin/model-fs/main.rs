@@ -22,9 +22,13 @@ mod hints;
 mod index_store;
 mod key_files;
 mod logging;
+mod metrics;
+mod periodic;
+mod pid_file;
 mod progress;
 mod signed_model;
 mod signing;
+mod systemd;
 mod terminal;
 mod trust;
 

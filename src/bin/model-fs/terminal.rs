@@ -48,6 +48,14 @@ pub(crate) fn print_json(document: &Value) -> Result<(), Failure> {
     write_result(&mut io::stdout().lock(), text.as_bytes())
 }
 
+/// Writes a JSON document in one line.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json_line(document: &Value) -> Result<(), Failure> {
+    write_result(&mut io::stdout().lock(), json_line(document).as_bytes())
+}
+
 /// Writes what clap has to say: help to stdout, wrong usage to stderr.
 ///
 /// # Errors
@@ -97,6 +105,13 @@ fn json(document: &Value) -> String {
     let mut out = String::new();
     write_json(&mut out, document, 0);
     out
+}
+
+/// The same in one line. Strings have none of their own: line ends in them are escaped.
+fn json_line(document: &Value) -> String {
+    let mut line: String = json(document).lines().map(str::trim_start).collect();
+    line.push('\n');
+    line
 }
 
 /// Adds a value of a JSON document, in which it is indented so far.
@@ -359,5 +374,17 @@ mod tests {
     fn colours_only_touch_the_label() {
         let text = render(&failure("x", None), true);
         assert_eq!(text, "\u{1b}[1;31merror:\u{1b}[0m cannot do it: x\n");
+    }
+
+    #[test]
+    fn a_document_in_one_line_is_the_same_document() {
+        let document = serde_json::json!({
+            "a\u{202e}": ["\u{9b}\n", {"b": " c\n  d"}, [], {}, 1.5, null, true],
+        });
+        let line = json_line(&document);
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.trim_end().contains(is_hostile), "{line:?}");
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read, document);
     }
 }

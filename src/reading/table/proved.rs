@@ -13,8 +13,8 @@
 //! | a table of the store | the MAC of this host over exactly this content | `Bound` |
 //!
 //! Lengths are proved by bytes, or by the signature that says them. What a store keeps is made here
-//! too (`ChunkTable::to_bind`), and only from a table whose length was proved by bytes; the identity
-//! in it is the signed content's own, and the key never leaves. Doesn't: read files.
+//! too (`ChunkTable::to_bind`), and only from a table whose length was proved by bytes; the
+//! identity in it is the signed content's own, and the key never leaves. Doesn't: read files.
 
 use std::fmt;
 

@@ -147,6 +147,11 @@ impl TableStore {
         })
     }
 
+    /// Whether this host has proved signed content before. Reads a header only.
+    pub fn has(&self, content: &SignedContent) -> bool {
+        self.proved_len(content).is_some()
+    }
+
     /// The length of signed content, if this host has proved it before. Reads a header only.
     pub(in crate::reading) fn proved_len(&self, content: &SignedContent) -> Option<ProvedLength> {
         places(content).find_map(|place| {

@@ -4,6 +4,7 @@
 //! Guarantees: whatever parses obeys the rules between flags, so that verbs needn't check them
 //! again. Doesn't: look at files.
 
+mod address;
 mod demo;
 mod ignore;
 mod index;

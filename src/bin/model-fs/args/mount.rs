@@ -1,5 +1,6 @@
 //! `model-fs mount`.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -59,6 +60,20 @@ pub(crate) struct MountArgs {
     /// Command to run when content isn't what was signed
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_violation_exec: Option<String>,
+
+    /// Write the number of the process that serves to FILE once it does; removed at the end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Serve metrics for Prometheus by HTTP, at /metrics: a port of this host (9100), or an address
+    /// that others can reach (0.0.0.0:9100)
+    #[arg(long, value_name = "ADDRESS", value_parser = super::address::parse)]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+
+    /// Write metrics to FILE every few seconds, for the textfile collector of Prometheus' node
+    /// exporter: a file of its own for each mount, whose name ends in .prom
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) trust: TrustArgs,

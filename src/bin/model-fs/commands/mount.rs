@@ -1,19 +1,25 @@
 //! `model-fs mount`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 
+use indicatif::HumanBytes;
+use model_fs::fs::Status;
 use model_fs::kernel::{Lane, SessionEnd, Shutdown};
-use model_fs::name::Escaped;
+use model_fs::name::{Escaped, shell_word};
 use model_fs::reading::Violation;
-use model_fs::{Model, MountOptions};
+use model_fs::{Model, MountOptions, StatusHandle};
 
 use crate::args::{ByteSize, LaneChoice, MountArgs, OnViolation};
 use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::index_store::warn_of_old_tables;
-use crate::logging::Detached;
-use crate::signed_model;
+use crate::logging::{Detached, STATUS_TARGET};
+use crate::pid_file::PidFile;
+use crate::systemd::{self, Service};
+use crate::{metrics, signed_model};
 
 /// Violations that may wait for `--on-violation-exec`.
 const MAX_WAITING_HOOKS: usize = 64;
@@ -41,9 +47,12 @@ pub(crate) fn run(
     if !args.foreground && !is_background_child {
         return Ok(background::spawn()?);
     }
-    let log = logging.clone();
-    options = options.shutdown(Shutdown::on_signals(move || log.reopen())?);
+    let status = Arc::<OnceLock<StatusHandle>>::default();
+    options = options.shutdown(signals(args.foreground, logging.clone(), &status)?);
     raise_descriptor_limit();
+    // What can't be done is found before anything is mounted.
+    let mut pid_file = args.pid_file.as_deref().map(PidFile::prepare).transpose()?;
+    let metrics = metrics::Prepared::new(&args)?;
 
     let mut opening = signed_model::options(&args.model, &args.ignore, args.index_dir.as_deref());
     if let Some(bytes) = args.cache_size.map(ByteSize::bytes) {
@@ -57,9 +66,16 @@ pub(crate) fn run(
         .copied()
         .for_each(warn_of_old_tables);
     options = options.lockdown(args.on_violation == OnViolation::Lockdown);
-    if let Some(command) = args.on_violation_exec {
-        options = options.on_violation(exec_hook(command)?);
-    }
+    let (count, exec) = (
+        metrics.count(),
+        args.on_violation_exec.map(exec_hook).transpose()?,
+    );
+    options = options.on_violation(move |violation| {
+        count(violation);
+        if let Some(exec) = &exec {
+            exec(violation);
+        }
+    });
     let (path, author) = (model.signed().location().path(), model.signed().signer());
     let mounted = model.mount(&args.mountpoint, options)?;
     let hidden = mounted.manifest().left_out().len();
@@ -69,6 +85,7 @@ pub(crate) fn run(
             "signed files are hidden, as --ignore-paths says"
         );
     }
+    tell_what_is_hashed(path.as_ref(), &mounted.status());
     tracing::info!(
         model = %Escaped::path(path),
         mountpoint = %Escaped::path(mounted.mountpoint()),
@@ -76,6 +93,17 @@ pub(crate) fn run(
         root_digest = %mounted.manifest().root_digest(),
         "mounted"
     );
+    let handle = status.get_or_init(|| mounted.status_handle());
+    if let Some(file) = &mut pid_file {
+        file.write()?;
+    }
+    // Each ends when this function does, whatever the end of the mount is.
+    let _metrics = metrics.start(handle.clone())?;
+    let _service = if args.foreground {
+        Service::start(handle.clone())?
+    } else {
+        None
+    };
     if is_background_child {
         background::detach(logging)?;
     }
@@ -85,6 +113,49 @@ pub(crate) fn run(
             Err(anyhow::anyhow!("files were still open when the mount ended").into())
         }
     }
+}
+
+/// Says what will keep the first readers waiting, and how to have it done before.
+fn tell_what_is_hashed(model: &Path, status: &Status) {
+    let to_hash = status.owner.as_ref().map(|owner| owner.to_hash);
+    let to_hash = to_hash.unwrap_or_default();
+    if to_hash.to_hash_files > 0 {
+        tracing::warn!(
+            files = to_hash.to_hash_files,
+            bytes = %HumanBytes(to_hash.to_hash_bytes),
+            "not proved on this host yet: each of these files is hashed as a whole before its \
+             first byte is served; \"model-fs index {}\" does that beforehand",
+            shell_word(model)
+        );
+    }
+}
+
+/// What signals do. SIGHUP has the log opened anew, and nothing about trust: whom to believe was
+/// decided when the model was mounted.
+fn signals(
+    foreground: bool,
+    log: Detached,
+    status: &Arc<OnceLock<StatusHandle>>,
+) -> Result<Shutdown, Failure> {
+    let hang_up = move || {
+        if foreground {
+            systemd::reload(|| log.reopen());
+        } else {
+            log.reopen();
+        }
+    };
+    let status = Arc::clone(status);
+    let tell = move || {
+        let told = status
+            .get()
+            .map(|mount| serde_json::to_string(&mount.status()));
+        match told {
+            Some(Ok(text)) => tracing::info!(target: STATUS_TARGET, status = %text, "status"),
+            Some(Err(error)) => tracing::warn!(%error, "the status can't be told"),
+            None => tracing::info!(target: STATUS_TARGET, "not mounted yet"),
+        }
+    };
+    Ok(Shutdown::on_signals(hang_up, tell)?)
 }
 
 /// Each open file takes a descriptor, and the usual soft limit is 1024.

@@ -1,26 +1,21 @@
-//! `model-fs status`.
+//! A status as text.
 //!
-//! Guarantees: what is shown is the word of the mount (see [`asked`](crate::asked)), but for the
-//! user who mounted it, which is the kernel's. Doesn't: believe more than that.
+//! Guarantees: what matters comes first; every value is harmless to a terminal and not too long.
+//! Doesn't: know which facts there are; what it has no place for is shown too.
 
 use std::fmt::Write as _;
 
-use anyhow::Context as _;
 use indicatif::HumanBytes;
-use model_fs::fs::Status;
 use model_fs::name::Escaped;
 use serde_json::{Map, Value};
 
-use crate::args::StatusArgs;
-use crate::asked::{self, Mount};
-use crate::exit::{Exit, Failure};
-use crate::findings::LISTED;
 use crate::terminal;
 
 /// Facts that come first, in this order, and what they are called.
-const FIRST: [(&str, &str); 15] = [
+const FIRST: [(&str, &str); 20] = [
     ("source", "model"),
     ("mountpoint", "mountpoint"),
+    ("error", "can't be asked"),
     ("mounted_by", "mounted by user"),
     ("signer", "signer"),
     ("root_digest", "root digest"),
@@ -34,6 +29,10 @@ const FIRST: [(&str, &str); 15] = [
     ("hidden_signed_names", "hidden, for instance"),
     ("files", "files"),
     ("bytes", "bytes"),
+    ("to_hash_files", "files to hash whole"),
+    ("to_hash_bytes", "bytes to hash whole"),
+    ("full_passes", "files hashed so far"),
+    ("full_pass_bytes", "bytes hashed so far"),
 ];
 
 /// Facts that come last: nothing is wrong where they are missing, and little where they aren't.
@@ -48,74 +47,8 @@ const LAST: [(&str, &str); 5] = [
 /// Characters shown of a text; `--json` has all of it.
 const MAX_TEXT: usize = 500;
 
-pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
-    if args.status_child {
-        return asked::answer();
-    }
-    let mount = Mount::find(&args.mountpoint)?;
-    let mut facts = mount.facts()?;
-    // The kernel's word, whatever the mount says.
-    facts.insert("mounted_by".to_owned(), mount.user().into());
-    if args.json {
-        terminal::print_json(&Value::Object(facts.clone()))?;
-    }
-    if args.check {
-        return check(mount.user(), facts);
-    }
-    if args.json {
-        return Ok(());
-    }
-    if let Some(user) = mount.user()
-        && !is_believed(user)
-    {
-        terminal::note(&format!(
-            "what follows is the word of user {user}, who mounted this"
-        ));
-    }
-    terminal::print(&to_text(facts))
-}
-
-/// Whether what this user mounts says is as good as this user's own word.
-fn is_believed(user: u32) -> bool {
-    user == 0 || user == rustix::process::geteuid().as_raw()
-}
-
-/// That no violation was met and all content could be had, as far as the mount knows.
-fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), Failure> {
-    if !user.is_some_and(is_believed) {
-        let error = anyhow::anyhow!("another user mounted this, whose word is no check");
-        return Err(error.into());
-    }
-    let status: Status = serde_json::from_value(facts.into()).context("cannot read the status")?;
-    let Some(owner) = status.owner else {
-        let error = anyhow::anyhow!("only the mount's owner and root are told of violations");
-        return Err(error.into());
-    };
-    let places = owner.stats.violations;
-    let unread = owner.stats.source_errors;
-    if places == 0 && !owner.locked_down {
-        return match unread {
-            0 => Ok(()),
-            _ => Err(anyhow::anyhow!("the model didn't give content {unread} times").into()),
-        };
-    }
-    let places = match places {
-        1 => "1 place".to_owned(),
-        places => format!("{places} places"),
-    };
-    let mut message = format!("the content isn't what was signed, in {places}");
-    if owner.locked_down {
-        message.push_str("; nothing is read any more (lockdown)");
-    }
-    for violation in owner.recent_violations.iter().take(LISTED) {
-        message.push('\n');
-        message.push_str(violation);
-    }
-    Err(Failure::new(Exit::Content, anyhow::Error::msg(message)))
-}
-
 /// A line for each fact, what matters first.
-fn to_text(facts: Map<String, Value>) -> String {
+pub(super) fn to_text(facts: Map<String, Value>) -> String {
     let mut facts = flat(facts);
     let mut lines = Vec::new();
     for (name, label) in FIRST {
@@ -198,6 +131,7 @@ fn bounded(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model_fs::fs::Status;
     use serde_json::json;
 
     use super::*;
@@ -252,7 +186,9 @@ mod tests {
             panic!("a status is an object");
         };
         let facts = flat(facts);
-        for (name, _) in FIRST.iter().chain(&LAST) {
+        // Of a mount that can't be asked, there is no status.
+        let told = FIRST.iter().filter(|(name, _)| *name != "error");
+        for (name, _) in told.chain(&LAST) {
             assert!(facts.iter().any(|(there, _)| there == name), "{name}");
         }
     }
