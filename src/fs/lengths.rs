@@ -1,10 +1,13 @@
 //! Proving all lengths before anything is shown.
 //!
-//! A length that is signed may come without a chunk table: a file in large shards takes a full pass
-//! before its first byte. Such files are asked for too, as others that take a pass.
+//! A length that is signed is known without a look at the file, which isn't opened. But it may come
+//! without a chunk table: a file in large shards takes a full pass before its first byte. Such files
+//! are found, and passed, as others that take one.
 //!
-//! Guarantees: each file's length is asked for, some at a time, on other threads; files that take a
-//! full pass are passed only where that is wanted. Doesn't: wait for longer than it is told to.
+//! Guarantees: each other file's length is asked for, some at a time, on other threads; files that
+//! take a full pass are passed only where that is wanted. A file with a signed length that isn't
+//! what was signed keeps no other from being shown: its reads fail. Doesn't: wait for longer than it
+//! is told to.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -79,9 +82,7 @@ impl ProvingLengths {
                 match self.fs.reader.proved_len(index) {
                     None => self.ask(index),
                     Some(_) if self.fs.reader.is_table_signed(index) => {}
-                    Some(len) if len.bytes() == 0 => {}
-                    Some(_) if self.passes => self.pass(index),
-                    Some(_) => return Lengths::TakesPass(index),
+                    Some(_) => self.look_for_table(index),
                 }
             }
             let left = files - self.next + self.under_way.len();
@@ -95,7 +96,14 @@ impl ProvingLengths {
                 }
                 Ok((index, Ok(false))) if self.passes => self.pass(index),
                 Ok((index, Ok(false))) => return Lengths::TakesPass(index),
-                Ok((index, Err(error))) => return Lengths::Failed(index, error.into()),
+                Ok((index, Err(error))) => match self.fs.reader.proved_len(index) {
+                    // That of nothing has no read that could fail.
+                    Some(len) if len.bytes() > 0 => {
+                        tracing::warn!(%error, "reads of a file will fail");
+                        self.under_way.remove(&index);
+                    }
+                    _ => return Lengths::Failed(index, error.into()),
+                },
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Lengths::UnderWay { left };
                 }
@@ -111,6 +119,15 @@ impl ProvingLengths {
                 // Fails where nothing waits for it any more.
                 let _ = sender.send((index, looked.map(|len| len.is_some())));
             });
+        });
+    }
+
+    /// Finds out whether a file, whose length was signed, takes a full pass.
+    fn look_for_table(&mut self, index: FileIndex) {
+        self.under_way.insert(index);
+        let (reader, sender) = (Arc::clone(&self.fs.reader), self.sender.clone());
+        self.fs.workers.run(index.number(), move || {
+            let _ = sender.send((index, Ok(reader.is_table_announced(index))));
         });
     }
 

@@ -68,7 +68,7 @@ pub fn serve(
         tuning_command: session.tuning().command(),
         not_pushed,
         lane: if session.is_pages() { "pages" } else { "fuse" }.to_owned(),
-        not_pages: not_pages.map(|reason| reason.to_string()),
+        not_pages: not_pages.map(|reason| reason.with_remedy()),
         ..MountFacts::new(session.mountpoint(), &options.source)
     });
     Ok(session)
@@ -93,7 +93,7 @@ fn start(
         Err(NotStarted::Lane(reason)) => reason,
     };
     if options.lane == Lane::Pages {
-        tracing::warn!(reason = %not_pages, "the model is shown through FUSE");
+        tracing::warn!(reason = %not_pages.with_remedy(), "the model is shown through FUSE");
     }
     let mut adaptor = FuseAdaptor::new(Arc::clone(fs));
     if options.access == Access::OwnerAndRoot {

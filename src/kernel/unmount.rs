@@ -2,8 +2,8 @@
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
 //! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
-//! and permission to look), that process has ended too, unless the mount was in use. What has other
-//! mounts inside stays.
+//! and permission to look), that process has ended too, unless the mount was in use; that of a mount
+//! through EROFS has let go of it. What has other mounts inside stays.
 //!
 //! Doesn't: end what is in use; [`unmount_or_detach`] takes it out of sight. Nor guard against
 //! another program that mounts at the very place between our look and the call: the kernel takes
@@ -48,11 +48,14 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     let entry = &entry;
     // Found before, because afterwards nothing ties a process to what it served.
     let daemons = daemons(entry.device);
+    let listening = control::Listening::on(entry.device);
     finish(unmount_patiently(entry), entry, &resolved, false)?;
-    for daemon in daemons {
-        if !ended(&daemon) {
-            tracing::warn!("the process that served the mount has not ended yet");
-        }
+    let mut ended = daemons.iter().all(ended);
+    if entry.fs_type == PAGES_FS_TYPE {
+        ended &= listening.is_none_or(|daemon| daemon.ended_within(DAEMON_TIMEOUT));
+    }
+    if !ended {
+        tracing::warn!("the process that served the mount has not ended yet");
     }
     Ok(())
 }
@@ -129,6 +132,7 @@ fn finish(
         return Err(UnmountError::Remains { mountpoint });
     }
     if entry.fs_type == PAGES_FS_TYPE {
+        // Of a daemon that was killed.
         control::forget(entry.device);
     }
     Ok(())

@@ -223,10 +223,13 @@ impl Host {
         finished
     }
 
-    /// `verb MODEL` with the usual trust.
+    /// `verb MODEL` with the usual trust, a mount in the lane that all are in.
     pub(crate) fn on_model(&self, verb: &str, model: &Path, options: &[&str]) -> Command {
         let mut command = self.command(verb);
         command.arg(model).args(options);
+        if verb == "mount" && !options.contains(&"--lane") && in_pages() {
+            command.args(["--lane", "pages"]);
+        }
         command.arg("--public-key").arg(public_key());
         command
     }
@@ -267,9 +270,6 @@ impl Mount {
     fn new(host: &Host, model: &Path, options: &[&str]) -> Self {
         let mountpoint = TempDir::new().expect("make a mountpoint");
         let mut command = host.on_model("mount", model, options);
-        if in_pages() {
-            command.args(["--lane", "pages"]);
-        }
         command.arg("--foreground").arg("--").arg(mountpoint.path());
         Self::of(command, mountpoint)
     }

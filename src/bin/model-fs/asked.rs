@@ -17,7 +17,7 @@ use model_fs::files::descriptor_path;
 use model_fs::fs::{STATUS_ATTRIBUTE, Status};
 use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::mountinfo::{MountEntry, MountTable};
-use model_fs::kernel::pages::control;
+use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
 use model_fs::name::{Escaped, shell_word};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -78,7 +78,7 @@ impl Mount {
         }
         Ok(Self {
             root,
-            entry: entry.clone(),
+            entry: with_user(entry),
             is_pages,
         })
     }
@@ -128,10 +128,6 @@ impl Mount {
 
     /// The user who mounted it, where the kernel tells.
     pub(crate) fn user(&self) -> Option<u32> {
-        if self.is_pages {
-            // Nobody else may mount EROFS.
-            return Some(0);
-        }
         self.entry.user
     }
 
@@ -196,16 +192,27 @@ pub(crate) fn all() -> Result<Vec<MountEntry>, Failure> {
     let table = MountTable::read().context("cannot read the mount table")?;
     let mut found: Vec<MountEntry> = Vec::new();
     for entry in table.entries() {
-        if entry.fs_type == FS_TYPE
-            && table
-                .at(&entry.mountpoint)
-                .is_some_and(|above| above.id == entry.id)
+        if table
+            .at(&entry.mountpoint)
+            .is_some_and(|above| above.id == entry.id)
             && found.iter().all(|other| other.device != entry.device)
+            // Last: it may look into the mount.
+            && (entry.fs_type == FS_TYPE || control::is_model(entry))
         {
-            found.push(entry.clone());
+            found.push(with_user(entry));
         }
     }
     Ok(found)
+}
+
+/// An entry that is ours, with who mounted it: the table says that of FUSE only, and nobody but
+/// root may mount EROFS.
+fn with_user(entry: &MountEntry) -> MountEntry {
+    let root = (entry.fs_type == PAGES_FS_TYPE).then_some(0);
+    MountEntry {
+        user: entry.user.or(root),
+        ..entry.clone()
+    }
 }
 
 /// In the child: asks the file system that stdin lies in, and says on stdout what came of it.

@@ -35,6 +35,16 @@ pub(super) struct Piece {
     pub(super) zeros: usize,
 }
 
+impl Piece {
+    /// The file of the model that content is asked of, if any is.
+    pub(super) fn file(&self) -> Option<FileIndex> {
+        match self.part {
+            Part::File(index) if !self.range.is_empty() => Some(index),
+            _ => None,
+        }
+    }
+}
+
 /// Where the files lie. Takes four bytes a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extents {

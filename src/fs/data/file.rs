@@ -4,6 +4,7 @@
 //! first read, with its length proved, and content is verified as of any open file. Doesn't: wait
 //! on the thread that asks.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -41,7 +42,12 @@ pub enum DataRead {
 pub struct PendingDataRead {
     file: Arc<DataFile>,
     pieces: Vec<Piece>,
+    /// Files of it, which stay open for it.
+    opened: HashMap<FileIndex, Arc<OpenFile>>,
 }
+
+/// What a read is handed to.
+type Then = Box<dyn FnOnce(Result<DataBytes, FsError>) + Send>;
 
 impl DataFile {
     /// Lays out what `fs` shows, whose lengths have to be proved by now.
@@ -82,6 +88,7 @@ impl DataFile {
             None => DataRead::Waits(PendingDataRead {
                 file: Arc::clone(self),
                 pieces,
+                opened: HashMap::new(),
             }),
         }
     }
@@ -99,12 +106,6 @@ impl DataFile {
             known.and_then(|file| file.read_now(offset, len)).ok_or(())
         })
         .ok()
-    }
-
-    fn read_waiting(&self, pieces: &[Piece]) -> Result<DataBytes, FsError> {
-        self.gather(pieces, |index, offset, len| {
-            Ok(self.open(index)?.read(offset, len)?)
-        })
     }
 
     /// All pieces one after the other, each as long as was asked for.
@@ -133,16 +134,11 @@ impl DataFile {
         Ok(all)
     }
 
-    /// The file, opened for it if it isn't open yet.
-    fn open(&self, index: FileIndex) -> Result<Arc<OpenFile>, FsError> {
-        if let Some(file) = lock(&self.open).get(&index) {
-            return Ok(Arc::clone(file));
-        }
-        let file = self.fs.reader.open(index)?;
-        let closed = lock(&self.open).push(index, Arc::clone(&file));
+    /// Keeps a file open for later reads.
+    fn keep(&self, index: FileIndex, file: &Arc<OpenFile>) {
+        let closed = lock(&self.open).push(index, Arc::clone(file));
         // Not under the lock: closing may take its time.
         drop(closed);
-        Ok(file)
     }
 }
 
@@ -162,20 +158,59 @@ impl From<Short> for () {
 impl PendingDataRead {
     /// Hands `then` the bytes, on another thread.
     pub fn wait(self, then: impl FnOnce(Result<DataBytes, FsError>) + Send + 'static) {
-        let Self { file, pieces } = self;
-        let first = pieces.iter().find_map(|piece| match piece.part {
-            Part::File(index) => Some(index),
-            Part::Signature => None,
-        });
-        let first = first.unwrap_or(FileIndex::new(0));
-        let fs = Arc::clone(&file.fs);
-        let Some(owed) = fs.lockdown.owe(first) else {
+        let fs = Arc::clone(&self.file.fs);
+        let Some(owed) = fs.lockdown.owe(self.first()) else {
             return then(fs.counted(Err(FsError::LockedDown)));
         };
-        fs.workers.run(first.number(), move || {
-            then(file.fs.counted(file.read_waiting(&pieces)));
+        self.go_on(Box::new(move |read| {
+            then(fs.counted(read));
             drop(owed);
+        }));
+    }
+
+    fn first(&self) -> FileIndex {
+        let first = self.pieces.iter().find_map(Piece::file);
+        first.unwrap_or(FileIndex::new(0))
+    }
+
+    /// Opens what isn't open yet, one file after the other, and then reads. A file may turn out to
+    /// take a full pass, which no worker waits for.
+    fn go_on(mut self, then: Then) {
+        let fs = Arc::clone(&self.file.fs);
+        fs.workers.run(self.first().number(), move || {
+            let Some(index) = self.not_open() else {
+                return then(self.read());
+            };
+            let reader = Arc::clone(&self.file.fs.reader);
+            reader.open_then(index, move |opened| match opened {
+                Ok(file) => {
+                    self.file.keep(index, &file);
+                    self.opened.insert(index, file);
+                    self.go_on(then);
+                }
+                Err(error) => then(Err(error.into())),
+            });
         });
+    }
+
+    /// Takes what is open already, up to the first file that isn't.
+    fn not_open(&mut self) -> Option<FileIndex> {
+        for index in self.pieces.iter().filter_map(Piece::file) {
+            if !self.opened.contains_key(&index) {
+                let Some(file) = lock(&self.file.open).get(&index).cloned() else {
+                    return Some(index);
+                };
+                self.opened.insert(index, file);
+            }
+        }
+        None
+    }
+
+    fn read(&self) -> Result<DataBytes, FsError> {
+        self.file.gather(&self.pieces, |index, offset, len| {
+            let file = self.opened.get(&index).ok_or(Short)?;
+            Ok(file.read(offset, len)?)
+        })
     }
 }
 

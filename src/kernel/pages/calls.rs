@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
-use super::error::NoPages;
+use super::error::{DIRECT, EROFS, NoPages, ON_FILES};
 use crate::kernel::place::Place;
 
 /// A file type in `st_mode`: directory.
@@ -116,7 +116,7 @@ impl Erofs<'_> {
                 .map_err(NoPages::io("a thread"))?;
             thread.join().unwrap_or_else(|_| {
                 let broken = std::io::Error::other("its thread broke off");
-                Err(NoPages::io("EROFS")(broken))
+                Err(NoPages::io(EROFS)(broken))
             })
         })
     }
@@ -140,16 +140,15 @@ impl Erofs<'_> {
         };
         enter().map_err(NoPages::step("a root of its own for a thread"))?;
         let context = rustix::mount::fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)
-            .map_err(NoPages::step("the kernel's EROFS"))?;
+            .map_err(NoPages::step(EROFS))?;
         let set = || {
             rustix::mount::fsconfig_set_string(&context, "source", self.image)?;
             rustix::mount::fsconfig_set_string(&context, "device", device)?;
             rustix::mount::fsconfig_set_flag(&context, "ro")
         };
-        set().map_err(NoPages::step("EROFS on files"))?;
-        rustix::mount::fsconfig_set_flag(&context, "directio")
-            .map_err(NoPages::step("EROFS with direct reads"))?;
-        rustix::mount::fsconfig_create(&context).map_err(NoPages::step("EROFS on files"))?;
+        set().map_err(NoPages::step(ON_FILES))?;
+        rustix::mount::fsconfig_set_flag(&context, "directio").map_err(NoPages::step(DIRECT))?;
+        rustix::mount::fsconfig_create(&context).map_err(NoPages::step(ON_FILES))?;
         rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, self.flags)
             .map(Place::from)
             .map_err(NoPages::step("an EROFS mount without a place"))

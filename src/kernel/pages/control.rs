@@ -166,6 +166,39 @@ pub fn status(device: DeviceId) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The daemon of a mount, as long as it listens.
+pub(crate) struct Listening {
+    device: DeviceId,
+    file: u64,
+}
+
+impl Listening {
+    /// That of the mount of this number, if there is one.
+    pub(crate) fn on(device: DeviceId) -> Option<Self> {
+        let file = fs::symlink_metadata(path(device)).ok()?.ino();
+        Some(Self { device, file })
+    }
+
+    /// Waits until it doesn't listen any more: false if it still does after that time.
+    pub(crate) fn ended_within(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while self.listens() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(STEP);
+        }
+        true
+    }
+
+    fn listens(&self) -> bool {
+        // Another mount may have the number by now.
+        let is_there = |found: fs::Metadata| found.ino() == self.file;
+        fs::symlink_metadata(path(self.device)).is_ok_and(is_there)
+            && UnixStream::connect(path(self.device)).is_ok()
+    }
+}
+
 /// Removes the name of a socket whose mount is gone.
 pub(crate) fn forget(device: DeviceId) {
     if let Ok(_lock) = lock()

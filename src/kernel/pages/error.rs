@@ -2,9 +2,16 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::fs::data::NoExtents;
 use crate::fs::image::ImageError;
 use crate::name::{Escaped, FileName};
+
+/// Steps that say by their failure what the kernel lacks.
+pub(super) const EROFS: &str = "the kernel's EROFS";
+pub(super) const ON_FILES: &str = "EROFS on files";
+pub(super) const DIRECT: &str = "EROFS with direct reads";
 
 /// Why a model isn't shown through EROFS. Nothing is left of the attempt.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +76,39 @@ pub enum NoPages {
 }
 
 impl NoPages {
+    /// The reason, and what would change it.
+    pub fn with_remedy(&self) -> String {
+        match self.remedy() {
+            Some(remedy) => format!("{self}; {remedy}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// What would change it; `None` where that follows from the reason.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotAsked | Self::Extents(_) | Self::Image(_) => return None,
+            Self::Lockdown => "without lockdown it can be",
+            Self::MaxRead => "without that option it can be",
+            Self::Kernel { .. } | Self::Zeros => "another kernel is needed",
+            Self::NotRoot => "mounted by root, it can be",
+            Self::NoAsyncReads => "another kernel, or another build of it, is needed",
+            Self::TakesPass { .. } => {
+                "once this host has indexed the model, or when it is signed with sizes, it can be"
+            }
+            Self::Length { .. } => "the file has to be what was signed",
+            Self::Step { what, source } => match (*what, Errno::from_io_error(source)) {
+                (_, Some(Errno::PERM | Errno::ACCESS)) => {
+                    "CAP_SYS_ADMIN is needed, and no security module that denies mounts"
+                }
+                (EROFS, _) => "the kernel's module \"erofs\" is needed",
+                (ON_FILES, _) => "a kernel with CONFIG_EROFS_FS_BACKED_BY_FILE is needed",
+                (DIRECT, _) => "another kernel is needed",
+                _ => return None,
+            },
+        })
+    }
+
     /// A step that failed.
     pub(super) fn step(what: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
         move |errno| Self::Step {
@@ -88,5 +128,25 @@ impl NoPages {
             file: file.clone(),
             reason: error.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_lacks_is_said_with_what_would_change_it() {
+        for (what, errno, word) in [
+            (EROFS, Errno::NODEV, "module \"erofs\""),
+            (ON_FILES, Errno::NOTBLK, "CONFIG_EROFS_FS_BACKED_BY_FILE"),
+            (ON_FILES, Errno::PERM, "CAP_SYS_ADMIN"),
+            (DIRECT, Errno::INVAL, "another kernel"),
+        ] {
+            let said = NoPages::step(what)(errno).with_remedy();
+            assert!(said.starts_with(what) && said.contains(word), "{said}");
+        }
+        assert_eq!(NoPages::NotAsked.with_remedy(), "it wasn't asked for");
+        assert!(NoPages::NotRoot.with_remedy().contains("mounted by root"));
     }
 }

@@ -104,7 +104,7 @@ pub(in crate::kernel) fn start(attempt: Attempt<'_>) -> Result<Started, NotStart
     let served = Served::start(&data, &answers, failed, options)?;
     try_kernel(&served)?;
     let (root, tuning) = served.mount_image(&data, options)?;
-    let identity = new_mount::identify(&root).map_err(NoPages::step("EROFS"))?;
+    let identity = new_mount::identify(&root).map_err(NoPages::step("an EROFS mount"))?;
     let control = Control::new(fs, identity.device)?;
     rustix::mount::move_mount(
         &root,
