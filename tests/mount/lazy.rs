@@ -111,7 +111,9 @@ fn a_copy_of_a_model_signed_by_default_is_lazy_on_a_host_that_has_never_seen_it(
         4096,
     );
     assert_same(&found.expect("read"), &source.expect("read"), "an island");
-    assert_eq!(mount.stats().full_passes, 1);
+    // Through EROFS, those of other files aren't left until they are opened.
+    let passes = if in_pages() { 2 } else { 1 };
+    assert_eq!(mount.stats().full_passes, passes);
     mount.unmount();
 }
 
