@@ -122,6 +122,18 @@ fn scenarios() -> Vec<Scenario> {
         lanes("lanes-random-fault", Warm, RandomFault, Some(0.95), None),
         lanes("lanes-random-read", Warm, RandomRead, None, None),
         Scenario {
+            name: "lanes-others",
+            entries: vec![
+                entry("pages", System::Pages, Warm, Read),
+                entry("bindfs", System::Bindfs, Warm, Read),
+                entry("gocryptfs", System::Gocryptfs, Warm, Read),
+            ],
+            ratios: vec![
+                Ratio("pages", "bindfs", Some(2.0)),
+                Ratio("pages", "gocryptfs", Some(3.5)),
+            ],
+        },
+        Scenario {
             name: "read",
             entries: vec![
                 entry("direct", System::Direct, Warm, Read),
