@@ -18,6 +18,7 @@ use crate::manifest::FileIndex;
 use crate::name::{Escaped, FileName};
 
 mod boundary;
+mod cached;
 mod directory;
 mod file;
 mod scan;
