@@ -85,10 +85,9 @@ fn line(status: &Status) -> String {
     let Some(owner) = &status.owner else {
         return String::new();
     };
-    let (source, lane) = owner
-        .mount
-        .as_ref()
-        .map_or(("", ""), |mount| (&mount.source, &mount.lane));
+    let mount = owner.mount.as_ref();
+    let source = mount.map_or("", |mount| &mount.source);
+    let shown_by = mount.map_or("", |mount| &mount.lane);
     let mut line = format!(
         "{}: {} verified, violations: {}",
         // Again, since it ends in a protocol of lines.
@@ -96,9 +95,9 @@ fn line(status: &Status) -> String {
         HumanBytes(owner.stats.verified_bytes),
         owner.stats.violations,
     );
-    if !lane.is_empty() {
+    if !shown_by.is_empty() {
         // Writing to a string can't fail.
-        let _ = write!(line, ", lane: {lane}");
+        let _ = write!(line, ", lane: {shown_by}");
     }
     if owner.stats.source_errors > 0 {
         // Writing to a string can't fail.
