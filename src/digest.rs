@@ -187,7 +187,12 @@ impl Digest {
 
     /// The bytes as lowercase hexadecimal text, without the algorithm.
     pub fn to_hex(&self) -> String {
-        hex::encode(self.as_bytes())
+        let bytes = self.as_bytes();
+        // Several times as fast as `hex::encode`, which goes by characters.
+        let mut text = vec![0; 2 * bytes.len()];
+        let encoded = hex::encode_to_slice(bytes, &mut text).map(|()| String::from_utf8(text));
+        // Neither can fail: the length is right, and the digits are ASCII.
+        encoded.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 

@@ -26,6 +26,9 @@ const NOBODY: u32 = 65534;
 /// How long a read takes from a slow source.
 pub(crate) const SLOW: Duration = Duration::from_millis(5);
 
+/// What a status calls the lane of [`System::Pages`].
+const PAGES: &str = "pages";
+
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum System {
@@ -41,6 +44,8 @@ pub(crate) enum System {
     Gocryptfs,
     /// A model signed with BLAKE3, its table at hand.
     Blake3,
+    /// The same, mounted through EROFS.
+    Pages,
     /// A model signed with SHA-256, bound on this host.
     Sha256,
     /// A model signed in shards of 1 MiB with SHA-256.
@@ -224,7 +229,7 @@ impl Arena {
             System::Direct | System::Passthrough | System::Bindfs => "plain",
             System::SinglePages => "pages",
             System::Gocryptfs => "gocryptfs",
-            System::Blake3 => "blake3",
+            System::Blake3 | System::Pages => "blake3",
             System::Sha256 => "sha256",
             System::Shards => "shards",
         };
@@ -305,7 +310,7 @@ impl Arena {
                 command
             }
             System::Gocryptfs => self.gocryptfs(&["-fg", "-q", "-ro"]),
-            System::Blake3 | System::Sha256 | System::Shards => {
+            System::Blake3 | System::Pages | System::Sha256 | System::Shards => {
                 let mut command = self.command(ordinary, program);
                 command
                     .args(["mount", "--foreground"])
@@ -314,10 +319,16 @@ impl Arena {
                     .args(self.trust())
                     .arg("--index-dir")
                     .arg(index);
+                if system == System::Pages {
+                    command.args(["--lane", "pages"]);
+                }
                 command
             }
         };
-        let ours = matches!(system, System::Blake3 | System::Sha256 | System::Shards);
+        let ours = matches!(
+            system,
+            System::Blake3 | System::Pages | System::Sha256 | System::Shards
+        );
         let daemon = Daemon(
             command
                 .stdin(Stdio::null())
@@ -336,6 +347,10 @@ impl Arena {
             let mut command = self.command(ordinary, "model-fs");
             let json = output(command.args(["status", "--json"]).arg(&mountpoint))?;
             let status: Status = serde_json::from_slice(&json)?;
+            let mount = status.owner.as_ref().and_then(|owner| owner.mount.as_ref());
+            if system == System::Pages && mount.is_none_or(|mount| mount.lane != PAGES) {
+                return Err(io::Error::other("mounted in FUSE, not through EROFS"));
+            }
             status.owner.map(|owner| owner.stats.source_bytes)
         } else {
             None

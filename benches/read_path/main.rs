@@ -99,7 +99,40 @@ fn scenarios() -> Vec<Scenario> {
         ],
         ratios: vec![Ratio("blake3", "unverified", target)],
     };
+    // Both lanes of one model, and the file itself.
+    let lanes = |name, place, method, to_fuse, to_direct| Scenario {
+        name,
+        entries: vec![
+            entry("direct", System::Direct, place, method),
+            entry("fuse", Blake3, place, method),
+            entry("pages", System::Pages, place, method),
+        ],
+        ratios: vec![
+            Ratio("pages", "fuse", to_fuse),
+            Ratio("pages", "direct", to_direct),
+        ],
+    };
     vec![
+        lanes("lanes-read", Warm, Read, Some(1.6), None),
+        lanes("lanes-re-read", Warm, ReRead, None, Some(0.95)),
+        lanes("lanes-mmap", Warm, Mmap, Some(1.5), None),
+        lanes("lanes-mmap-4-threads", Warm, Mmap4, Some(1.5), None),
+        lanes("lanes-re-walk", Warm, Method::ReMap, None, Some(0.90)),
+        lanes("lanes-disk-cold", Cold, Read, None, Some(0.90)),
+        lanes("lanes-random-fault", Warm, RandomFault, Some(0.95), None),
+        lanes("lanes-random-read", Warm, RandomRead, None, None),
+        Scenario {
+            name: "lanes-others",
+            entries: vec![
+                entry("pages", System::Pages, Warm, Read),
+                entry("bindfs", System::Bindfs, Warm, Read),
+                entry("gocryptfs", System::Gocryptfs, Warm, Read),
+            ],
+            ratios: vec![
+                Ratio("pages", "bindfs", Some(2.0)),
+                Ratio("pages", "gocryptfs", Some(3.5)),
+            ],
+        },
         Scenario {
             name: "read",
             entries: vec![

@@ -46,6 +46,8 @@ pub(crate) enum Method {
     /// [`Read`](Self::Read), for the third time: the second access to a page moves it between lists
     /// of the page cache, which doesn't depend on what is being measured.
     ReRead,
+    /// [`Mmap`](Self::Mmap), for the third time.
+    ReMap,
     /// The 1 MiB in the middle, and nothing else.
     OneMib,
 }
@@ -66,13 +68,17 @@ pub(crate) fn run(method: Method, path: &Path) -> io::Result<Measured> {
         read(path, OFlags::empty())?;
         read(path, OFlags::empty())?;
     }
+    if method == Method::ReMap {
+        fault(path, 1)?;
+        fault(path, 1)?;
+    }
     let mut latencies = Vec::new();
     let (started, cpu) = (Instant::now(), own_cpu_seconds());
     let bytes = match method {
         Method::Read | Method::ReRead => read(path, OFlags::empty())?,
         Method::Direct => read(path, OFlags::DIRECT)?,
         Method::Read8 => read_parallel(path, 8)?,
-        Method::Mmap => fault(path, 1)?,
+        Method::Mmap | Method::ReMap => fault(path, 1)?,
         Method::Mmap4 => fault(path, 4)?,
         Method::Mmap16 => fault(path, 16)?,
         Method::RandomRead => random_read(path, &mut latencies)?,

@@ -40,6 +40,9 @@ pub enum FsError {
     /// that by itself, once, where an open ends so.
     #[error("the file's length has become known; look it up again")]
     Stale,
+    /// Fewer bytes are there than were asked for, in a place where an answer is whole or an error.
+    #[error("fewer bytes are there than were asked for")]
+    Short,
     /// A violation was met, after which nothing is to be read any more.
     #[error("locked down after a violation")]
     LockedDown,
@@ -62,6 +65,7 @@ pub fn errno(error: &FsError) -> Errno {
         FsError::Stale => Errno::STALE,
         FsError::Read(ReadError::Source { error, .. }) => source_errno(error),
         FsError::LockedDown
+        | FsError::Short
         | FsError::Read(
             ReadError::Violation(_) | ReadError::Stopped { .. } | ReadError::Abandoned { .. },
         ) => Errno::IO,

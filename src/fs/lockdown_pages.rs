@@ -42,6 +42,12 @@ impl FileSystem {
         Ok(())
     }
 
+    /// Whether a violation ends all reading, so that what the kernel has cached is to be dropped.
+    #[cfg(feature = "mount")]
+    pub(crate) fn ends_on_violation(&self) -> bool {
+        self.lockdown.is_wanted()
+    }
+
     /// The inode of file `index`, whose pages may be put into the kernel's cache for as long as the
     /// guard is there. `None` before the length is proved, and once reading has ended.
     #[cfg(feature = "mount")]

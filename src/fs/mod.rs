@@ -9,27 +9,21 @@
 //! # Beside FUSE
 //!
 //! [`kernel::fuse`](crate::kernel) is one way to show a [`FileSystem`], and nothing here is made
-//! for it alone. Another one, such as an image of a read-only file system (EROFS) whose blocks are
-//! verified when they are asked for, needs a layout before the first read, and these calls:
-//!
-//! - the tree: [`FileSystem::tree`], whose [`Node::File`] is a position in the manifest; the files
-//!   in the order of these positions: `reader().manifest().files()`;
-//! - lengths: [`Reader::length_then`](crate::reading::Reader::length_then) proves one where that
-//!   takes no full pass, and [`Reader::open_then`](crate::reading::Reader::open_then) in any case.
-//!   A layout may hold proved lengths only ([`ProvedLength`](crate::reading::ProvedLength)), so it
-//!   never needs the inodes of claimed lengths, which [`FileSystem::lookup`] gives out;
-//! - times and the signature file: [`FileSystem::stat`] of an inode of the tree whose length is
-//!   proved, and a handle of that inode;
-//! - content: [`FileSystem::open`] and [`FileSystem::read`] of a range, which count what failed and
-//!   respect a lockdown, as [`Reader`](crate::reading::Reader) by itself doesn't.
+//! for it alone. The other is an [`image`] of names and lengths for the kernel's own EROFS, whose
+//! content is one [data file](data): the files of the model one after the other, verified when they
+//! are asked for. Both are made of proved lengths only, so they never need the inodes of claimed
+//! lengths, which [`FileSystem::lookup`] gives out.
 
 mod attributes;
 mod claimed_inodes;
+pub mod data;
 mod errno;
 mod file_system;
 mod handle;
 mod handles;
+pub mod image;
 mod inode;
+mod lengths;
 mod listing;
 mod lockdown;
 mod lockdown_pages;
@@ -37,6 +31,8 @@ mod lookup;
 mod own_status;
 mod prefetch;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -49,6 +45,7 @@ pub use self::file_system::{Earlier, FileSystem, FsOptions, ViolationHook};
 pub use self::handle::Handle;
 pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;
+pub use self::lengths::{Lengths, ProvingLengths};
 pub use self::listing::Entry;
 pub use self::prefetch::{Prefetch, PrefetchProgress};
 pub use self::status::{

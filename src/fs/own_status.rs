@@ -82,7 +82,7 @@ impl FileSystem {
     }
 
     /// The status as JSON, short enough for an extended attribute.
-    pub(super) fn status_text(&self, audience: Audience) -> String {
+    pub fn status_text(&self, audience: Audience) -> String {
         within_bounds(&self.status(audience))
     }
 }

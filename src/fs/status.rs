@@ -53,6 +53,12 @@ pub struct MountFacts {
     pub tuning_command: Option<String>,
     /// Why pages aren't put into the kernel's cache ahead of readers.
     pub not_pushed: Option<String>,
+    /// How it is shown: `fuse`, or `pages` where the kernel reads through its own file system.
+    #[serde(default)]
+    pub lane: String,
+    /// Why it isn't shown through the kernel's own file system.
+    #[serde(default)]
+    pub not_pages: Option<String>,
 }
 
 /// A mount that goes on when the process that serves it ends.
@@ -95,6 +101,8 @@ impl MountFacts {
             not_tuned: None,
             tuning_command: None,
             not_pushed: None,
+            lane: "fuse".to_owned(),
+            not_pages: None,
         }
     }
 }

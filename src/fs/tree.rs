@@ -224,6 +224,19 @@ impl Tree {
         }
     }
 
+    /// The path of an inode from the root on, which is empty itself; `None` if there is no such
+    /// inode.
+    pub fn path(&self, ino: Inode) -> Option<String> {
+        let mut record = self.record(ino)?;
+        let mut names = Vec::new();
+        while record.name_len > 0 {
+            names.push(self.name(record));
+            record = self.at(record.parent);
+        }
+        names.reverse();
+        Some(names.join("/"))
+    }
+
     /// Subdirectories of a directory.
     pub fn subdirectories(&self, children: &[u32]) -> usize {
         children
@@ -312,6 +325,7 @@ mod tests {
             let ino = find(&tree, name).unwrap();
             assert_eq!(tree.node(ino), Some(Node::File(index)), "{name}");
             assert_eq!(tree.of_file(index), Some(ino), "{name}");
+            assert_eq!(tree.path(ino).as_deref(), Some(*name));
         }
         assert_eq!(
             list(&tree, Inode::ROOT),
@@ -326,6 +340,7 @@ mod tests {
         }
         assert_eq!(tree.of_file(FileIndex::new(names.len())), None);
         assert_eq!(tree.node(Inode::new(0)), None);
+        assert_eq!(tree.path(Inode::ROOT).as_deref(), Some(""));
         assert_eq!(tree.node(Inode::new(tree.len() as u64 + 1)), None);
         // 6 files, the directories a, a-b, a/y and ü, the root, the signature.
         assert_eq!(tree.len(), 12);

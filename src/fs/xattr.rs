@@ -29,6 +29,9 @@ mod attribute {
     pub(super) const STATUS: &str = super::STATUS_ATTRIBUTE;
 }
 
+/// Those that never change and that anybody may be told.
+pub(super) const FIXED: [&str; 2] = [attribute::DIGEST, attribute::SIGNER];
+
 impl FileSystem {
     /// The value of an extended attribute, as far as it is for `audience`.
     ///

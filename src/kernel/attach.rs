@@ -27,8 +27,10 @@ use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::{self, Identity};
 use super::options::MountOptions;
+use super::pages::control;
 use super::place::Place;
 use super::replace::DeadMount;
+use super::serving::ConnectionControl;
 use crate::files::has_descriptor_paths;
 use crate::name::Escaped;
 use crate::sync::lock;
@@ -51,6 +53,8 @@ pub(super) struct Attached {
     /// Whether that dead mount has made way, or may have.
     has_replaced: AtomicBool,
     identity: Identity,
+    /// Of the FUSE file system behind it: the same one, or the one that it reads from.
+    control: ConnectionControl,
     /// Another descriptor of the connection, to ask whether it stands.
     connection: OwnedFd,
     /// Given up so that the mount can be taken away when no descriptor is left.
@@ -63,7 +67,7 @@ impl Attached {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<(Self, OwnedFd), MountError> {
-        let (place, mountpoint) = match check(mountpoint, options)? {
+        let (place, mountpoint) = match Self::check(mountpoint, options)? {
             Target::Directory(place, path) => (place, path),
             Target::Dead(dead) => return Self::instead_of(dead, options),
         };
@@ -94,8 +98,8 @@ impl Attached {
             },
             spare: Mutex::new(spare),
             connection: second,
-            // Nothing is opened above a directory that is the root of all.
-            parent: Place::open_no_link(&place.descriptor_path().join("..")).ok(),
+            control: ConnectionControl::usual(entry.device),
+            parent: parent_of(&place),
             replaces: Mutex::default(),
             has_replaced: AtomicBool::new(false),
         };
@@ -128,6 +132,7 @@ impl Attached {
             parent: Some(Place::from(parent)),
             replaces: Mutex::default(),
             has_replaced: AtomicBool::new(false),
+            control: ConnectionControl::usual(identity.device),
             identity,
             connection: second,
             spare: Mutex::new(spare),
@@ -171,6 +176,7 @@ impl Attached {
         let attached = Self {
             parent: parent.and_then(|parent| Place::open_no_link(parent).ok()),
             mountpoint,
+            control: ConnectionControl::usual(identity.device),
             identity,
             spare: Mutex::new(spare),
             connection: second,
@@ -194,6 +200,45 @@ impl Attached {
     /// Whether it took the place of a dead one.
     pub(super) fn has_replaced(&self) -> bool {
         self.has_replaced.load(Ordering::Relaxed)
+    }
+
+    /// A file system that was attached to `place`, and reads from the FUSE file system behind
+    /// `connection`.
+    pub(super) fn of_pages(
+        mountpoint: PathBuf,
+        place: &Place,
+        identity: Identity,
+        (connection, control): (OwnedFd, ConnectionControl),
+    ) -> Result<Self, MountError> {
+        let attached = Self {
+            mountpoint,
+            parent: parent_of(place),
+            replaces: Mutex::default(),
+            has_replaced: AtomicBool::new(false),
+            identity,
+            control,
+            connection,
+            spare: Mutex::default(),
+        };
+        let spare = (0..SPARE).map(|_| attached.connection.try_clone());
+        match spare.collect::<io::Result<_>>() {
+            Ok(spare) => *lock(&attached.spare) = spare,
+            Err(error) => {
+                if let Err(error) = attached.detach() {
+                    let mountpoint = Escaped::path(&attached.mountpoint);
+                    tracing::warn!(%error, %mountpoint, "a mount couldn't be taken away");
+                }
+                return Err(MountError::Descriptors(error));
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Our mount, opened as a path: what is opened beneath is in this very file system.
+    pub(super) fn open_root(&self) -> io::Result<Place> {
+        let table = MountTable::read()?;
+        let entry = entry_of(&table, self.identity).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.root(&entry.mountpoint)?)
     }
 
     /// The connection, [`SPARE`] and one more descriptors of it, and which mount it is if that is
@@ -301,8 +346,7 @@ impl Attached {
 
     /// How many requests wait to be taken in or answered; `None` where the kernel doesn't tell.
     pub(super) fn waiting(&self) -> Option<u64> {
-        let path = format!("/sys/fs/fuse/connections/{}/waiting", self.device().minor);
-        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+        self.control.waiting()
     }
 
     /// Breaks the connection: requests that wait, and all later ones, fail. False where the kernel
@@ -312,9 +356,18 @@ impl Attached {
         if !self.is_connected() {
             return false;
         }
-        let path = format!("/sys/fs/fuse/connections/{}/abort", self.device().minor);
-        std::fs::write(path, "1").is_ok()
+        self.control.abort()
     }
+
+    /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
+    pub(super) fn check(mountpoint: &Path, options: &MountOptions) -> Result<Target, MountError> {
+        check(mountpoint, options)
+    }
+}
+
+/// The directory that has `place`; nothing is opened above the root of all.
+fn parent_of(place: &Place) -> Option<Place> {
+    Place::open_no_link(&place.descriptor_path().join("..")).ok()
 }
 
 /// Takes away what has come to `place` since `before`, of which there is no connection any more.
@@ -380,11 +433,16 @@ pub(super) enum DetachError {
 }
 
 /// What is to be mounted on.
-enum Target {
+pub(super) enum Target {
     /// A directory, and its path: absolute, without links.
     Directory(Place, PathBuf),
     /// A dead mount of ours, to be replaced.
     Dead(DeadMount),
+}
+
+/// Whether a mount shows a model, in either lane.
+fn is_model(entry: &MountEntry) -> bool {
+    entry.fs_type == FS_TYPE || control::is_model(entry)
 }
 
 /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.
@@ -418,7 +476,7 @@ fn check(mountpoint: &Path, options: &MountOptions) -> Result<Target, MountError
         mountpoint: resolved.clone(),
         source_path: options.source.clone(),
     });
-    if let Some(entry) = mounted.filter(|entry| entry.fs_type == FS_TYPE) {
+    if let Some(entry) = mounted.filter(|entry| is_model(entry)) {
         return match (DeadMount::new(place, entry), overlap) {
             (None, _) => Err(MountError::AlreadyMounted {
                 mountpoint: resolved,

@@ -241,11 +241,10 @@ impl Filesystem for FuseAdaptor {
         let name_max = u32::try_from(MAX_COMPONENT).unwrap_or(u32::MAX);
         reply.statfs(
             blocks,
-            // Nothing is free, as in any image that can't be written.
-            0,
-            0,
+            blocks,
+            blocks,
             totals.inodes,
-            0,
+            totals.inodes,
             BLOCK_SIZE,
             name_max,
             BLOCK_SIZE,

@@ -26,6 +26,7 @@ pub mod options;
 mod owner;
 #[doc(hidden)]
 pub mod page_cache;
+pub mod pages;
 mod pending;
 mod place;
 mod populate_loop;
@@ -37,6 +38,7 @@ mod replace;
 #[doc(hidden)]
 pub mod schedule;
 mod serve;
+mod serving;
 pub mod session;
 mod session_threads;
 pub mod shutdown;
@@ -49,7 +51,7 @@ pub use fuse::FuseAdaptor;
 pub use handover::{Handover, HandoverFacts, Keeper, Keeping};
 pub use holders::Holders;
 pub use mount_error::{MountError, Overlap};
-pub use options::{MountOptions, OPTION_NAMES, OptionError};
+pub use options::{Lane, MountOptions, OPTION_NAMES, OptionError};
 #[doc(hidden)]
 pub use page_cache::PageCache;
 pub use refusal::MountRefusal;

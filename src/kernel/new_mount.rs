@@ -111,7 +111,7 @@ pub(super) fn make(connection: &OwnedFd, options: &MountOptions) -> Result<Place
 }
 
 /// The flags of `mount(2)` as those of `fsmount(2)`.
-fn attributes(flags: MountFlags) -> MountAttrFlags {
+pub(super) fn attributes(flags: MountFlags) -> MountAttrFlags {
     [
         (MountFlags::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY),
         (MountFlags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),

@@ -62,6 +62,19 @@ pub enum Access {
     Everybody,
 }
 
+/// By which file system of the kernel a model is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// As is best here. For now that is FUSE.
+    #[default]
+    Auto,
+    /// FUSE.
+    Fuse,
+    /// EROFS, whose page cache is faster, where that can be: see [`pages`](super::pages). Full
+    /// passes that lengths take are made before the mount is there.
+    Pages,
+}
+
 /// What a mount is to be like.
 #[derive(Debug, Clone)]
 pub struct MountOptions {
@@ -85,6 +98,8 @@ pub struct MountOptions {
     pub threads: NonZeroUsize,
     /// How long open files are served after a stop was asked for.
     pub grace: Duration,
+    /// By which file system of the kernel the model is shown.
+    pub lane: Lane,
 }
 
 impl MountOptions {
@@ -101,6 +116,7 @@ impl MountOptions {
             device_name: None,
             threads: NonZeroUsize::new(DEFAULT_THREADS).unwrap_or(NonZeroUsize::MIN),
             grace: DEFAULT_GRACE,
+            lane: Lane::default(),
         }
     }
 

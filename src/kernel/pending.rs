@@ -12,7 +12,7 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fuser::{Errno, ReplyData, ReplyEntry, ReplyOpen, Request};
 use rustix::time::{ClockId, clock_gettime};
@@ -84,6 +84,13 @@ impl<R: Answer> Pending<R> {
         Answerer(self.clone())
     }
 
+    /// Answers with an error, unless it was answered.
+    pub(super) fn fail(&self, error: Errno) {
+        if let Some((reply, _unanswered)) = self.take() {
+            reply.fail(error);
+        }
+    }
+
     /// Whether the answer is still waited for.
     pub(super) fn is_wanted(&self) -> bool {
         lock(&self.0).is_some()
@@ -123,6 +130,8 @@ struct Waiting<R> {
     /// When the request was there (`CLOCK_BOOTTIME`): a thread that began later has the number of
     /// one that left its read under way.
     since: Duration,
+    /// When it is answered EIO, if it waits as long as that.
+    deadline: Option<Instant>,
 }
 
 impl<R: Answer> Watched for Waiting<R> {
@@ -131,6 +140,10 @@ impl<R: Answer> Watched for Waiting<R> {
     }
 
     fn let_go(&self) {
+        if self.deadline.is_some_and(|at| Instant::now() >= at) {
+            tracing::warn!("a request waited for too long and fails");
+            return self.pending.fail(Errno::EIO);
+        }
         let requester = Requester::new(self.thread);
         let is_let_go = if R::UNTIL_KILLED {
             requester.is_killed()
@@ -167,10 +180,20 @@ struct State {
 impl Watch {
     /// Looks after a request if it is still pending: it wasn't answered at once.
     pub(super) fn look_after<R: Answer>(&self, request: &Request, pending: &Pending<R>) {
-        self.watch(request.pid(), pending);
+        self.watch(request.pid(), pending, None);
     }
 
-    fn watch<R: Answer>(&self, thread: u32, pending: &Pending<R>) {
+    /// The same, and answers it EIO after this time.
+    pub(super) fn look_after_for<R: Answer>(
+        &self,
+        request: &Request,
+        pending: &Pending<R>,
+        most: Duration,
+    ) {
+        self.watch(request.pid(), pending, Instant::now().checked_add(most));
+    }
+
+    fn watch<R: Answer>(&self, thread: u32, pending: &Pending<R>, deadline: Option<Instant>) {
         if !pending.is_wanted() {
             return;
         }
@@ -178,6 +201,7 @@ impl Watch {
             pending: pending.clone(),
             thread,
             since: since_boot(),
+            deadline,
         });
         let mut state = lock(&self.0.state);
         state.waiting.push(waiting);
@@ -263,8 +287,8 @@ mod tests {
         let (interrupted, of_interrupted) = channel();
         let (alive, of_alive) = channel();
         let (interrupted, alive) = (Pending::new(interrupted), Pending::new(alive));
-        watch.watch(child.id(), &interrupted);
-        watch.watch(std::process::id(), &alive);
+        watch.watch(child.id(), &interrupted, None);
+        watch.watch(std::process::id(), &alive, None);
         assert_eq!(
             of_interrupted.recv_timeout(TICK * 3),
             Err(RecvTimeoutError::Timeout)

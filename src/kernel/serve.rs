@@ -13,8 +13,9 @@ use super::fuse::FuseAdaptor;
 use super::handover::Keeping;
 use super::memory_limit;
 use super::mount_error::MountError;
-use super::options::MountOptions;
+use super::options::{Lane, MountOptions};
 use super::page_cache::PageCache;
+use super::pages::{self, Attempt, NoPages, NotStarted};
 use super::session::MountSession;
 use super::shutdown::Shutdown;
 use crate::fs::{FileSystem, MountFacts};
@@ -61,31 +62,26 @@ pub fn serve_or_go_on(
     let is_kept = !matches!(keeping, Keeping::No);
     let reader = Arc::clone(fs.reader());
     reader.sources().for_each(Source::expect_mount);
-    let adaptor = FuseAdaptor::new(Arc::clone(fs), options);
-    let shown = if is_kept {
-        fs.shown_digest()
-    } else {
-        String::new()
-    };
-    let session =
-        MountSession::start_or_go_on(adaptor, mountpoint, options, shutdown, keeping, shown)
-            .inspect_err(|_| reader.sources().for_each(Source::mount_failed))?;
+    let (session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)
+        .inspect_err(|_| reader.sources().for_each(Source::mount_failed))?;
     let device = session.device();
     let never = (device.major, device.minor);
     reader.sources().for_each(|it| it.never_enter(never));
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
-    // A process that is killed while it pushes a page can't end before whoever asks for the page
-    // has an answer, which only the next process gives.
-    let not_pushed = if is_kept {
-        Some("the mount is kept alive".to_owned())
-    } else {
-        push_pages(fs, session.page_cache())
-    };
-    let pages = session.page_cache();
-    fs.on_lockdown(move |ino| pages.drop_pages(ino))
-        .map_err(MountError::Thread)?;
+    let mut not_pushed = None;
+    if let Some(pages) = session.page_cache() {
+        // A process that is killed while it pushes a page can't end before whoever asks for the
+        // page has an answer, which only the next process gives.
+        not_pushed = if is_kept {
+            Some("the mount is kept alive".to_owned())
+        } else {
+            push_pages(fs, pages.clone())
+        };
+        fs.on_lockdown(move |ino| pages.drop_pages(ino))
+            .map_err(MountError::Thread)?;
+    }
     let hidden = fs.reader().manifest().left_out();
     fs.set_mount_facts(MountFacts {
         hidden_signed_files: hidden.len(),
@@ -97,9 +93,44 @@ pub fn serve_or_go_on(
         not_tuned: session.tuning().shortfall(),
         tuning_command: session.tuning().command(),
         not_pushed,
+        lane: if session.is_pages() { "pages" } else { "fuse" }.to_owned(),
+        not_pages: not_pages.map(|reason| reason.with_remedy()),
         ..MountFacts::new(session.mountpoint(), &options.source)
     });
     Ok(session)
+}
+
+/// Mounts in the lane that is wanted, or in FUSE, and then says why.
+fn start(
+    fs: &Arc<FileSystem>,
+    mountpoint: &Path,
+    options: &MountOptions,
+    shutdown: Shutdown,
+    keeping: Keeping,
+) -> Result<(MountSession, Option<NoPages>), MountError> {
+    let attempt = Attempt {
+        fs,
+        mountpoint,
+        options,
+        is_kept: !matches!(keeping, Keeping::No),
+        shutdown: &shutdown,
+    };
+    let not_pages = match pages::start(attempt) {
+        Ok(started) => return Ok((MountSession::of_pages(started, options, shutdown), None)),
+        Err(NotStarted::Mount(error)) => return Err(error),
+        Err(NotStarted::Lane(reason)) => reason,
+    };
+    if options.lane == Lane::Pages {
+        tracing::warn!(reason = %not_pages.with_remedy(), "the model is shown through FUSE");
+    }
+    let adaptor = FuseAdaptor::new(Arc::clone(fs), options);
+    let shown = match keeping {
+        Keeping::No => String::new(),
+        Keeping::Kept(_) | Keeping::TakeOver(..) => fs.shown_digest(),
+    };
+    let session =
+        MountSession::start_or_go_on(adaptor, mountpoint, options, shutdown, keeping, shown)?;
+    Ok((session, Some(not_pages)))
 }
 
 /// Has verified pages pushed into the kernel's page cache, or says why not.

@@ -19,7 +19,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,10 +30,12 @@ use super::attach::Attached;
 use super::guarded::{Guarded, Requests};
 use super::handover::{Handover, HandoverFacts, Keeper, Keeping};
 use super::handshake::{self, Handshake};
-use super::mount_error::{FUSE_DEVICE, MountError};
+use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;
+use super::pages::{self, Started};
+use super::serving;
 use super::session_threads;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
@@ -60,10 +62,13 @@ const STUCK_STEP: Duration = Duration::from_millis(100);
 /// A served mount.
 #[derive(Debug)]
 pub struct MountSession {
-    attached: Attached,
+    attached: Arc<Attached>,
     shutdown: Shutdown,
     tuning: TuningReport,
-    page_cache: PageCache,
+    /// Of a mount in FUSE.
+    page_cache: Option<PageCache>,
+    /// Of a mount through EROFS.
+    pages: Option<pages::Held>,
     requests: Requests,
     threads: usize,
     grace: Duration,
@@ -151,7 +156,7 @@ impl MountSession {
         let is_taken_over = before.is_some();
         let session = match keeper {
             None => {
-                config.clone_fd = can_clone();
+                config.clone_fd = serving::can_clone();
                 Session::from_fd(filesystem, connection, options.acl(), config)
             }
             Some(keeper) => keep(
@@ -179,8 +184,9 @@ impl MountSession {
         let this = Self {
             // The answer to the first request has set the kernel's values; now they can be raised.
             tuning: tuning::tune(attached.device()),
-            page_cache: PageCache::new(session.notifier()),
-            attached,
+            page_cache: Some(PageCache::new(session.notifier())),
+            pages: None,
+            attached: Arc::new(attached),
             shutdown,
             requests,
             threads: options.threads.get(),
@@ -191,7 +197,8 @@ impl MountSession {
         let sender = this.shutdown.sender.clone();
         thread::Builder::new()
             .name("session".into())
-            .spawn(move || serve(session, &sender))
+            // Sending fails where the session isn't waited for any more.
+            .spawn(move || drop(sender.send(Event::Ended(serving::run(session)))))
             .map_err(MountError::Thread)?;
         this.check_started()?;
         Ok(this)
@@ -204,6 +211,28 @@ impl MountSession {
     /// When the dead mount has changed meanwhile, or can't be replaced.
     pub fn show(&self) -> Result<(), MountError> {
         self.attached.take_place()
+    }
+
+    /// A mount through EROFS, whose threads are all there.
+    pub(super) fn of_pages(started: Started, options: &MountOptions, shutdown: Shutdown) -> Self {
+        let Started {
+            attached,
+            tuning,
+            requests,
+            held,
+        } = started;
+        Self {
+            attached,
+            shutdown,
+            tuning,
+            page_cache: None,
+            pages: Some(held),
+            requests,
+            threads: options.threads.get(),
+            grace: options.grace,
+            ended: false,
+            is_waited_for: false,
+        }
     }
 
     /// Waits until every thread of the session is there, which takes descriptors and processes that
@@ -262,9 +291,38 @@ impl MountSession {
     }
 
     /// A way to put pages into the kernel's cache before they are asked for. It keeps the
-    /// connection open, also beyond the end of the session.
-    pub fn page_cache(&self) -> PageCache {
+    /// connection open, also beyond the end of the session. `None` for a mount through EROFS, whose
+    /// pages are its own.
+    pub fn page_cache(&self) -> Option<PageCache> {
         self.page_cache.clone()
+    }
+
+    /// Whether the model is shown through EROFS.
+    pub fn is_pages(&self) -> bool {
+        self.pages.is_some()
+    }
+
+    /// Takes the mount out of the namespace. That of EROFS may have to wait for answers, so it is
+    /// another thread that does.
+    fn detach(&self) {
+        if self.pages.is_none() {
+            return detach_or_warn(&self.attached);
+        }
+        let attached = Arc::clone(&self.attached);
+        let spawned = thread::Builder::new()
+            .name("detach".into())
+            .spawn(move || detach_or_warn(&attached));
+        if spawned.is_err() {
+            self.cut_off();
+            detach_or_warn(&self.attached);
+        }
+    }
+
+    /// Answers what waits with errors, where something may wait for that which can't be killed.
+    fn cut_off(&self) {
+        if let Some(pages) = &self.pages {
+            pages.cut_off();
+        }
     }
 
     /// Waits until the kernel ends the session or a stop is asked for, and then brings it to its
@@ -278,7 +336,7 @@ impl MountSession {
         tracing::info!(%reason, mountpoint = %Escaped::path(self.mountpoint()), "unmounting");
         let started = Instant::now();
         let deadline = started + self.grace;
-        detach_or_warn(&self.attached);
+        self.detach();
         let mut warned = false;
         let mut progress = Progress::new();
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
@@ -345,6 +403,7 @@ impl MountSession {
 
     fn abort(mut self, reason: StopReason) -> SessionEnd {
         tracing::warn!("files were still open and are cut off");
+        self.cut_off();
         if self.attached.abort() {
             let deadline = Instant::now() + END_TIMEOUT;
             while let Some(left) = deadline.checked_duration_since(Instant::now()) {
@@ -376,7 +435,7 @@ fn keep<F: Filesystem>(
     let processes = before.as_ref().map_or(0, HandoverFacts::next);
     let can_resend = before.as_ref().map(HandoverFacts::can_resend);
     // All threads share one device where the keeper has to hold what they read from.
-    config.clone_fd = !can_resend.unwrap_or(true) && can_clone();
+    config.clone_fd = !can_resend.unwrap_or(true) && serving::can_clone();
     let (session, handshake) = match before {
         None => Handshake::first(filesystem, connection, config)?,
         Some(facts) => {
@@ -431,40 +490,13 @@ impl Progress {
 impl Drop for MountSession {
     fn drop(&mut self) {
         if !self.ended {
+            self.cut_off();
             // What has failed in the place of a dead mount is left dead as well: programs that look
             // there must not meet the directory beneath all of a sudden.
             if self.is_waited_for || !self.attached.has_replaced() {
                 detach_or_warn(&self.attached);
             }
             self.attached.abort();
-        }
-    }
-}
-
-/// The session thread.
-fn serve<F: Filesystem>(session: Session<F>, events: &Sender<Event>) {
-    // fuser's own threads turn panics of the file system into an error of `run`.
-    let result = match session.run() {
-        // The kernel says so to a thread that was just taking a request in when the mount ended.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
-        result => result,
-    };
-    // Fails where the session isn't waited for any more.
-    let _ = events.send(Event::Ended(result));
-}
-
-/// Whether each thread can have a descriptor of its own. The device is opened once more for each,
-/// which a user can't where only the set-user-id helper may; then the threads share one.
-fn can_clone() -> bool {
-    let opened = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(FUSE_DEVICE);
-    match opened {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::debug!(%error, "session threads share one descriptor");
-            false
         }
     }
 }

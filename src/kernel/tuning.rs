@@ -77,7 +77,13 @@ impl TuningReport {
 
 /// Tunes the mounted file system `device`.
 pub fn tune(device: DeviceId) -> TuningReport {
-    let file = PathBuf::from(format!("/sys/class/bdi/{device}/read_ahead_kb"));
+    tune_file(PathBuf::from(format!(
+        "/sys/class/bdi/{device}/read_ahead_kb"
+    )))
+}
+
+/// Tunes the mounted file system whose read-ahead is in this file.
+pub(super) fn tune_file(file: PathBuf) -> TuningReport {
     TuningReport {
         read_ahead: raise(&file, READ_AHEAD_KIB),
         read_ahead_file: file,

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
 //! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
-//! and permission to look), that process has ended too, unless the mount was in use. What has other
-//! mounts inside stays.
+//! and permission to look), that process has ended too, unless the mount was in use; that of a mount
+//! through EROFS has let go of it. What has other mounts inside stays.
 //!
 //! Doesn't: end what is in use; [`unmount_or_detach`] takes it out of sight. Nor guard against
 //! another program that mounts at the very place between our look and the call: the kernel takes
@@ -26,11 +26,16 @@ use super::fusermount::{self, HelperError};
 use super::holders::Holders;
 use super::mount_error::FUSE_DEVICE;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
+use super::pages::{PAGES_FS_TYPE, control};
 use super::place::Place;
 use crate::name::Escaped;
 
 /// How long the daemon gets to end by itself once its mount is gone.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often, and how long apart, a mount through EROFS is found in use before it counts as so.
+const BUSY_TRIES: u32 = 5;
+const BUSY_STEP: Duration = Duration::from_millis(20);
 
 /// Unmounts the model on `mountpoint`.
 ///
@@ -43,11 +48,14 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     let entry = &entry;
     // Found before, because afterwards nothing ties a process to what it served.
     let daemons = daemons(entry.device);
-    finish(unmount_entry(entry), entry, &resolved, false)?;
-    for daemon in daemons {
-        if !ended(&daemon) {
-            tracing::warn!("the process that served the mount has not ended yet");
-        }
+    let listening = control::Listening::on(entry.device);
+    finish(unmount_patiently(entry), entry, &resolved, false)?;
+    let mut ended = daemons.iter().all(ended);
+    if entry.fs_type == PAGES_FS_TYPE {
+        ended &= listening.is_none_or(|daemon| daemon.ended_within(DAEMON_TIMEOUT));
+    }
+    if !ended {
+        tracing::warn!("the process that served the mount has not ended yet");
     }
     Ok(())
 }
@@ -87,7 +95,7 @@ fn find(mountpoint: &Path) -> Result<(PathBuf, MountEntry), UnmountError> {
             mountpoint: resolved,
         });
     };
-    if entry.fs_type != FS_TYPE {
+    if entry.fs_type != FS_TYPE && !control::is_model(entry) {
         return Err(UnmountError::NotOurs {
             mountpoint: resolved,
             fs_type: entry.fs_type.escape_debug().to_string(),
@@ -123,7 +131,25 @@ fn finish(
     if found(entry).is_some_and(|now| now.mountpoint == entry.mountpoint) {
         return Err(UnmountError::Remains { mountpoint });
     }
+    if entry.fs_type == PAGES_FS_TYPE {
+        // Of a daemon that was killed.
+        control::forget(entry.device);
+    }
     Ok(())
+}
+
+/// Unmounts, again where it was in use for a moment: a daemon opens files of its own EROFS mount to
+/// take back pages around a failure.
+fn unmount_patiently(entry: &MountEntry) -> Result<(), Errno> {
+    let is_pages = entry.fs_type == PAGES_FS_TYPE;
+    let mut tries = if is_pages { BUSY_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match unmount_entry(entry) {
+            Err(Errno::BUSY) if tries > 0 => std::thread::sleep(BUSY_STEP),
+            result => return result,
+        }
+    }
 }
 
 /// Unmounts by the system call. `ESTALE` if it isn't there any more.

@@ -14,7 +14,7 @@ use crate::fs::{
     ViolationHook,
 };
 use crate::kernel::{
-    self, Keeping, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown,
+    self, Keeping, Lane, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown,
     serve_or_go_on,
 };
 use crate::manifest::VerifiedManifest;
@@ -89,6 +89,13 @@ impl MountOptions {
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.kernel.threads = threads;
+        self
+    }
+
+    /// By which file system of the kernel the model is shown.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.kernel.lane = lane;
         self
     }
 

@@ -174,6 +174,19 @@ impl Reader {
         self.opening.length(index, Box::new(then));
     }
 
+    /// Whether the signature itself is the chunk table of a file, so that nothing else has to be
+    /// found to read it. Looks at nothing.
+    pub fn is_table_signed(&self, index: FileIndex) -> bool {
+        ChunkTable::of_signed(&self.shared.file(index).content).is_some()
+    }
+
+    /// Whether the chunk table of a file, whose length was signed, can be had without a full pass:
+    /// the signature is one, or a header of the table store or of the model announces one. The file
+    /// isn't opened, and what was announced may turn out to be none.
+    pub fn is_table_announced(&self, index: FileIndex) -> bool {
+        self.opening.is_table_announced(index)
+    }
+
     /// The length that the source claims for a file now, in bytes, or else a second place. Nothing
     /// that is delivered may depend on it.
     ///

@@ -2,6 +2,7 @@
 //! `docs/spec/lazy-verification.md`, and none makes a byte appear that isn't proved.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -26,11 +27,15 @@ fn blake3_of(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// What is served of the model's two files by a mount, each all of it or an error.
+/// What is served of the model's two files by a mount, each all of it or an error: in either lane,
+/// where this kernel has the second one.
 #[track_caller]
-fn mount_serves(signer: &Signer, look: impl FnOnce(&Path)) {
-    let trust = ["--public-key".to_owned(), shown(&signer.public_key())];
-    signer.home.mounted(&signer.model(), &trust, look);
+fn mount_serves(signer: &Signer, look: impl Fn(&Path)) {
+    let key = shown(&signer.public_key());
+    for lane in ["fuse", "pages"] {
+        let options = ["--public-key", &key, "--lane", lane].map(str::to_owned);
+        signer.home.mounted(&signer.model(), &options, &look);
+    }
 }
 
 fn read(mountpoint: &Path, name: &str) -> std::io::Result<Vec<u8>> {
@@ -185,6 +190,55 @@ fn annotations_of_another_file_fail() {
         let error = read(mountpoint, "a").expect_err("a file that isn't what was signed");
         assert_eq!(error.raw_os_error(), Some(5));
     });
+}
+
+/// The same of a file with a table, which is read chunk by chunk: the table that is there is for
+/// another length, or for another number of chunks.
+#[test]
+fn a_signed_size_that_is_not_a_large_files_fails_all_its_reads_and_no_others() {
+    const LEN: u64 = 300_000;
+    let signer = Signer::new();
+    let content: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8 + 1).collect();
+    fs::write(signer.model().join("a"), &content).expect("write");
+    let sign = [
+        "sign".into(),
+        signer.model(),
+        "--private-key".into(),
+        keys::path("p384-pkcs8.pem"),
+    ];
+    signer.home.run(sign).expect("sign");
+    for size in [0, 1, 65_536, LEN - 1, LEN, LEN + 1, LEN + 65_536, 1 << 40] {
+        let mut large = resource("a", &content);
+        large["annotations"] = json!({"size": size, "blake3": blake3_of(&content)});
+        let (name, other) = FILES[1];
+        signer.sign(
+            of_resources(&[large, resource(name, other)])
+                .to_string()
+                .as_bytes(),
+        );
+        mount_serves(&signer, |mountpoint| {
+            assert_eq!(read(mountpoint, name).expect("read"), other);
+            if size == LEN {
+                return assert_eq!(read(mountpoint, "a").expect("read"), content);
+            }
+            let file = fs::File::open(mountpoint.join("a"));
+            for offset in [0, 65_536, LEN - 10, LEN, LEN + 4096, size.saturating_sub(1)] {
+                let mut bytes = [0; 1];
+                let read = file
+                    .as_ref()
+                    .map_err(std::io::Error::raw_os_error)
+                    .and_then(|file| {
+                        let read = file.read_at(&mut bytes, offset);
+                        read.map_err(|error| error.raw_os_error())
+                    });
+                match read {
+                    Ok(0) => assert!(offset >= size && size > 0, "{size}: an end at {offset}"),
+                    Ok(_) => panic!("{size}: a byte at {offset}"),
+                    Err(errno) => assert_eq!(errno, Some(5), "{size}: {offset}"),
+                }
+            }
+        });
+    }
 }
 
 /// A signer who signs the SHA-256 of one content and the BLAKE3 of another.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use crate::support::{
-    ANNOTATED, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, SIZED, assert_same, noise,
-    read_range, tool,
+    ANNOTATED, BLAKE3, CHUNK, Host, Mode, Model, Mount, SHA256, SIZED, assert_same, in_pages,
+    noise, only_fuse, read_range, tool,
 };
 
 const GIB: u64 = 1 << 30;
@@ -47,9 +47,13 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     add_sparse(&model, "weights", 4 * GIB, &[0, 2 * GIB + 300_000]);
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
-    // No content has been read yet, and nothing whose size grows with the content.
-    assert_eq!(mount.stats().source_bytes, 0);
-    assert!(mount.bytes_read_by_daemon() < MIB);
+    // No content has been read yet (through EROFS: but for the last chunks), and nothing whose size
+    // grows with the content.
+    let most = if in_pages() { 2 * CHUNK } else { 0 };
+    assert!(mount.stats().source_bytes <= most);
+    // Proving a length takes the file's table too, of 2 MiB here.
+    let most = if in_pages() { 4 * MIB } else { MIB };
+    assert!(mount.bytes_read_by_daemon() < most);
 
     a_mebibyte_costs_less_than_eight(&mount, &model, 2 * GIB);
     mount.unmount();
@@ -58,7 +62,8 @@ fn a_mebibyte_of_four_gibibytes_costs_less_than_eight_mebibytes() {
     let small = Model::new([("config.json", 500), ("weights", 4 * MIB)]);
     small.sign(BLAKE3);
     let mount = host.mount(&small.path(), &[]);
-    assert_eq!(mount.stats().source_bytes, 0);
+    let most = if in_pages() { 2 * CHUNK } else { 0 };
+    assert!(mount.stats().source_bytes <= most);
     assert!(mount.bytes_read_by_daemon() < MIB);
     mount.unmount();
 }
@@ -106,7 +111,9 @@ fn a_copy_of_a_model_signed_by_default_is_lazy_on_a_host_that_has_never_seen_it(
         4096,
     );
     assert_same(&found.expect("read"), &source.expect("read"), "an island");
-    assert_eq!(mount.stats().full_passes, 1);
+    // Through EROFS, those of other files aren't left until they are opened.
+    let passes = if in_pages() { 2 } else { 1 };
+    assert_eq!(mount.stats().full_passes, passes);
     mount.unmount();
 }
 
@@ -159,6 +166,9 @@ fn five_sparse_gibibytes_read_as_the_source() {
 
 #[test]
 fn a_sha256_model_is_hashed_once_per_host() {
+    if !only_fuse("mounts that hash nothing") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let model = Model::new([("config.json", 500), ("weights", 9 * MIB)]);
     model.sign(SHA256);

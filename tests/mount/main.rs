@@ -13,6 +13,7 @@ mod bindings;
 mod exits;
 mod index;
 mod kept;
+mod lanes;
 mod lazy;
 mod lengths;
 mod links;

@@ -10,13 +10,13 @@ use std::process::Command;
 use fuser::{Filesystem, INodeNo, ReplyXattr, Request};
 use model_fs::kernel::mountinfo::MountTable;
 use rustix::fs::XattrFlags;
-use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::built;
 use test_support::mounted::scratch;
 use test_support::process::{Finished, finish};
 
+use crate::passes::Stopped;
 use crate::support::{BLAKE3, Host, LIMIT, Model};
 
 /// A name that clears the screen, forges events and verdicts, and turns text around.
@@ -240,9 +240,9 @@ fn a_mount_that_does_not_answer_is_said_to_be_one() {
     let model = Model::new([("weights", 10)]);
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
-    kill_process(mount.pid(), Signal::STOP).expect("stop the daemon");
+    let stopped = Stopped::new(mount.pid());
     let failed = status(&host, mount.path(), &[]);
-    kill_process(mount.pid(), Signal::CONT).expect("let the daemon go on");
+    drop(stopped);
     let failed = failed.expect_code(1, "status");
     assert!(failed.stderr.contains("doesn't answer"), "{failed}");
     assert_eq!(failed.stdout, "");
@@ -278,9 +278,9 @@ fn the_check_of_a_status_is_an_exit_code() {
     let found = status(&host, mount.path(), &["--check", "--json"]).expect_code(4, "check");
     let facts: Value = serde_json::from_str(&found.stdout).expect("JSON");
     assert_eq!(facts["locked_down"], true);
-    kill_process(mount.pid(), Signal::STOP).expect("stop the daemon");
+    let stopped = Stopped::new(mount.pid());
     let failed = status(&host, mount.path(), &["--check"]);
-    kill_process(mount.pid(), Signal::CONT).expect("let the daemon go on");
+    drop(stopped);
     failed.expect_code(1, "check");
     mount.unmount();
 }

@@ -18,7 +18,7 @@ use test_support::process::finish;
 
 use crate::background::daemon_of;
 use crate::support::{
-    BLAKE3, Host, LIMIT, Mode, Model, Mount, SHA256, assert_same, pread, read_range, text,
+    BLAKE3, Host, LIMIT, Mode, Model, Mount, SHA256, assert_same, in_pages, pread, read_range, text,
 };
 
 fn model() -> Model {
@@ -137,7 +137,11 @@ fn the_service_manager_is_told_of_readiness_health_and_the_end() {
     };
     let first = hear("STATUS=", 1);
     assert!(first.starts_with("READY=1"), "{first}");
-    assert!(first.contains("violations: 0"), "{first}");
+    let lane = if in_pages() { "pages" } else { "fuse" };
+    assert!(
+        first.contains(&format!("violations: 0, lane: {lane}")),
+        "{first}"
+    );
     hear("WATCHDOG=1", 3);
     kill_process(mount.pid(), Signal::HUP).expect("send a signal");
     let reload = hear("RELOADING=1", 1);
@@ -235,6 +239,8 @@ fn metrics_are_served_and_written_and_tell_what_the_status_tells() {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     let metrics = parse(body, &mountpoint);
+    let lane = if in_pages() { "pages" } else { "fuse" };
+    assert!(body.contains(&format!("lane=\"{lane}\"")), "{body}");
     let stats = mount.stats();
     let chunks = value(&metrics, "model_fs_chunk_verify_seconds_count");
     // All ten chunks of the file but the last, by which it was proved; and the bad one again.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use test_support::mounted::flip;
 
-use crate::support::{Host, Mode, Model, SHA256, assert_eio, assert_same, open, pread, read_range};
+use crate::support::{
+    Host, Mode, Model, SHA256, assert_eio, assert_same, only_fuse, open, pread, read_range,
+};
 
 const LEN: u64 = 5 << 20;
 
@@ -52,6 +54,9 @@ impl Drop for Stopped {
 /// for as long as the test likes.
 #[test]
 fn while_one_file_waits_for_its_full_pass_everything_else_goes_on() {
+    if !only_fuse("full passes that an open waits for") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let mut model = Model::new([("big", LEN), ("big too", LEN), ("other", LEN)]);
     for index in 0..300 {
@@ -144,6 +149,9 @@ impl Opener {
 /// signal the thread gets.
 #[test]
 fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
+    if !only_fuse("full passes that an open waits for") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let model = Model::new([("big", LEN), ("small", 100)]);
     model.sign(SHA256);
@@ -177,6 +185,9 @@ fn an_interrupted_opener_is_let_go_and_nothing_is_hashed_for_it() {
 /// A full pass over a file that was replaced doesn't keep readers from the right bytes.
 #[test]
 fn a_pass_begins_anew_when_its_file_is_replaced() {
+    if !only_fuse("full passes that an open waits for") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let model = Model::new([("big", LEN)]);
     model.sign(SHA256);
@@ -210,6 +221,9 @@ fn a_pass_begins_anew_when_its_file_is_replaced() {
 
 #[test]
 fn no_byte_of_a_file_comes_before_the_proof_of_all_of_it() {
+    if !only_fuse("full passes that an open waits for") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     for shards in [&[][..], &["--shard-size", "4194305"]] {
         let model = Model::new([("big", LEN), ("other", LEN)]);
@@ -239,6 +253,9 @@ fn no_byte_of_a_file_comes_before_the_proof_of_all_of_it() {
 
 #[test]
 fn many_files_are_proved_side_by_side_and_each_once() {
+    if !only_fuse("full passes that an open waits for") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let names: Vec<_> = (0..12).map(|index| format!("shard-{index}")).collect();
     let model = Model::new(names.iter().map(|name| (name, (2 << 20) + 1)));
@@ -263,6 +280,9 @@ fn many_files_are_proved_side_by_side_and_each_once() {
 
 #[test]
 fn a_mount_that_ends_during_a_full_pass_is_gone_at_once_and_ends_with_the_pass() {
+    if !only_fuse("full passes that an open waits for") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let model = Model::new([("big", LEN)]);
     model.sign(SHA256);

@@ -12,7 +12,8 @@ use test_support::missing::not_tested;
 use test_support::mounted::flip;
 
 use crate::support::{
-    BLAKE3, Dice, Host, Mode, Model, Mount, SHA256, assert_eio, assert_same, map, open, part, pread,
+    BLAKE3, Dice, Host, Mode, Model, Mount, SHA256, assert_eio, assert_same, map, only_fuse, open,
+    part, pread,
 };
 
 const MIB: u64 = 1 << 20;
@@ -53,6 +54,9 @@ fn forget(file: &File) {
 
 #[test]
 fn a_file_read_in_order_is_pushed_and_right() {
+    if !only_fuse("pushed pages") {
+        return;
+    }
     for form in [BLAKE3, SHA256, SHARDS] {
         let Some(host) = Host::new() else { return };
         let (model, mount) = mount(&host, form);
@@ -94,6 +98,9 @@ fn a_file_read_in_order_is_pushed_and_right() {
 
 #[test]
 fn what_was_changed_is_an_error_and_all_else_is_there() {
+    if !only_fuse("pushed pages") {
+        return;
+    }
     let Some(host) = Host::new() else { return };
     let (model, mount) = mount(&host, BLAKE3);
     let file = open(&mount.file("weights"), Mode::Cached).expect("open");
@@ -133,6 +140,9 @@ fn what_was_changed_is_an_error_and_all_else_is_there() {
 /// wrong bytes, and no deadlock.
 #[test]
 fn a_changing_source_gives_signed_bytes_or_errors() {
+    if !only_fuse("pushed pages") {
+        return;
+    }
     for form in [BLAKE3, SHARDS] {
         let Some(host) = Host::new() else { return };
         let (model, mount) = mount(&host, form);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{BLAKE3, Host, Model};
+use crate::support::{BLAKE3, Host, Model, in_pages};
 
 const FILES: usize = 10_000;
 
@@ -14,6 +14,9 @@ fn a_directory_of_ten_thousand_files_reads_as_the_source() {
     let model = Model::new(names().zip((0..).map(|index| index % 5_000)));
     model.sign(BLAKE3);
     let mount = host.mount(&model.path(), &[]);
+    // Through EROFS, lengths were proved, for which these files are read.
+    let before = mount.stats().source_bytes;
+    assert!(before == 0 || in_pages());
     for _ in 0..2 {
         let listed: Vec<_> = fs::read_dir(mount.file("big"))
             .expect("list")
@@ -31,7 +34,7 @@ fn a_directory_of_ten_thousand_files_reads_as_the_source() {
             .collect();
         assert_eq!(BTreeSet::from_iter(listed), wanted);
     }
-    assert_eq!(mount.stats().source_bytes, 0, "listing reads nothing");
+    assert_eq!(mount.stats().source_bytes, before, "listing reads nothing");
     for (name, bytes) in &model.files {
         let found = fs::read(mount.file(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(&found, bytes, "{name}");

@@ -17,13 +17,15 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use model_fs::fs::{MountFacts, OwnerStatus, STATUS_ATTRIBUTE, Status};
+use model_fs::kernel::mountinfo::MountTable;
+use model_fs::kernel::pages::control;
 use model_fs::reading::ReaderStats;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use test_support::built;
 use test_support::keys;
-use test_support::missing::{Need, have};
+use test_support::missing::{Need, have, not_tested};
 use test_support::mounted::{clear, is_mounted, scratch};
 use test_support::process::{Finished, finish};
 
@@ -221,10 +223,13 @@ impl Host {
         finished
     }
 
-    /// `verb MODEL` with the usual trust.
+    /// `verb MODEL` with the usual trust, a mount in the lane that all are in.
     pub(crate) fn on_model(&self, verb: &str, model: &Path, options: &[&str]) -> Command {
         let mut command = self.command(verb);
         command.arg(model).args(options);
+        if verb == "mount" && !options.contains(&"--lane") && in_pages() {
+            command.args(["--lane", "pages"]);
+        }
         command.arg("--public-key").arg(public_key());
         command
     }
@@ -413,8 +418,51 @@ impl Drop for Mount {
     }
 }
 
-/// The status attribute of a mount.
+/// Whether models are mounted through EROFS, which `MODEL_FS_LANE=pages` wants of all tests here.
+/// Where the kernel can't, that is said, and they are mounted in FUSE.
+pub(crate) fn in_pages() -> bool {
+    match std::env::var("MODEL_FS_LANE") {
+        Err(_) => false,
+        Ok(lane) => match lane.as_str() {
+            "" | "fuse" => false,
+            "pages" => has_pages(),
+            _ => panic!("MODEL_FS_LANE={lane}: fuse or pages"),
+        },
+    }
+}
+
+/// Whether models can be mounted through EROFS here.
+pub(crate) fn has_pages() -> bool {
+    static HAS_PAGES: OnceLock<bool> = OnceLock::new();
+    *HAS_PAGES.get_or_init(|| {
+        let (host, model) = (Host::anywhere(), Model::new([("file", 1)]));
+        model.sign(BLAKE3);
+        let mountpoint = TempDir::new().expect("make a mountpoint");
+        let mut command = host.on_model("mount", &model.path(), &["--lane", "pages"]);
+        command.arg("--foreground").arg("--").arg(mountpoint.path());
+        let facts = Mount::of(command, mountpoint).facts();
+        if let Some(reason) = &facts.not_pages {
+            not_tested(&format!("mounts through EROFS: {reason}"));
+        }
+        facts.lane == "pages"
+    })
+}
+
+/// For a test of what only FUSE has: whether to go on.
+pub(crate) fn only_fuse(what: &str) -> bool {
+    if in_pages() {
+        not_tested(&format!("through EROFS: {what}"));
+    }
+    !in_pages()
+}
+
+/// The status of a mount.
 fn status_of(mountpoint: &Path) -> Option<Status> {
+    let table = MountTable::read().expect("read the mount table");
+    let entry = table.at(mountpoint)?;
+    if control::is_model(entry) {
+        return serde_json::from_slice(&control::status(entry.device).ok()?).ok();
+    }
     let mut value = vec![0; 64 << 10];
     let len = rustix::fs::getxattr(mountpoint, STATUS_ATTRIBUTE, &mut value[..]).ok()?;
     serde_json::from_slice(&value[..len]).ok()
@@ -430,18 +478,33 @@ pub(crate) enum Mode {
 }
 
 pub(crate) fn open(path: &Path, mode: Mode) -> io::Result<File> {
-    let flags = match mode {
-        Mode::Cached => OFlags::empty(),
-        Mode::Direct => OFlags::DIRECT,
+    let open = |flags: OFlags| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path)
     };
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
+    match mode {
+        Mode::Cached => open(OFlags::empty()),
+        Mode::Direct => match open(OFlags::DIRECT) {
+            // EROFS has no such reads. What is dropped from the page cache before each read is
+            // asked for anew as well.
+            Err(error) if in_pages() && error.kind() == io::ErrorKind::InvalidInput => {
+                open(ASKED_ANEW)
+            }
+            opened => opened,
+        },
+    }
 }
+
+/// Marks a file whose cached pages are dropped before each [`pread`].
+const ASKED_ANEW: OFlags = OFlags::NOATIME;
 
 /// Up to `len` bytes from `offset`, fewer only at the end of the file.
 pub(crate) fn pread(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    if in_pages() && rustix::fs::fcntl_getfl(file)?.contains(ASKED_ANEW) {
+        rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
+    }
     let mut bytes = vec![0; len];
     let mut filled = 0;
     while filled < len {

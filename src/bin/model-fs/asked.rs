@@ -5,7 +5,7 @@
 //! is said to be. Doesn't: know whether the process behind a mount of that type is this program:
 //! any user who may mount may call it so.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,6 +17,7 @@ use model_fs::files::descriptor_path;
 use model_fs::fs::{STATUS_ATTRIBUTE, Status};
 use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::mountinfo::{MountEntry, MountTable};
+use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
 use model_fs::name::{Escaped, shell_word};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -42,6 +43,8 @@ pub(crate) struct Mount {
     /// Its root; not open for anything, so the file system knows nothing of it.
     root: OwnedFd,
     entry: MountEntry,
+    /// Whether it is the kernel's EROFS, beside which a daemon has a control socket.
+    is_pages: bool,
 }
 
 impl Mount {
@@ -58,7 +61,8 @@ impl Mount {
             .and_then(|id| table.by_id(id))
             .with_context(|| format!("{shown} is in no mount that is known here"))?;
         let is_root = entry.mountpoint == at;
-        if entry.fs_type != FS_TYPE {
+        let is_pages = control::is_model(entry);
+        if entry.fs_type != FS_TYPE && !is_pages {
             let error = if is_root {
                 let fs_type = Escaped::bounded(&entry.fs_type);
                 anyhow::anyhow!("{shown} is a {fs_type} mount, not a mount of model-fs")
@@ -74,7 +78,8 @@ impl Mount {
         }
         Ok(Self {
             root,
-            entry: entry.clone(),
+            entry: with_user(entry),
+            is_pages,
         })
     }
 
@@ -87,7 +92,12 @@ impl Mount {
     pub(crate) fn facts(&self) -> Result<Map<String, Value>, Failure> {
         let path = Escaped::path(&self.entry.mountpoint);
         let umount = || format!("model-fs umount {}", shell_word(&self.entry.mountpoint));
-        let value = match self.ask()? {
+        let asked = if self.is_pages {
+            self.ask_daemon()
+        } else {
+            self.ask()?
+        };
+        let value = match asked {
             Some(Ok(value)) => value,
             None => {
                 let error = anyhow::anyhow!("the mount at {path} doesn't answer");
@@ -130,6 +140,18 @@ impl Mount {
     /// The user who mounted it, where the kernel tells.
     pub(crate) fn user(&self) -> Option<u32> {
         self.entry.user
+    }
+
+    /// What the daemon of an EROFS mount says on its control socket; `None` if it doesn't in time.
+    fn ask_daemon(&self) -> Option<Result<Vec<u8>, Errno>> {
+        match control::status(self.entry.device) {
+            Ok(text) => Some(Ok(text)),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => None,
+                ErrorKind::ConnectionRefused | ErrorKind::NotFound => Some(Err(Errno::NOTCONN)),
+                _ => Some(Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+            },
+        }
     }
 
     /// The status attribute; `None` if the mount doesn't answer in time.
@@ -181,16 +203,27 @@ pub(crate) fn all() -> Result<Vec<MountEntry>, Failure> {
     let table = MountTable::read().context("cannot read the mount table")?;
     let mut found: Vec<MountEntry> = Vec::new();
     for entry in table.entries() {
-        if entry.fs_type == FS_TYPE
-            && table
-                .at(&entry.mountpoint)
-                .is_some_and(|above| above.id == entry.id)
+        if table
+            .at(&entry.mountpoint)
+            .is_some_and(|above| above.id == entry.id)
             && found.iter().all(|other| other.device != entry.device)
+            // Last: it may look into the mount.
+            && (entry.fs_type == FS_TYPE || control::is_model(entry))
         {
-            found.push(entry.clone());
+            found.push(with_user(entry));
         }
     }
     Ok(found)
+}
+
+/// An entry that is ours, with who mounted it: the table says that of FUSE only, and nobody but
+/// root may mount EROFS.
+fn with_user(entry: &MountEntry) -> MountEntry {
+    let root = (entry.fs_type == PAGES_FS_TYPE).then_some(0);
+    MountEntry {
+        user: entry.user.or(root),
+        ..entry.clone()
+    }
 }
 
 /// In the child: asks the file system that stdin lies in, and says on stdout what came of it.

@@ -85,7 +85,9 @@ fn line(status: &Status) -> String {
     let Some(owner) = &status.owner else {
         return String::new();
     };
-    let source = owner.mount.as_ref().map_or("", |mount| &mount.source);
+    let mount = owner.mount.as_ref();
+    let source = mount.map_or("", |mount| &mount.source);
+    let shown_by = mount.map_or("", |mount| &mount.lane);
     let mut line = format!(
         "{}: {} verified, violations: {}",
         // Again, since it ends in a protocol of lines.
@@ -93,6 +95,10 @@ fn line(status: &Status) -> String {
         HumanBytes(owner.stats.verified_bytes),
         owner.stats.violations,
     );
+    if !shown_by.is_empty() {
+        // Writing to a string can't fail.
+        let _ = write!(line, ", lane: {shown_by}");
+    }
     if owner.stats.source_errors > 0 {
         // Writing to a string can't fail.
         let _ = write!(line, ", source errors: {}", owner.stats.source_errors);
@@ -112,7 +118,8 @@ mod tests {
         let status = |more: serde_json::Value| -> Status {
             let mut status = serde_json::json!({
                 "signer": "key", "root_digest": "", "files": 1, "locked_down": false,
-                "mount": {"mountpoint": "/mnt", "source": "/m\nREADY=1"}, "verified_bytes": 2048,
+                "mount": {"mountpoint": "/mnt", "source": "/m\nREADY=1", "lane": "pages"},
+                "verified_bytes": 2048,
             });
             let (Some(status), Some(more)) = (status.as_object_mut(), more.as_object()) else {
                 panic!("objects");
@@ -122,11 +129,11 @@ mod tests {
         };
         assert_eq!(
             line(&status(serde_json::json!({}))),
-            "/m\\u{a}READY=1: 2.00 KiB verified, violations: 0"
+            "/m\\u{a}READY=1: 2.00 KiB verified, violations: 0, lane: pages"
         );
         let bad = serde_json::json!({"violations": 2, "source_errors": 1, "locked_down": true});
         let line = line(&status(bad));
-        let end = ", violations: 2, source errors: 1, locked down";
+        let end = ", violations: 2, lane: pages, source errors: 1, locked down";
         assert!(line.ends_with(end), "{line}");
     }
 }

@@ -10,6 +10,7 @@
 //! and are never given back to the system: there are as many as were once in use at a time, which
 //! caches bound.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::sync::{Arc, Mutex};
 
 use memmap2::{Advice, MmapMut};
@@ -69,7 +70,7 @@ impl Slots {
 /// Large buffers that wait to be used again.
 #[derive(Debug, Default)]
 struct Free {
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<MmapMut>,
     bytes: usize,
 }
 
@@ -92,7 +93,7 @@ impl BufferPool {
     /// A buffer of `len` bytes of unspecified content.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let slot = Slots::class_of(len).and_then(|class| SLOTS.take(class));
-        let memory = slot.map_or_else(|| Memory::Large(self.large(len)), Memory::Slot);
+        let memory = slot.map_or_else(|| Memory::Large(Some(self.large(len))), Memory::Slot);
         Buffer {
             memory,
             len,
@@ -100,7 +101,8 @@ impl BufferPool {
         }
     }
 
-    fn large(&self, len: usize) -> Vec<u8> {
+    /// In pages of its own, as a source wants it that is read past the page cache.
+    fn large(&self, len: usize) -> MmapMut {
         let size = len.next_multiple_of(SMALLEST).max(SMALLEST);
         let mut free = lock(&self.free);
         // The smallest that fits: a small request must not eat the buffer a large one needs.
@@ -117,10 +119,12 @@ impl BufferPool {
             return bytes;
         }
         drop(free);
-        vec![0; size]
+        MmapMut::map_anon(size).unwrap_or_else(|_| {
+            handle_alloc_error(Layout::array::<u8>(size).unwrap_or(Layout::new::<u8>()))
+        })
     }
 
-    fn put(&self, bytes: Vec<u8>) {
+    fn put(&self, bytes: MmapMut) {
         let mut free = lock(&self.free);
         if free.bytes + bytes.len() <= self.keep {
             free.bytes += bytes.len();
@@ -133,7 +137,8 @@ impl BufferPool {
 #[derive(Debug)]
 enum Memory {
     Slot(&'static mut [u8]),
-    Large(Vec<u8>),
+    /// There until the buffer is dropped.
+    Large(Option<MmapMut>),
 }
 
 /// Bytes owned by us alone, from a [`BufferPool`].
@@ -156,7 +161,7 @@ impl Buffer {
         let len = self.len;
         match &mut self.memory {
             Memory::Slot(slot) => &mut slot[..len],
-            Memory::Large(bytes) => &mut bytes[..len],
+            Memory::Large(bytes) => &mut bytes.as_deref_mut().unwrap_or_default()[..len],
         }
     }
 
@@ -173,7 +178,7 @@ impl Buffer {
     fn all(&self) -> &[u8] {
         match &self.memory {
             Memory::Slot(slot) => slot,
-            Memory::Large(bytes) => bytes,
+            Memory::Large(bytes) => bytes.as_deref().unwrap_or_default(),
         }
     }
 }
@@ -182,7 +187,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         match &mut self.memory {
             Memory::Slot(slot) => SLOTS.put(std::mem::take(slot)),
-            Memory::Large(bytes) => self.pool.put(std::mem::take(bytes)),
+            Memory::Large(bytes) => bytes.take().into_iter().for_each(|it| self.pool.put(it)),
         }
     }
 }
@@ -199,6 +204,7 @@ mod tests {
         let first = pool.take(LARGE + 1);
         assert_eq!(first.as_slice().len(), LARGE + 1);
         let address = first.as_slice().as_ptr();
+        assert!(address.addr().is_multiple_of(4096));
         drop(first);
         let second = pool.take(LARGE + SMALLEST);
         assert_eq!(second.as_slice().as_ptr(), address);

@@ -134,6 +134,15 @@ impl AtHandProver {
         Ok(believed.map_or(AtHand::Nothing, AtHand::Table))
     }
 
+    /// Whether the table of a file, whose length was signed, can be had without a full pass, as far
+    /// as headers tell. The file itself isn't opened.
+    pub(super) fn is_announced(&self, index: FileIndex) -> bool {
+        let content = &self.shared.file(index).content;
+        ChunkTable::of_signed(content).is_some()
+            || self.store.as_ref().is_some_and(|store| store.has(content))
+            || shipped::is_announced(&*self.shared.source, content)
+    }
+
     /// Proves a claimed length by verifying the last chunk, which is kept: it is about to be
     /// read.
     fn prove_length(

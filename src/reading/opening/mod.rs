@@ -106,6 +106,12 @@ impl Opening {
         }
     }
 
+    /// Whether the table of a file, whose length was signed, can be had without a full pass, as far
+    /// as can be told without opening the file.
+    pub(super) fn is_table_announced(&self, index: FileIndex) -> bool {
+        self.at_hand.is_announced(index)
+    }
+
     /// Has `then` told the length of a file if that can be proved at hand, or that it takes a full
     /// pass, which this doesn't start.
     pub(super) fn length(self: &Arc<Self>, index: FileIndex, then: WithLength) {

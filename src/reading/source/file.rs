@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::cached::is_cached;
 use super::{Caching, FileIdentity, SourceFile};
 use crate::files::reopen;
 
@@ -35,6 +36,9 @@ const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 /// What offsets, lengths and places in memory have to be multiples of to read past the page cache.
 /// Devices with larger blocks exist; they refuse.
 const DIRECT_ALIGNMENT: usize = 4096;
+
+/// What is asked for to find out how a file system answers.
+const PAGE: usize = 4096;
 
 impl LocalFile {
     /// Takes over an open regular file.
@@ -152,9 +156,18 @@ impl SourceFile for LocalFile {
             return false;
         }
         let len = buffer.len();
-        let mut buffers = [IoSliceMut::new(buffer)];
-        // preadv2(2): only what is in the page cache. It brings nothing in, so nothing is left
-        // there.
+        let mut asked = buffer;
+        if is_cached(&self.file, offset, len) == Some(false) {
+            if self.tells_memory.load(Ordering::Relaxed) {
+                return false;
+            }
+            // One page, to find out whether it tells.
+            let most = asked.len().min(PAGE);
+            asked = &mut asked[..most];
+        }
+        let mut buffers = [IoSliceMut::new(asked)];
+        // preadv2(2): only what is in the page cache. For what isn't, the kernel begins to read
+        // ahead nonetheless.
         match rustix::io::preadv2(&self.file, &mut buffers, offset, ReadWriteFlags::NOWAIT) {
             Ok(read) => read == len,
             Err(Errno::AGAIN) => {
@@ -200,5 +213,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Twice: the first look finds out how the file system answers.
+    #[test]
+    fn asking_for_what_is_not_in_memory_brings_nothing_in() {
+        const LEN: usize = 8 << 20;
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &vec![7; LEN]).unwrap();
+        file.sync_all().unwrap();
+        let cool = |file: &File| {
+            rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        };
+        let local = LocalFile::new(file);
+        let mut page = vec![0; 4096];
+        cool(&local.file);
+        if is_cached(&local.file, 0, LEN) != Some(false) || local.read_now(&mut page, 0) {
+            return; // A file system in memory, or a kernel that doesn't tell.
+        }
+        // What is still being read can't be dropped.
+        let mut all = vec![0; LEN];
+        local.read_at(&mut all, 0, Caching::Keep).unwrap();
+        cool(&local.file);
+        for offset in (0..LEN as u64).step_by(64 << 10) {
+            assert!(!local.read_now(&mut page, offset));
+        }
+        for offset in (0..LEN as u64).step_by(4096) {
+            assert_eq!(is_cached(&local.file, offset, 1), Some(false), "{offset}");
+        }
+        // What is there is given.
+        local.read_at(&mut page, 0, Caching::Keep).unwrap();
+        assert!(local.read_now(&mut page, 0));
+        assert_eq!(page, [7; 4096]);
     }
 }

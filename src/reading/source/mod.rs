@@ -19,6 +19,7 @@ use crate::name::{Escaped, FileName};
 
 mod absent;
 mod boundary;
+mod cached;
 mod directory;
 mod file;
 mod scan;

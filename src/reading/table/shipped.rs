@@ -29,6 +29,16 @@ pub fn is_there(root: &Directory, content: &SignedContent) -> bool {
         .is_ok_and(|tables| open_entry(&tables, name.as_ref()).is_ok())
 }
 
+/// Whether the source has a table for this content, whose length was signed, as far as its header
+/// tells: its values aren't read.
+pub(in crate::reading) fn is_announced(source: &dyn Source, content: &SignedContent) -> bool {
+    let name = FileName::new(&relative_path(content)).ok();
+    let opened = name.and_then(|name| source.open(&name).ok());
+    let table = opened.and_then(|file| OpenTable::open(file).ok());
+    content.len().is_some()
+        && table.is_some_and(|table| SelfProving::admit(content, table.header()).is_ok())
+}
+
 /// The table that the source has for a file with this content, of `claimed` bytes.
 pub(in crate::reading) fn load(
     source: &dyn Source,

@@ -52,10 +52,12 @@ pub enum Need {
     Systemd,
     /// The `yamllint` program.
     Yamllint,
+    /// The programs `fsck.erofs` and `dump.erofs`, of erofs-utils.
+    Erofs,
 }
 
 impl Need {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Fuse,
         Self::Fusermount3,
         Self::Root,
@@ -68,6 +70,7 @@ impl Need {
         Self::Shellcheck,
         Self::Systemd,
         Self::Yamllint,
+        Self::Erofs,
     ];
 
     /// What it is called in `MODEL_FS_SKIP`.
@@ -85,6 +88,7 @@ impl Need {
             Self::Shellcheck => "shellcheck",
             Self::Systemd => "systemd",
             Self::Yamllint => "yamllint",
+            Self::Erofs => "erofs",
         }
     }
 
@@ -108,6 +112,7 @@ impl Need {
             Self::Systemd => program("systemd-analyze", "--version")
                 .and_then(|()| program("systemd-nspawn", "--version")),
             Self::Yamllint => program("yamllint", "--version"),
+            Self::Erofs => program("fsck.erofs", "-V").and_then(|()| program("dump.erofs", "-V")),
         }
     }
 }

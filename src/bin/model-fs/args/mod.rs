@@ -39,7 +39,7 @@ pub(crate) use self::index::IndexArgs;
 pub(crate) use self::inspect::InspectArgs;
 pub(crate) use self::log::{LogArgs, LogFormat};
 pub(crate) use self::model::ModelArgs;
-pub(crate) use self::mount::{MountArgs, OnViolation};
+pub(crate) use self::mount::{LaneChoice, MountArgs, OnViolation};
 pub(crate) use self::sign::SignArgs;
 pub(crate) use self::signer::{KeyPlace, Signer};
 #[cfg(feature = "sigstore-sign")]

@@ -49,6 +49,11 @@ pub(crate) struct MountArgs {
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
 
+    /// How the kernel shows the model: by FUSE, or through the page cache of its own EROFS, where
+    /// that is possible
+    #[arg(long, value_enum, default_value_t, value_name = "LANE")]
+    pub(crate) lane: LaneChoice,
+
     /// What to do when content isn't what was signed: fail that read, or every read from then on
     #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     pub(crate) on_violation: OnViolation,
@@ -115,6 +120,18 @@ impl From<PrefetchWhat> for Prefetch {
             PrefetchWhat::All => Self::All,
         }
     }
+}
+
+/// How the kernel shows a model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LaneChoice {
+    /// FUSE, until the other lane is complete.
+    #[default]
+    Auto,
+    /// FUSE.
+    Fuse,
+    /// EROFS; FUSE where that can't be.
+    Pages,
 }
 
 /// What a violation leads to.

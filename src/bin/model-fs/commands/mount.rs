@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use indicatif::HumanBytes;
 use model_fs::fs::Status;
-use model_fs::kernel::{SessionEnd, Shutdown};
+use model_fs::kernel::{Lane, SessionEnd, Shutdown};
 use model_fs::name::{Escaped, shell_word};
 use model_fs::{Model, MountOptions, StatusHandle};
 
-use crate::args::{ByteSize, MountArgs, OnViolation};
+use crate::args::{ByteSize, LaneChoice, MountArgs, OnViolation};
 use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::hook::Hook;
@@ -136,7 +136,11 @@ fn mount_options(args: &MountArgs) -> Result<MountOptions, Failure> {
     if let Some(threads) = args.threads {
         options = options.threads(threads);
     }
-    Ok(options)
+    Ok(options.lane(match args.lane {
+        LaneChoice::Auto => Lane::Auto,
+        LaneChoice::Fuse => Lane::Fuse,
+        LaneChoice::Pages => Lane::Pages,
+    }))
 }
 
 /// Says what will keep the first readers waiting, and how to have it done before.

@@ -37,8 +37,9 @@ pub(crate) fn run(args: &UpgradeArgs) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         std::thread::sleep(STEP);
+        // A server says who keeps it a moment after it answers.
         let Some(now) = kept(&mount)? else {
-            break;
+            continue;
         };
         if now.earlier_processes > before.earlier_processes {
             terminal::note(&format!(

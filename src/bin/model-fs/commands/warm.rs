@@ -33,7 +33,7 @@ pub(crate) fn run(
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
     if !args.wait && !is_background_child {
-        return Ok(background::spawn(None)?);
+        return background::spawn(None);
     }
     let mount = Mount::find(&args.mountpoint)?;
     // One that is dead or stuck is told as such, before anything waits for it.

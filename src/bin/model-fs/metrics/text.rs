@@ -185,12 +185,14 @@ impl fmt::Debug for MountMetrics {
 impl Collector for MountMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let status = (self.status)();
+        let mount = status.owner.as_ref().and_then(|owner| owner.mount.as_ref());
+        let lane = mount.map_or("", |mount| &mount.lane);
         let mut out = Out(encoder);
         out.facts(&[
             ("root_digest", status.root_digest.as_str()),
             ("payload_digest", status.payload_digest.as_str()),
             ("signer", status.signer.as_str()),
-            ("lane", "fuse"),
+            ("lane", lane),
             ("version", env!("CARGO_PKG_VERSION")),
         ])?;
         let up = self.up.load(Ordering::Relaxed);
@@ -359,7 +361,8 @@ mod tests {
     fn status(signer: &str) -> Value {
         serde_json::json!({
             "signer": signer, "root_digest": "sha256:00", "payload_digest": "sha256:11", "files": 3,
-            "locked_down": false, "mount": null, "verified_bytes": 4096, "bytes": 9,
+            "locked_down": false,
+            "mount": {"mountpoint": "/elsewhere", "source": "/m", "lane": "pages"}, "verified_bytes": 4096, "bytes": 9,
         })
     }
 
@@ -384,7 +387,7 @@ mod tests {
         for line in [
             "# TYPE model_fs_info gauge",
             "model_fs_info{mountpoint=\"/mnt/m\",root_digest=\"sha256:00\",\
-             payload_digest=\"sha256:11\",signer=\"key 12\",lane=\"fuse\",",
+             payload_digest=\"sha256:11\",signer=\"key 12\",lane=\"pages\",",
             "# TYPE model_fs_verified_bytes_total counter",
             "model_fs_verified_bytes_total{mountpoint=\"/mnt/m\"} 4096",
             "model_fs_violations_total{mountpoint=\"/mnt/m\",kind=\"digest\"} 0",

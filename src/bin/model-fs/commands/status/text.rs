@@ -51,7 +51,9 @@ const FIRST: [(&str, &str); 32] = [
 ];
 
 /// Facts that come last: nothing is wrong where they are missing, and little where they aren't.
-const LAST: [(&str, &str); 3] = [
+const LAST: [(&str, &str); 5] = [
+    ("lane", "lane"),
+    ("not_pages", "not through EROFS"),
     ("not_pushed", "not pushed"),
     ("not_tuned", "read-ahead"),
     ("tuning_command", "faster, as root"),

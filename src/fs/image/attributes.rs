@@ -1,0 +1,54 @@
+//! Extended attributes in an image: those of [`xattr`](crate::fs::xattr) that never change.
+//!
+//! Guarantees: digests and signer, under the same names as everywhere. Doesn't: hold states or a
+//! status, which change. Unlike where they are answered one by one, the kernel lists them; a copy
+//! that takes a digest along says what was signed, not that it is proved.
+
+use super::error::ImageError;
+use crate::fs::file_system::FileSystem;
+use crate::fs::inode::Inode;
+use crate::fs::xattr::FIXED;
+use crate::fs::{Audience, FsError};
+
+/// The prefix that the format has a number for.
+const PREFIX: &str = "user.";
+const PREFIX_NUMBER: u8 = 1;
+
+/// Bytes of the header (`erofs_xattr_ibody_header`).
+const HEADER: usize = 12;
+
+/// Most bytes of all attributes of an inode: they are counted in 16 bits, in units of 4.
+const MOST: usize = 4 * (u16::MAX as usize - 1);
+
+/// The attributes of an inode as they follow it: nothing where it has none.
+pub(super) fn attributes(fs: &FileSystem, ino: Inode) -> Result<Vec<u8>, ImageError> {
+    let mut out = Vec::new();
+    for name in FIXED {
+        match fs.xattr(ino, name.as_ref(), Audience::Others) {
+            Ok(value) => add(&mut out, name, &value)?,
+            // The only other thing that is wrong with an inode of the tree.
+            Err(FsError::NoAttribute) => {}
+            Err(_) => return Err(ImageError::Attributes),
+        }
+    }
+    if out.len() > MOST {
+        return Err(ImageError::Attributes);
+    }
+    Ok(out)
+}
+
+/// Adds one, and the header before the first.
+fn add(out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), ImageError> {
+    let name = name.strip_prefix(PREFIX).ok_or(ImageError::Attributes)?;
+    if out.is_empty() {
+        out.resize(HEADER, 0);
+    }
+    let len = u8::try_from(name.len()).map_err(|_| ImageError::Attributes)?;
+    let value_len = u16::try_from(value.len()).map_err(|_| ImageError::Attributes)?;
+    out.extend([len, PREFIX_NUMBER]);
+    out.extend(value_len.to_le_bytes());
+    out.extend(name.bytes());
+    out.extend(value);
+    out.resize(out.len().next_multiple_of(4), 0);
+    Ok(())
+}

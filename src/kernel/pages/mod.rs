@@ -1,0 +1,40 @@
+//! The page-cache lane: the kernel's own EROFS, mounted on an [image](crate::fs::image) of the
+//! model and on the [data file](crate::fs::data) that a FUSE session of ours serves.
+//!
+//! The page cache that programs read from is that of EROFS, with large pages and no request to us
+//! for what is there. Each miss is a direct read of the data file, and verified as any.
+//!
+//! Guarantees: the FUSE file system and the image are attached nowhere and have no path; only the
+//! kernel reads them. A request is answered whole or with EIO, never short. Where any part is
+//! missing (see [`NoPages`]), nothing is left and another lane may be taken. Doesn't: take pages
+//! back that are mapped, so a lockdown needs the other lane.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `adaptor` | the FUSE file system with the data file |
+//! | `answers` | requests that wait, and cutting them off |
+//! | `calls` | the system calls that mount without attaching |
+//! | `floor` | which kernels may be trusted with this |
+//! | `drop_ranges` | taking back what failed, so that its neighbours are read anew |
+//! | `control` | the socket that tells the status |
+//! | `gate` | who is told of the end of the FUSE half |
+//! | `held` | what lives as long as the mount |
+//! | `start` | all of it, in order |
+
+mod adaptor;
+mod answers;
+mod calls;
+pub mod control;
+mod drop_ranges;
+mod error;
+mod floor;
+mod gate;
+mod held;
+mod start;
+
+pub use self::error::NoPages;
+pub(super) use self::held::Held;
+pub(super) use self::start::{Attempt, NotStarted, Started, start};
+
+/// The file system type in the mount table.
+pub const PAGES_FS_TYPE: &str = "erofs";
