@@ -117,8 +117,13 @@ fn files() -> Files {
     let mut files = Files::new();
     let mut program = Cli::command().version(env!("CARGO_PKG_VERSION"));
     program = program.long_version(None);
-    program.build();
-    add_pages(&mut files, &program);
+    // `help` needs no pages.
+    let mut documented = program
+        .clone()
+        .disable_help_subcommand(true)
+        .mut_subcommands(|verb| verb.disable_help_subcommand(true));
+    documented.build();
+    add_pages(&mut files, &documented);
     let helper = helper_page();
     files.insert(PathBuf::from("docs/man/mount.model-fs.8"), helper);
     for (shell, name) in [
