@@ -34,15 +34,22 @@ fn it_is_not_empty() {
 }
 
 #[test]
-fn there_is_a_model_already_alive_or_dead() {
+fn there_is_a_model_already() {
     let Some(newcomer) = Newcomer::new() else {
         return;
     };
     newcomer.fails("mnt; mnt; code=$?; \"$PROGRAM\" umount \"$MOUNTPOINT\"; exit $code");
+}
+
+#[test]
+fn there_is_a_dead_mount_of_a_user() {
+    let Some(newcomer) = Newcomer::new() else {
+        return;
+    };
     newcomer.fails(
-        "mnt --pid-file \"$HOME/pid\" && kill -KILL \"$(cat \"$HOME/pid\")\"
-         until ! stat \"$MOUNTPOINT\" > /dev/null 2>&1; do sleep 0.01; done
-         mnt; code=$?; \"$PROGRAM\" umount \"$MOUNTPOINT\"; exit $code",
+        "user_mnt --pid-file \"$USER_HOME/pid\" && kill -KILL \"$(cat \"$USER_HOME/pid\")\"
+         while user stat \"$MOUNTPOINT\" > /dev/null 2>&1; do sleep 0.01; done
+         user_mnt; code=$?; user \"$PROGRAM\" umount \"$MOUNTPOINT\"; exit $code",
     );
 }
 
