@@ -42,8 +42,8 @@ pub enum DataRead {
 pub struct PendingDataRead {
     file: Arc<DataFile>,
     pieces: Vec<Piece>,
-    /// Files of it, which stay open for it.
-    opened: HashMap<FileIndex, Arc<OpenFile>>,
+    /// Files of it, which stay open for it, and whether they were opened for it.
+    opened: HashMap<FileIndex, (Arc<OpenFile>, bool)>,
 }
 
 /// What a read is handed to.
@@ -185,7 +185,7 @@ impl PendingDataRead {
             reader.open_then(index, move |opened| match opened {
                 Ok(file) => {
                     self.file.keep(index, &file);
-                    self.opened.insert(index, file);
+                    self.opened.insert(index, (file, true));
                     self.go_on(then);
                 }
                 Err(error) => then(Err(error.into())),
@@ -200,7 +200,7 @@ impl PendingDataRead {
                 let Some(file) = lock(&self.file.open).get(&index).cloned() else {
                     return Some(index);
                 };
-                self.opened.insert(index, file);
+                self.opened.insert(index, (file, false));
             }
         }
         None
@@ -208,8 +208,10 @@ impl PendingDataRead {
 
     fn read(&self) -> Result<DataBytes, FsError> {
         self.file.gather(&self.pieces, |index, offset, len| {
-            let file = self.opened.get(&index).ok_or(Short)?;
-            Ok(file.read(offset, len)?)
+            let (file, is_new) = self.opened.get(&index).ok_or(Short)?;
+            // As any other read begins: from it follows what is read ahead, and how.
+            let now = is_new.then(|| file.read_now(offset, len)).flatten();
+            now.map_or_else(|| Ok(file.read(offset, len)?), Ok)
         })
     }
 }
