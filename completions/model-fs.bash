@@ -49,6 +49,9 @@ _model__fs() {
             model__fs,verify)
                 cmd="model__fs__subcmd__verify"
                 ;;
+            model__fs,warm)
+                cmd="model__fs__subcmd__warm"
+                ;;
             model__fs__subcmd__help,demo)
                 cmd="model__fs__subcmd__help__subcmd__demo"
                 ;;
@@ -81,6 +84,9 @@ _model__fs() {
                 ;;
             model__fs__subcmd__help,verify)
                 cmd="model__fs__subcmd__help__subcmd__verify"
+                ;;
+            model__fs__subcmd__help,warm)
+                cmd="model__fs__subcmd__help__subcmd__warm"
                 ;;
             model__fs__subcmd__help__subcmd__trust,add)
                 cmd="model__fs__subcmd__help__subcmd__trust__subcmd__add"
@@ -131,7 +137,7 @@ _model__fs() {
 
     case "${cmd}" in
         model__fs)
-            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status verify sign index inspect trust demo help"
+            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status warm verify sign index inspect trust demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,7 +181,7 @@ _model__fs() {
             return 0
             ;;
         model__fs__subcmd__help)
-            opts="mount umount upgrade status verify sign index inspect trust demo help"
+            opts="mount umount upgrade status warm verify sign index inspect trust demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -398,6 +404,20 @@ _model__fs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        model__fs__subcmd__help__subcmd__warm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         model__fs__subcmd__index)
             opts="-v -h --signature --index-dir --clean --public-key --certificate-chain --identity --identity-provider --trust-config --verbose --log-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -471,7 +491,7 @@ _model__fs() {
             return 0
             ;;
         model__fs__subcmd__mount)
-            opts="-o -v -h --signature --ignore-paths --ignore-unsigned-files --foreground --allow-other --cache-size --index-dir --threads --on-violation --on-violation-exec --keep-alive --pid-file --metrics-listen --metrics-file --public-key --certificate-chain --identity --identity-provider --trust-config --verbose --log-file --log-format --help"
+            opts="-o -v -h --signature --ignore-paths --ignore-unsigned-files --foreground --allow-other --cache-size --index-dir --threads --lane --on-violation --on-violation-exec --repair-from --prefetch --keep-alive --pid-file --metrics-listen --metrics-file --public-key --certificate-chain --identity --identity-provider --trust-config --verbose --log-file --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -501,12 +521,24 @@ _model__fs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --lane)
+                    COMPREPLY=($(compgen -W "auto fuse pages" -- "${cur}"))
+                    return 0
+                    ;;
                 --on-violation)
                     COMPREPLY=($(compgen -W "eio lockdown" -- "${cur}"))
                     return 0
                     ;;
                 --on-violation-exec)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --repair-from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --prefetch)
+                    COMPREPLY=($(compgen -W "none tables all" -- "${cur}"))
                     return 0
                     ;;
                 --pid-file)
@@ -993,6 +1025,28 @@ _model__fs() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__warm)
+            opts="-v -h --wait --verbose --log-file --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --log-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

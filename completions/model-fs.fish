@@ -34,6 +34,7 @@ complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "mount" -d 'Mount 
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "umount" -d 'Unmount a model'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "status" -d 'Show what a mount has done and seen'
+complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "warm" -d 'Read a mounted model, so that others find it in memory'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "verify" -d 'Check a model, all of it, now'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "sign" -d 'Sign a model'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
@@ -47,9 +48,16 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -s o -d 'Mount 
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l cache-size -d 'Cache size, of verified data [default: 256MiB]' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l index-dir -d 'Table store [default: ~/.cache/model-fs/index]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l threads -d 'Threads that take requests from the kernel' -r
+complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l lane -d 'How the kernel shows the model: by FUSE, or through the page cache of its own EROFS, where that is possible' -r -f -a "auto\t'FUSE, until the other lane is complete'
+fuse\t'FUSE'
+pages\t'EROFS; FUSE where that can\'t be'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l on-violation -d 'What to do when content isn\'t what was signed: fail that read, or every read from then on' -r -f -a "eio\t'That read fails'
 lockdown\t'Every read fails from then on'"
-complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l on-violation-exec -d 'Command to run when content isn\'t what was signed' -r
+complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l on-violation-exec -d 'Program to run when content isn\'t what was signed: an absolute path; no shell, no arguments, the facts are in its environment' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l repair-from -d 'Second place for content that the model gives wrong, or not at all, while it is mounted: the same files under the same names. It needs no trust; may be given several times' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l prefetch -d 'What to do in the background, while nothing else has to be done: prove how each file is checked, or also read and check all of it, so that readers find it in memory' -r -f -a "none\t'Nothing'
+tables\t'Chunk tables are proved'
+all\t'All content is read'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l pid-file -d 'Write the number of the process that serves to FILE once it does; removed at the end' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l metrics-listen -d 'Serve metrics for Prometheus by HTTP, at /metrics: a port of this host (9100), or an address that others can reach (0.0.0.0:9100)' -r
 complete -c model-fs -n "__fish_model_fs_using_subcommand mount" -l metrics-file -d 'Write metrics to FILE every few seconds, for the textfile collector of Prometheus\' node exporter: a file of its own for each mount, whose name ends in .prom' -r -F
@@ -86,6 +94,12 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l check -d 'F
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -l status-child -d 'This process is the one that asks the mount, which is its stdin'
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
+json\t'A line of JSON'"
+complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -l wait -d 'Wait until all is read; without it, that is done in the background'
+complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -s v -l verbose -d 'More log messages (twice: debugging)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l signature -d 'The signature [default: MODEL/model.sig; MODEL.sig for a file]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l ignore-paths -d 'Leave PATH out, absolute or relative to MODEL (repeatable)' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l index-dir -d 'Table store [default: ~/.cache/model-fs/index]' -r -F
@@ -205,17 +219,18 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -l log-format -d
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "mount" -d 'Mount a signed model read-only; check it as it is read'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "umount" -d 'Unmount a model'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "status" -d 'Show what a mount has done and seen'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "verify" -d 'Check a model, all of it, now'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "sign" -d 'Sign a model'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "inspect" -d 'Show what a signature says, without verifying anything'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "trust" -d 'Manage trusted signers'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "demo" -d 'Show the whole story on a throw-away model'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status verify sign index inspect trust demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "mount" -d 'Mount a signed model read-only; check it as it is read'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "umount" -d 'Unmount a model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "status" -d 'Show what a mount has done and seen'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "warm" -d 'Read a mounted model, so that others find it in memory'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "verify" -d 'Check a model, all of it, now'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "sign" -d 'Sign a model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "inspect" -d 'Show what a signature says, without verifying anything'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "trust" -d 'Manage trusted signers'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "demo" -d 'Show the whole story on a throw-away model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "add" -d 'Trust a signer'
 complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "list" -d 'Show who is trusted, and what is hidden'
 complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "remove" -d 'Stop trusting a signer'
