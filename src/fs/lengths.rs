@@ -1,13 +1,13 @@
 //! Proving all lengths before anything is shown.
 //!
-//! A length that is signed is known without a look at the file, which isn't opened. But it may come
-//! without a chunk table: a file in large shards takes a full pass before its first byte. Such files
-//! are found, and passed, as others that take one.
+//! A length that is signed is known without a look at the file, which isn't opened. But it may
+//! come without a chunk table: a file in large shards takes a full pass before its first byte. Such
+//! files are found, and passed, as others that take one.
 //!
 //! Guarantees: each other file's length is asked for, some at a time, on other threads; files that
 //! take a full pass are passed only where that is wanted. A file with a signed length that isn't
-//! what was signed keeps no other from being shown: its reads fail. Doesn't: wait for longer than it
-//! is told to.
+//! what was signed keeps no other from being shown: its reads fail. Doesn't: wait for longer than
+//! it is told to.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
 //! Unmounting from outside the process that serves.
 //!
-//! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
-//! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
-//! and permission to look), that process has ended too, unless the mount was in use; that of a mount
-//! through EROFS has let go of it. What has other mounts inside stays.
+//! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, or a mount of ours through
+//! EROFS, dead ones included, and it is gone from the mountpoint afterwards. Where the kernel tells
+//! which process serves it (Linux 6.15, and permission to look), that process has ended too, unless
+//! the mount was in use; that of a mount through EROFS has let go of it. What has other mounts
+//! inside stays.
 //!
 //! Doesn't: end what is in use; [`unmount_or_detach`] takes it out of sight. Nor guard against
 //! another program that mounts at the very place between our look and the call: the kernel takes

@@ -325,7 +325,8 @@ mod tests {
         serde_json::json!({
             "signer": signer, "root_digest": "sha256:00", "payload_digest": "sha256:11", "files": 3,
             "locked_down": false,
-            "mount": {"mountpoint": "/elsewhere", "source": "/m", "lane": "pages"}, "verified_bytes": 4096, "bytes": 9,
+            "mount": {"mountpoint": "/elsewhere", "source": "/m", "lane": "pages"},
+            "verified_bytes": 4096, "bytes": 9,
         })
     }
 
