@@ -68,7 +68,7 @@ impl FileSystem {
 
     fn stat_file(&self, ino: Inode, index: FileIndex) -> Result<Attributes, FsError> {
         match (self.reader.proved_len(index), self.claims.file(ino)) {
-            (Some(len), _) if self.inode(index) == Some(ino) => {
+            (Some(len), _) if self.has_proved_length(ino, index) => {
                 Ok(self.attributes_of(ino, index, len.bytes(), true))
             }
             (None, Some((_, claimed))) => Ok(self.attributes_of(ino, index, claimed.len, false)),

@@ -7,8 +7,8 @@
 //! kernel, which may still have a false length for it, can't open it. Doesn't: ask for claims.
 //!
 //! The number is made of the file's place in the manifest and the length, so that another process
-//! which takes a mount over knows what the kernel was told (see [`ClaimedInodes::take_over`]); only
-//! for more files or larger ones than there are bits for it is the next free one.
+//! which takes a mount over knows what the kernel was told ; only for more files or larger
+//! ones than there are bits for it is the next free one.
 //!
 //! Users who mustn't be told a claim are shown a hidden inode: empty, and stale once the length is
 //! proved.
@@ -45,6 +45,13 @@ pub(super) struct Claimed {
     pub(super) len: u64,
 }
 
+impl Claimed {
+    /// Whether its number was told with another length than the one that is proved by now.
+    pub(super) fn is_disproved_by(self, len: ProvedLength) -> bool {
+        what_makes(self.ino).is_some() && self.len != len.bytes()
+    }
+}
+
 /// The numbers that were given out for claims, at most one for each file.
 #[derive(Debug, Default)]
 pub(super) struct ClaimedInodes(RwLock<Given>);
@@ -79,18 +86,6 @@ impl ClaimedInodes {
         Some(ino)
     }
 
-    /// Takes in a number that the kernel was given by an earlier process, for the same model. From
-    /// then on the file is shown under it as if its length had been claimed here; not if another
-    /// length was, or it is no number of that kind.
-    pub(super) fn take_over(&self, ino: Inode) {
-        if let Some((index, claimed)) = what_makes(ino) {
-            let mut given = write(&self.0);
-            if !given.by_file.contains_key(&index) {
-                given.insert(index, claimed);
-            }
-        }
-    }
-
     /// The inode of file `index`, whose length is proved: the one that was claimed to have it, or
     /// `in_tree`.
     pub(super) fn inode(&self, index: FileIndex, len: ProvedLength, in_tree: Inode) -> Inode {
@@ -119,8 +114,8 @@ impl ClaimedInodes {
         given.by_file.get(&index).copied()
     }
 
-    /// The file that has this number, and the length that goes with it; `None` if none has, or no
-    /// longer.
+    /// The file that has this number, and the length that goes with it; `None` if none has, or it is
+    /// claimed to have another by now. The number may have been given out by an earlier process.
     pub(super) fn file(&self, ino: Inode) -> Option<(FileIndex, Claimed)> {
         if (HIDDEN..MADE).contains(&ino.number()) {
             let index = usize::try_from(ino.number() - HIDDEN).ok()?;
@@ -130,8 +125,18 @@ impl ClaimedInodes {
             return None;
         }
         let given = read(&self.0);
+        if let Some(made) = what_makes(ino) {
+            let other = given.by_file.get(&made.0);
+            return other.is_none_or(|other| other.ino == ino).then_some(made);
+        }
         let index = *given.files.get(&ino)?;
         Some((index, *given.by_file.get(&index)?))
+    }
+
+    /// Whether `ino` is a number that file `index` has with this length and no other, whoever gave
+    /// it out.
+    pub(super) fn is_made_of(ino: Inode, index: FileIndex, len: ProvedLength) -> bool {
+        made_of(index, len.bytes()) == Some(ino)
     }
 
     /// Whether a number could have been given out, and so may be stale.
@@ -235,17 +240,22 @@ mod tests {
             earlier.claim(index, 200, || None).unwrap(),
         );
         let later = ClaimedInodes::default();
-        assert_eq!(later.file(first), None);
-        later.take_over(first);
         assert_eq!(later.file(first).unwrap().1.len, 100);
-        later.take_over(second);
-        assert_eq!(later.file(second), None, "one at a time");
-        later.take_over(Inode::new(7));
-        assert_eq!(
-            later.inode(index, proved(200), Inode::new(10)),
-            Inode::new(10)
-        );
-        assert_eq!(later.file(first), None);
+        assert_eq!(later.file(second).unwrap().1.len, 200);
+        assert_eq!(later.claim(index, 200, || None), Some(second));
+        assert_eq!(later.file(first), None, "one at a time");
+        assert!(ClaimedInodes::is_made_of(second, index, proved(200)));
+        assert!(!ClaimedInodes::is_made_of(second, index, proved(100)));
+        assert!(!ClaimedInodes::is_made_of(
+            second,
+            FileIndex::new(4),
+            proved(200)
+        ));
+        assert!(!ClaimedInodes::is_made_of(
+            Inode::new(7),
+            index,
+            proved(200)
+        ));
     }
 
     #[test]
@@ -283,7 +293,7 @@ mod tests {
             assert_eq!(inode(2, 100), in_tree(2));
         }
         assert!(inodes.file(honest).is_some());
-        assert_eq!(inodes.file(lying), None);
+        assert_eq!(inodes.file(lying).unwrap().1.len, 200, "its number says so");
         // No claim counts once the length is known.
         assert_eq!(
             inodes.claim(FileIndex::new(1), 100, || Some(proved(100))),

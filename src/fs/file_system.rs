@@ -151,7 +151,11 @@ impl FileSystem {
     /// [`FsError::NotFound`]; [`FsError::Stale`] for one whose length turned out to be another.
     pub(super) fn node(&self, ino: Inode) -> Result<Node<'_>, FsError> {
         let node = match self.claims.file(ino) {
-            Some((index, _)) if index.get() < self.claimed.len() => Some(Node::File(index)),
+            Some((index, claimed)) if index.get() < self.claimed.len() => {
+                let proved = self.reader.proved_len(index);
+                let disproved = proved.is_some_and(|len| claimed.is_disproved_by(len));
+                (!disproved).then_some(Node::File(index))
+            }
             Some(_) => None,
             None => self.tree.node(ino),
         };

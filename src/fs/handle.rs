@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::inode::Inode;
 use crate::reading::OpenFile;
 
 /// The number of an open file.
@@ -37,6 +38,7 @@ impl Handle {
 /// What a handle stands for.
 #[derive(Clone)]
 pub(super) enum Opened {
-    Model(Arc<OpenFile>),
+    /// A file of the model, opened as this inode.
+    Model(Inode, Arc<OpenFile>),
     Signature,
 }

@@ -57,10 +57,10 @@ impl FileSystem {
             reader.open_while(index, wanted, move |opened| {
                 let opened = fs.counted(opened.map_err(FsError::from));
                 then(opened.and_then(|file| {
-                    if fs.inode(index) != Some(ino) {
+                    if !fs.has_proved_length(ino, index) {
                         return Err(FsError::Stale);
                     }
-                    Ok(Opened::Model(file))
+                    Ok(Opened::Model(ino, file))
                 }));
             });
         });
@@ -75,7 +75,7 @@ impl FileSystem {
     /// Reads from an open file, fewer bytes than asked for only at its end. At once if nothing
     /// has to be waited for.
     ///
-    /// `ino` is what the handle was opened for: it counts where an earlier process did that.
+    /// `ino` is what the handle was opened for, perhaps by an earlier process.
     pub fn read(self: &Arc<Self>, ino: Inode, handle: Handle, offset: u64, len: usize) -> Read {
         let opened = read(&self.handles).get(&handle).cloned();
         let from = match opened {
@@ -88,7 +88,11 @@ impl FileSystem {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 return Read::Done(Ok(self.signature.slice(start..start.saturating_add(len))));
             }
-            Some(Opened::Model(file)) => match file.read_now(offset, len) {
+            // The numbers of handles say nothing by themselves.
+            Some(Opened::Model(opened, _)) if opened != ino => {
+                return Read::Done(Err(FsError::BadHandle));
+            }
+            Some(Opened::Model(_, file)) => match file.read_now(offset, len) {
                 Some(bytes) => return Read::Done(Ok(bytes)),
                 None => Origin::Open(file),
             },
@@ -154,7 +158,6 @@ impl PendingRead {
         match from {
             Origin::Open(file) => fs.read_file(&file, offset, len, then),
             Origin::Earlier(ino, handle) => {
-                fs.claims.take_over(ino);
                 let reading = Arc::clone(&fs);
                 fs.opened(ino, wanted, move |opened| {
                     let read = opened.map(|opened| {

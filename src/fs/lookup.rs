@@ -105,4 +105,13 @@ impl FileSystem {
         let in_tree = self.tree.of_file(index)?;
         Some(self.claims.inode(index, len, in_tree))
     }
+    /// Whether `ino` was only ever told of file `index` with the length that is proved, by this
+    /// process or one before.
+    pub(super) fn has_proved_length(&self, ino: Inode, index: FileIndex) -> bool {
+        self.reader.proved_len(index).is_some_and(|len| {
+            self.inode(index) == Some(ino)
+                || self.tree.of_file(index) == Some(ino)
+                || ClaimedInodes::is_made_of(ino, index, len)
+        })
+    }
 }

@@ -1,5 +1,6 @@
 //! The file system without a kernel.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
@@ -19,6 +20,7 @@ struct Fixture {
     source: Arc<Memory>,
     fs: Arc<FileSystem>,
     bundle: Vec<u8>,
+    opened: Mutex<HashMap<Handle, Inode>>,
 }
 
 /// `large` needs a full pass, `small` doesn't.
@@ -51,6 +53,7 @@ fn fixture_after(earlier: Earlier, lockdown: bool, hook: Option<ViolationHook>) 
         source,
         fs: Arc::new(FileSystem::new(reader, &scan, options).unwrap()),
         bundle,
+        opened: Mutex::default(),
     }
 }
 
@@ -71,12 +74,16 @@ impl Fixture {
         let (sender, receiver) = channel();
         self.fs
             .open(ino, || true, move |opened| sender.send(opened).unwrap());
-        receiver.recv().unwrap()
+        let opened = receiver.recv().unwrap();
+        if let Ok(handle) = &opened {
+            self.opened.lock().unwrap().insert(*handle, ino);
+        }
+        opened
     }
 
     fn read(&self, handle: Handle, offset: u64, len: usize) -> Result<Vec<u8>, FsError> {
-        // Of no importance for what was opened here.
-        self.read_as(Inode::ROOT, handle, offset, len)
+        let ino = self.opened.lock().unwrap().get(&handle).copied();
+        self.read_as(ino.unwrap_or(Inode::ROOT), handle, offset, len)
     }
 
     fn read_as(
@@ -395,6 +402,7 @@ fn what_this_machine_is_short_of_is_told_as_it_is() {
         let it = Fixture {
             source: Arc::clone(&full.source),
             bundle: Vec::new(),
+            opened: Mutex::default(),
             fs: Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap()),
         };
         assert!(is(it.lookup(Inode::ROOT, "large"), told), "{source}");
@@ -495,7 +503,6 @@ fn handles_of_an_earlier_process_go_on() {
             later.fs.stat(claimed).unwrap().proved,
             "as it was shown before"
         );
-        assert_eq!(later.ino(Inode::ROOT, "large"), claimed);
         let own = later.open(small).unwrap();
         assert!(handles.iter().all(|&handle| handle != own));
         later.fs.release(own);
@@ -532,6 +539,33 @@ fn an_earlier_handle_reads_nothing_but_what_was_signed() {
     later.source.file("sub/small").bytes.lock().unwrap()[0] ^= 1;
     let small = later.fs.tree().lookup(sub, OsStr::new("small")).unwrap();
     assert!(is(later.read_as(small, handle, 0, 10), Errno::IO));
+}
+
+#[test]
+fn a_handle_is_that_of_one_inode() {
+    let it = fixture(false, None);
+    let large = it.ino(Inode::ROOT, "large");
+    let small = it.ino(it.ino(Inode::ROOT, "sub"), "small");
+    let handle = it.open(small).unwrap();
+    assert!(is(it.read_as(large, handle, 0, 1), Errno::BADF));
+    assert_eq!(it.read_as(small, handle, 0, 5).unwrap(), b"small");
+}
+
+#[test]
+fn what_was_shown_before_is_opened_and_told_as_it_was() {
+    let first = fixture(false, None);
+    let claimed = first.ino(Inode::ROOT, "large");
+    let later = after(1, false);
+    // Before it was looked up here, and after.
+    assert_eq!(later.fs.stat(claimed).unwrap().size, 5 * MIB as u64);
+    let handle = later.open(claimed).unwrap();
+    assert_eq!(later.read(handle, 0, 100).unwrap().len(), 100);
+    assert!(later.fs.stat(claimed).unwrap().proved);
+    // The one in the tree is what it is shown as from now on; both are the same file.
+    let in_tree = later.ino(Inode::ROOT, "large");
+    let handle = later.open(in_tree).unwrap();
+    assert_eq!(later.read(handle, 0, 100).unwrap().len(), 100);
+    assert!(later.open(claimed).is_ok() && later.fs.stat(claimed).is_ok());
 }
 
 #[test]

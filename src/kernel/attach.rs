@@ -137,16 +137,19 @@ impl Attached {
             connection: second,
             spare: Mutex::new(spare),
         };
-        let table = MountTable::read().map_err(MountError::Table)?;
-        match entry_of(&table, identity) {
-            Some(entry) if attached.is_connected() => Ok(Self {
-                mountpoint: entry.mountpoint.clone(),
-                ..attached
-            }),
-            _ => Err(MountError::Vanished {
+        if !attached.is_connected() {
+            return Err(MountError::Vanished {
                 mountpoint: attached.mountpoint,
-            }),
+            });
         }
+        // It may be out of sight, with files that are open, or have copies.
+        let table = MountTable::read().map_err(MountError::Table)?;
+        let now = entry_of(&table, identity).map(|entry| entry.mountpoint.clone());
+        let mountpoint = now.unwrap_or_else(|| attached.mountpoint.clone());
+        Ok(Self {
+            mountpoint,
+            ..attached
+        })
     }
 
     /// Which mount it is.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::handshake::Handshake;
+use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
 use super::new_mount::Identity;
 
@@ -41,7 +42,7 @@ impl Keeping {
     pub fn earlier_processes(&self) -> u16 {
         match self {
             Self::No | Self::Kept(_) => 0,
-            Self::TakeOver(handover, _) => handover.facts.next(),
+            Self::TakeOver(handover, _) => handover.facts.next().unwrap_or(u16::MAX),
         }
     }
 }
@@ -115,9 +116,20 @@ impl HandoverFacts {
         self.processes
     }
 
-    /// How many processes served it before the one that takes this.
-    pub fn next(&self) -> u16 {
-        self.processes.saturating_add(1)
+    /// How many processes served it before the one that takes this; `None` if there is no number
+    /// left for another, whose handles would be taken for those of the one before.
+    fn next(&self) -> Option<u16> {
+        self.processes.checked_add(1)
+    }
+
+    /// The same, where another can go on.
+    ///
+    /// # Errors
+    /// [`MountError::NoNumberLeft`].
+    pub(super) fn next_or_end(&self) -> Result<u16, MountError> {
+        self.next().ok_or_else(|| MountError::NoNumberLeft {
+            mountpoint: self.mountpoint(),
+        })
     }
 
     pub(super) fn identity(&self) -> Identity {

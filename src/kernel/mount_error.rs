@@ -152,6 +152,15 @@ pub enum MountError {
         /// Without links.
         mountpoint: PathBuf,
     },
+    /// A mount that was to go on has been served by as many processes as can be told apart.
+    #[error(
+        "the mount on {} was served by 65536 processes, one after the other, and has to be made anew",
+        Escaped::path(mountpoint)
+    )]
+    NoNumberLeft {
+        /// Without links.
+        mountpoint: PathBuf,
+    },
     /// No more files can be opened.
     #[error("cannot open as many files as this mount needs{}", limit())]
     Descriptors(#[source] io::Error),

@@ -143,9 +143,10 @@ impl MountSession {
                         mountpoint: facts.mountpoint(),
                     });
                 }
+                let processes = facts.next_or_end()?;
                 let (identity, path) = (facts.identity(), facts.mountpoint());
                 let attached = Attached::take_over(identity, &connection, place, path)?;
-                (attached, connection, Some(facts), Some(keeper))
+                (attached, connection, Some((facts, processes)), Some(keeper))
             }
         };
         let mut config = Config::default();
@@ -428,17 +429,17 @@ fn keep<F: Filesystem>(
     attached: &Attached,
     connection: &OwnedFd,
     mut config: Config,
-    before: Option<HandoverFacts>,
+    before: Option<(HandoverFacts, u16)>,
     shown: String,
     keeper: Keeper,
 ) -> io::Result<Session<F>> {
-    let processes = before.as_ref().map_or(0, HandoverFacts::next);
-    let can_resend = before.as_ref().map(HandoverFacts::can_resend);
+    let processes = before.as_ref().map_or(0, |(_, processes)| *processes);
+    let can_resend = before.as_ref().map(|(facts, _)| facts.can_resend());
     // All threads share one device where the keeper has to hold what they read from.
     config.clone_fd = !can_resend.unwrap_or(true) && serving::can_clone();
     let (session, handshake) = match before {
         None => Handshake::first(filesystem, connection, config)?,
-        Some(facts) => {
+        Some((facts, _)) => {
             let handshake = facts.handshake().clone();
             let session = handshake.again(filesystem, connection, config)?;
             (session, handshake)

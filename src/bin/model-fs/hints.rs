@@ -42,10 +42,12 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
         MountError::Dead { mountpoint } | MountError::AlreadyMounted { mountpoint } => {
             format!("model-fs umount {}", shell_word(mountpoint))
         }
-        MountError::AnotherModel { mountpoint } => format!(
-            "unmount, and mount again: model-fs umount {}",
-            shell_word(mountpoint)
-        ),
+        MountError::AnotherModel { mountpoint } | MountError::NoNumberLeft { mountpoint } => {
+            format!(
+                "unmount, and mount again: model-fs umount {}",
+                shell_word(mountpoint)
+            )
+        }
         MountError::DeadInUse { mountpoint, inside } => {
             let (inside, mountpoint) = (shell_word(inside), shell_word(mountpoint));
             format!("umount {inside} && model-fs umount {mountpoint}")
