@@ -115,15 +115,15 @@ A line of \fI/etc/fstab\fR:
 /// All of them, by their paths in this repository.
 fn files() -> Files {
     let mut files = Files::new();
-    let program = Cli::command().version(env!("CARGO_PKG_VERSION"));
-    let program = program.long_version(None);
-    // `help` needs no pages of its own.
-    let mut described = program
+    let mut program = Cli::command().version(env!("CARGO_PKG_VERSION"));
+    program = program.long_version(None);
+    // `help` needs no pages.
+    let mut documented = program
         .clone()
         .disable_help_subcommand(true)
-        .mut_subcommand("trust", |trust| trust.disable_help_subcommand(true));
-    described.build();
-    add_pages(&mut files, &described);
+        .mut_subcommands(|verb| verb.disable_help_subcommand(true));
+    documented.build();
+    add_pages(&mut files, &documented);
     let helper = helper_page();
     files.insert(PathBuf::from("docs/man/mount.model-fs.8"), helper);
     for (shell, name) in [
