@@ -114,8 +114,8 @@ impl ClaimedInodes {
         given.by_file.get(&index).copied()
     }
 
-    /// The file that has this number, and the length that goes with it; `None` if none has, or it is
-    /// claimed to have another by now. The number may have been given out by an earlier process.
+    /// The file that has this number, and the length that goes with it; `None` if none has, or it
+    /// is claimed to have another by now. The number may have been given out by an earlier process.
     pub(super) fn file(&self, ino: Inode) -> Option<(FileIndex, Claimed)> {
         if (HIDDEN..MADE).contains(&ino.number()) {
             let index = usize::try_from(ino.number() - HIDDEN).ok()?;

@@ -35,17 +35,8 @@ pub struct FsOptions {
     pub on_violation: Option<ViolationHook>,
     /// Where the signature file appears; nowhere if that name is signed.
     pub signature: Option<FileName>,
-    /// What was served before.
-    pub earlier: Earlier,
-}
-
-/// What other processes did before that served the same mount, of the same signature.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Earlier {
-    /// How many they were.
-    pub processes: u16,
-    /// Whether a violation had ended all reading.
-    pub locked_down: bool,
+    /// How many processes served the same mount before, of the same signature.
+    pub earlier_processes: u16,
 }
 
 /// A signed model as a file system.
@@ -87,7 +78,7 @@ impl FileSystem {
             lockdown,
             on_violation,
             signature,
-            earlier,
+            earlier_processes,
         } = options;
         let lockdown = Lockdown::new(lockdown);
         let (lock, stopped) = (Arc::clone(&lockdown), Arc::downgrade(&reader));
@@ -102,9 +93,6 @@ impl FileSystem {
                 hook(violation);
             }
         });
-        if earlier.locked_down && lockdown.begin() {
-            reader.stop();
-        }
         Ok(Self {
             tree: Tree::new(manifest, signature.as_ref()),
             times: Times::new(manifest),
@@ -114,7 +102,7 @@ impl FileSystem {
             claims: ClaimedInodes::default(),
             workers: ThreadPool::started("reader", workers)?,
             handles: RwLock::default(),
-            next_handle: AtomicU64::new(Handle::first(earlier.processes).number()),
+            next_handle: AtomicU64::new(Handle::first(earlier_processes).number()),
             mount_facts: OnceLock::new(),
             to_hash: OnceLock::new(),
             prefetch: OnceLock::new(),

@@ -1,12 +1,7 @@
 //! Proving all lengths before anything is shown.
 //!
-<<<<<<< HEAD
 //! A length that is signed is known without a look at the file, which isn't opened. But it may come
 //! without a chunk table: a file in large shards takes a full pass before its first byte. Such
-=======
-//! A length that is signed is known without a look at the file, which isn't opened. But it may
-//! come without a chunk table: a file in large shards takes a full pass before its first byte. Such
->>>>>>> h/lane
 //! files are found, and passed, as others that take one.
 //!
 //! Guarantees: each other file's length is asked for, some at a time, on other threads; files that

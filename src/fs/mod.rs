@@ -41,7 +41,7 @@ mod xattr;
 
 pub use self::attributes::{Attributes, BLOCK_SIZE, Totals};
 pub use self::errno::{FsError, errno};
-pub use self::file_system::{Earlier, FileSystem, FsOptions, ViolationHook};
+pub use self::file_system::{FileSystem, FsOptions, ViolationHook};
 pub use self::handle::Handle;
 pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;

@@ -69,6 +69,9 @@ pub struct Kept {
     pub keeper: u32,
     /// Processes that served it before the one that does now.
     pub earlier_processes: u16,
+    /// Whether the one that serves it now came by an upgrade.
+    #[serde(default)]
+    pub upgraded: bool,
     /// Upgrades that failed since the one that serves it now began.
     #[serde(default)]
     pub failed_upgrades: u32,
@@ -83,6 +86,7 @@ impl Kept {
         Self {
             keeper,
             earlier_processes,
+            upgraded: false,
             failed_upgrades: 0,
             last_failed_upgrade: None,
         }

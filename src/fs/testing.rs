@@ -35,7 +35,7 @@ pub(crate) fn shown(
         lockdown: false,
         on_violation: None,
         signature: FileName::new("model.sig").ok(),
-        earlier: super::Earlier::default(),
+        earlier_processes: 0,
     };
     let fs = FileSystem::new(reader, &scan, options).unwrap();
     (source, Arc::new(fs))

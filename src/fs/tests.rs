@@ -25,10 +25,10 @@ struct Fixture {
 
 /// `large` needs a full pass, `small` doesn't.
 fn fixture(lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
-    fixture_after(Earlier::default(), lockdown, hook)
+    fixture_after(0, lockdown, hook)
 }
 
-fn fixture_after(earlier: Earlier, lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
+fn fixture_after(earlier_processes: u16, lockdown: bool, hook: Option<ViolationHook>) -> Fixture {
     let source = Arc::new(Memory::default());
     source.put("large", &random(5 * MIB, 1));
     source.put("sub/small", b"small");
@@ -47,7 +47,7 @@ fn fixture_after(earlier: Earlier, lockdown: bool, hook: Option<ViolationHook>) 
         lockdown,
         on_violation: hook,
         signature: FileName::new("model.sig").ok(),
-        earlier,
+        earlier_processes,
     };
     Fixture {
         source,
@@ -397,7 +397,7 @@ fn what_this_machine_is_short_of_is_told_as_it_is() {
             lockdown: true,
             on_violation: None,
             signature: None,
-            earlier: Earlier::default(),
+            earlier_processes: 0,
         };
         let it = Fixture {
             source: Arc::clone(&full.source),
@@ -426,7 +426,7 @@ fn claimed_lengths_dont_wrap_when_they_are_summed() {
         lockdown: false,
         on_violation: None,
         signature: None,
-        earlier: Earlier::default(),
+        earlier_processes: 0,
     };
     let fs = FileSystem::new(Arc::clone(it.fs.reader()), &scan, options).unwrap();
     assert_eq!(fs.claimed_bytes(), u64::MAX);
@@ -472,12 +472,8 @@ fn lockdown_refuses_the_signature_and_opens_and_drops_pages() {
     assert!(it.lookup(Inode::ROOT, "large").is_ok(), "names stay");
 }
 
-fn after(processes: u16, locked_down: bool) -> Fixture {
-    let earlier = Earlier {
-        processes,
-        locked_down,
-    };
-    fixture_after(earlier, true, None)
+fn after(processes: u16) -> Fixture {
+    fixture_after(processes, true, None)
 }
 
 #[test]
@@ -491,7 +487,7 @@ fn handles_of_an_earlier_process_go_on() {
     let large = first.read(handles[0], offset, 5000).unwrap();
 
     for processes in [1, 2, u16::MAX] {
-        let later = after(processes, false);
+        let later = after(processes);
         assert_eq!(
             later.read_as(claimed, handles[0], offset, 5000).unwrap(),
             large
@@ -509,10 +505,7 @@ fn handles_of_an_earlier_process_go_on() {
         assert!(is(later.read_as(small, own, 0, 1), Errno::BADF));
     }
     let not_yet = Handle::first(2);
-    assert!(is(
-        after(1, false).read_as(small, not_yet, 0, 1),
-        Errno::BADF
-    ));
+    assert!(is(after(1).read_as(small, not_yet, 0, 1), Errno::BADF));
     assert!(is(first.read_as(small, not_yet, 0, 1), Errno::BADF));
 }
 
@@ -524,10 +517,10 @@ fn an_earlier_handle_reads_nothing_but_what_was_signed() {
     let lied = first.ino(Inode::ROOT, "large");
     assert_eq!(first.fs.stat(lied).unwrap().size, 5 * MIB as u64 + 1);
     let handle = Handle::first(0);
-    let later = after(1, false);
+    let later = after(1);
     assert!(is(later.read_as(lied, handle, 0, 10), Errno::STALE));
 
-    let later = after(1, false);
+    let later = after(1);
     let (root, sub) = (Inode::ROOT, later.ino(Inode::ROOT, "sub"));
     for directory in [root, sub] {
         assert!(is(later.read_as(directory, handle, 0, 10), Errno::ISDIR));
@@ -555,7 +548,7 @@ fn a_handle_is_that_of_one_inode() {
 fn what_was_shown_before_is_opened_and_told_as_it_was() {
     let first = fixture(false, None);
     let claimed = first.ino(Inode::ROOT, "large");
-    let later = after(1, false);
+    let later = after(1);
     // Before it was looked up here, and after.
     assert_eq!(later.fs.stat(claimed).unwrap().size, 5 * MIB as u64);
     let handle = later.open(claimed).unwrap();
@@ -566,15 +559,4 @@ fn what_was_shown_before_is_opened_and_told_as_it_was() {
     let handle = later.open(in_tree).unwrap();
     assert_eq!(later.read(handle, 0, 100).unwrap().len(), 100);
     assert!(later.open(claimed).is_ok() && later.fs.stat(claimed).is_ok());
-}
-
-#[test]
-fn a_lockdown_outlives_its_process() {
-    let first = fixture(false, None);
-    let small = first.ino(first.ino(Inode::ROOT, "sub"), "small");
-    let handle = first.open(small).unwrap();
-    let later = after(1, true);
-    assert_eq!(later.status(Audience::Owner)["locked_down"], true);
-    assert!(is(later.read_as(small, handle, 0, 10), Errno::IO));
-    assert!(is(later.open(small), Errno::IO));
 }

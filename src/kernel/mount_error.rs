@@ -154,7 +154,8 @@ pub enum MountError {
     },
     /// A mount that was to go on has been served by as many processes as can be told apart.
     #[error(
-        "the mount on {} was served by 65536 processes, one after the other, and has to be made anew",
+        "the mount on {} was served by 65536 processes, one after the other, and has to be made \
+         anew",
         Escaped::path(mountpoint)
     )]
     NoNumberLeft {

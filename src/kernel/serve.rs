@@ -207,7 +207,7 @@ mod tests {
             lockdown: false,
             on_violation: None,
             signature: None,
-            earlier: crate::fs::Earlier::default(),
+            earlier_processes: 0,
         };
         let fs = Arc::new(FileSystem::new(reader, &Scan::default(), options).unwrap());
         let folder = tempfile::tempdir().unwrap();

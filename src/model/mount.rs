@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use super::Model;
 use crate::fs::{
-    Audience, Earlier, FileSystem, FsOptions, Kept, Prefetch, PrefetchProgress, Status,
-    ViolationHook,
+    Audience, FileSystem, FsOptions, Kept, Prefetch, PrefetchProgress, Status, ViolationHook,
 };
 use crate::kernel::{
     self, Keeping, Lane, MountError, MountSession, OptionError, SessionEnd, SessionError, Shutdown,
@@ -41,7 +40,7 @@ pub struct MountOptions {
     shutdown: Option<Shutdown>,
     prefetch: Prefetch,
     keeping: Keeping,
-    locked_down: bool,
+    kept: Option<Kept>,
     show_later: bool,
 }
 
@@ -55,7 +54,7 @@ impl Default for MountOptions {
             shutdown: None,
             prefetch: Prefetch::None,
             keeping: Keeping::No,
-            locked_down: false,
+            kept: None,
             show_later: false,
         }
     }
@@ -137,12 +136,11 @@ impl MountOptions {
 
     /// Whether another process is to go on with the mount when this one ends, or this one goes on
     /// with what another served.
-    ///
-    /// `locked_down`: a violation had ended all reading there.
+    /// `kept` is what the status tells of it from the start.
     #[must_use]
-    pub fn keeping(mut self, keeping: Keeping, locked_down: bool) -> Self {
+    pub fn keeping(mut self, keeping: Keeping, kept: Kept) -> Self {
         self.keeping = keeping;
-        self.locked_down = locked_down;
+        self.kept = Some(kept);
         self
     }
 }
@@ -204,7 +202,7 @@ impl Model {
             shutdown,
             prefetch,
             keeping,
-            locked_down,
+            kept,
             show_later,
         } = options;
         let reader = self.new_reader(ReaderOptions {
@@ -212,10 +210,7 @@ impl Model {
             ..self.signed.options.reader()
         });
         let location = self.signed.location();
-        let earlier = Earlier {
-            processes: keeping.earlier_processes(),
-            locked_down,
-        };
+        let earlier_processes = keeping.earlier_processes();
         let fs = FileSystem::new(
             Arc::clone(&reader),
             self.signed.scan(),
@@ -224,11 +219,14 @@ impl Model {
                 lockdown,
                 on_violation,
                 signature: location.mounted_signature_name(),
-                earlier,
+                earlier_processes,
             },
         );
         let fs = Arc::new(fs.map_err(MountError::Thread)?);
         fs.set_to_hash(self.to_hash());
+        if let Some(kept) = kept {
+            fs.set_kept(kept);
+        }
         // A model that is a file is that file alone: the mountpoint may lie beside it.
         kernel.source = location.path();
         // The scan is as large as the model has files, and isn't needed any more.

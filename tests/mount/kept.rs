@@ -147,27 +147,91 @@ fn a_file_that_took_a_full_pass_stays_open() {
 }
 
 #[test]
-fn a_lockdown_holds_after_the_server_was_killed() {
+fn files_that_were_claimed_are_opened_and_told_of_by_the_next_server() {
+    let Some(host) = Host::new() else { return };
+    let model = model(SHA256);
+    let mount = host.mount(&model.path(), KEPT);
+    let file = open(&mount.file("weights"), Mode::Direct).expect("open");
+    let descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    for _ in 0..2 {
+        kill(&mount);
+        let again = File::open(&descriptor).expect("open by descriptor");
+        let forced = rustix::fs::statx(
+            &again,
+            c"",
+            rustix::fs::AtFlags::EMPTY_PATH | rustix::fs::AtFlags::STATX_FORCE_SYNC,
+            rustix::fs::StatxFlags::SIZE,
+        );
+        assert_eq!(forced.expect("statx").stx_size, LEN);
+        let anew = open(&mount.file("weights"), Mode::Direct).expect("open by path");
+        for file in [&again, &anew, &file] {
+            let read = pread(file, 8 << 20, 4096).expect("read");
+            assert_same(&read, part(model.bytes("weights"), 8 << 20, 4096), "a read");
+        }
+    }
+    drop(file);
+    mount.unmount();
+}
+
+#[test]
+fn what_is_out_of_sight_goes_on_too() {
     let Some(host) = Host::new() else { return };
     let model = model(BLAKE3);
-    let mount = host.mount(
-        &model.path(),
-        &["--keep-alive", "--on-violation", "lockdown"],
-    );
-    flip(&model.file("weights"), 5 << 20);
-    let held = open(&mount.file("config.json"), Mode::Cached).expect("open");
-    assert_eio(
-        read_range(&mount.file("weights"), Mode::Direct, 5 << 20, 4096),
-        "bad",
-    );
+    let mut mount = host.mount(&model.path(), KEPT);
+    let file = open(&mount.file("weights"), Mode::Direct).expect("open");
+    finish(Command::new("umount").arg("-l").arg(mount.path()), LIMIT).expect("umount -l");
+    let before = server_of(mount.pid());
+    kill_process(before, Signal::KILL).expect("kill");
+    let read = pread(&file, 0, 1 << 20).expect("read");
+    assert_same(&read, part(model.bytes("weights"), 0, 1 << 20), "a read");
+    drop(file);
+    assert_eq!(mount.wait(), Some(0), "{}", mount.stderr());
+}
+
+#[test]
+fn the_directory_where_it_was_mounted_may_go() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let directory = model.beside("gone");
+    fs::create_dir(&directory).expect("mkdir");
+    let mut command = host.on_model("mount", &model.path(), &["--keep-alive", "--foreground"]);
+    let mountpoint = tempfile::tempdir().expect("make a mountpoint");
+    command
+        .current_dir(&directory)
+        .arg("--")
+        .arg(mountpoint.path());
+    let mount = Mount::of(command, mountpoint);
+    fs::remove_dir(&directory).expect("rmdir");
     kill(&mount);
-    assert!(mount.owner_status().locked_down);
-    assert_eio(
-        read_range(&mount.file("weights"), Mode::Direct, 0, 4096),
-        "locked down",
-    );
-    assert_eio(pread(&held, 0, 10), "locked down");
-    drop(held);
+    mount.unmount();
+}
+
+#[test]
+fn a_stop_while_nobody_serves_is_a_clean_end() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    for _ in 0..10 {
+        let mut mount = host.mount(&model.path(), KEPT);
+        kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+        kill_process(mount.pid(), Signal::TERM).expect("signal");
+        assert_eq!(mount.wait(), Some(0), "{}", mount.stderr());
+        assert!(!is_mounted(mount.path()));
+    }
+}
+
+#[test]
+fn two_upgrades_at_a_time_end_nothing() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let mount = host.mount(&model.path(), KEPT);
+    for _ in 0..5 {
+        kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+        for _ in 0..2 {
+            kill_process(mount.pid(), Signal::USR2).expect("signal");
+        }
+        let read = read_range(&mount.file("weights"), Mode::Direct, 0, 4096).expect("read");
+        assert_same(&read, part(model.bytes("weights"), 0, 4096), "a read");
+    }
     mount.unmount();
 }
 
@@ -232,6 +296,15 @@ fn without_its_keeper_a_mount_is_served_until_its_server_ends() {
         assert!(Instant::now() < deadline, "SIGTERM ends it");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn a_lockdown_cant_be_kept() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let options = ["--keep-alive", "--on-violation", "lockdown"];
+    let refused = host.mount_fails(&model.path(), &options, 2);
+    assert!(refused.stderr.contains("exclude each other"), "{refused}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::hook::Hook;
 use crate::index_store::warn_of_old_tables;
-use crate::keeper::{self, Served};
+use crate::keeper;
 use crate::logging::{Detached, STATUS_TARGET};
 use crate::pid_file::PidFile;
 use crate::systemd::{self, Service};
@@ -33,6 +33,11 @@ pub(crate) fn run(
     if served.is_none() && !args.foreground && !is_background_child {
         return background::spawn(args.home.as_deref());
     }
+    if args.keep_alive && args.on_violation == OnViolation::Lockdown {
+        let error = anyhow::anyhow!("--keep-alive and --on-violation lockdown exclude each other");
+        let hint = "after a lockdown, no other process may go on with what the kernel has cached";
+        return Err(Failure::new(Exit::Usage, error).with_hint(hint.to_owned()));
+    }
     if args.keep_alive && served.is_none() {
         keeper::check_arguments(std::env::args_os())?;
         return keeper::run(&args, is_background_child, logging);
@@ -43,7 +48,10 @@ pub(crate) fn run(
     // What can't be done is found before anything is mounted.
     let pid_file = args.pid_file.as_deref().filter(|_| served.is_none());
     let mut pid_file = pid_file.map(PidFile::prepare).transpose()?;
-    let metrics = metrics::Prepared::new(&args)?;
+    let (metrics_file, port) = (args.metrics_file.as_deref(), args.metrics_listen);
+    let prepare = || metrics::Prepared::new(metrics_file, port);
+    // A server that goes on with a mount gets the port when the one before has ended.
+    let metrics = served.is_none().then(prepare).transpose()?;
 
     let mut opening = signed_model::options(&args.model, &args.ignore, args.index_dir.as_deref());
     if let Some(bytes) = args.cache_size.map(ByteSize::bytes) {
@@ -57,25 +65,21 @@ pub(crate) fn run(
         .iter()
         .copied()
         .for_each(warn_of_old_tables);
+    let (path, author) = (model.signed().location().path(), model.signed().signer());
+    let mut served_as = None;
+    if let Some(served) = served {
+        let (keeping, kept) = served.prepared()?;
+        options = options.keeping(keeping, kept.clone());
+        served_as = Some((served, kept));
+    }
+    let metrics = metrics.map_or_else(prepare, Ok)?;
     let (count, exec) = (metrics.count(), hook.map(Hook::start).transpose()?);
-    let locked_down = served.as_ref().map(Served::on_lockdown);
-    let locked_down = locked_down.filter(|_| args.on_violation == OnViolation::Lockdown);
     options = options.on_violation(move |violation| {
-        if let Some(tell) = &locked_down {
-            tell();
-        }
         count(violation);
         if let Some(exec) = &exec {
             exec(violation);
         }
     });
-    let (path, author) = (model.signed().location().path(), model.signed().signer());
-    let mut earlier = 0;
-    if let Some(served) = &served {
-        let (keeping, locked_down) = served.prepared()?;
-        earlier = keeping.earlier_processes();
-        options = options.keeping(keeping, locked_down);
-    }
     let mounted = model.mount(&args.mountpoint, options.show_later())?;
     let hidden = mounted.manifest().left_out().len();
     if hidden > 0 {
@@ -108,8 +112,8 @@ pub(crate) fn run(
     if is_background_child {
         background::detach(logging)?;
     }
-    if let Some(served) = &served {
-        served.serving(handle, earlier)?;
+    if let Some((served, kept)) = served_as {
+        served.serving(handle, kept)?;
         if keeper::is_kept_in_background() {
             background::leave(logging)?;
         }

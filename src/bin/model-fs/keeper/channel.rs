@@ -30,16 +30,13 @@ pub(super) enum Message {
     /// Keeper: mount it.
     Mount,
     /// Keeper: go on with this mount. Two descriptors: the connection, and the directory beneath.
-    TakeOver {
-        facts: HandoverFacts,
-        locked_down: bool,
-    },
+    TakeOver(HandoverFacts),
     /// Server: what the next one takes. The same two descriptors, and the device if it is needed.
     Left(HandoverFacts),
     /// Server: the mount is served.
     Serving,
-    /// Server: a violation has ended all reading.
-    LockedDown,
+    /// Keeper: the server that was to follow has taken over, by an upgrade.
+    Upgraded,
     /// Keeper: the server that was to follow failed.
     UpgradeFailed(String),
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -60,7 +61,9 @@ pub(crate) fn check_arguments(args: impl Iterator<Item = OsString>) -> Result<()
     for arg in args {
         let text = arg.to_string_lossy();
         let value = text.split_once('=').map_or(&*text, |(_, value)| value);
-        if PASSED.iter().any(|start| value.starts_with(start)) {
+        let found = std::fs::metadata(value).map(|found| found.file_type());
+        let is_stream = found.is_ok_and(|found| found.is_fifo() || found.is_socket());
+        if is_stream || PASSED.iter().any(|start| value.starts_with(start)) {
             let said = anyhow!(
                 "{} can be read only once, and a mount that is kept alive reads it again: give a \
                  file",
@@ -99,7 +102,6 @@ pub(crate) fn run(
         started: 1,
         left: None,
         is_there: false,
-        locked_down: false,
         stopping: false,
         killed: 0,
     };
@@ -144,7 +146,6 @@ struct Keeper {
     left: Option<Left>,
     /// Whether a server has said that it serves.
     is_there: bool,
-    locked_down: bool,
     stopping: bool,
     /// Servers in a row that were killed before they served.
     killed: u32,
@@ -179,7 +180,12 @@ impl Keeper {
                 if let Some((next, _)) = &self.next {
                     next.signal(Signal::KILL);
                 }
-                self.pass_on(number);
+                // One that doesn't serve yet has nothing to end in good order, and may hang.
+                let later = self.server.as_ref().filter(|_| self.is_there);
+                match later.filter(|server| server.stage != Stage::Serving) {
+                    Some(server) => server.signal(Signal::KILL),
+                    None => self.pass_on(number),
+                }
             }
         }
     }
@@ -207,8 +213,10 @@ impl Keeper {
             }
             Message::Left(facts) => self.left(facts, descriptors)?,
             Message::Serving => self.serving()?,
-            Message::LockedDown => self.locked_down = true,
-            Message::Mount | Message::TakeOver { .. } | Message::UpgradeFailed(_) => {}
+            Message::Mount
+            | Message::TakeOver(_)
+            | Message::Upgraded
+            | Message::UpgradeFailed(_) => {}
         }
         Ok(())
     }
@@ -232,10 +240,7 @@ impl Keeper {
         match &self.left {
             None => server.tell(&Message::Mount, &[]),
             Some(left) => {
-                let message = Message::TakeOver {
-                    facts: left.facts.clone(),
-                    locked_down: self.locked_down,
-                };
+                let message = Message::TakeOver(left.facts.clone());
                 server.tell(&message, &[&left.connection, &left.place]);
             }
         }
@@ -259,7 +264,9 @@ impl Keeper {
     fn serving(&mut self) -> anyhow::Result<()> {
         self.set_stage(Stage::Serving);
         self.killed = 0;
-        self.replaced = None;
+        if let (Some(_), Some(server)) = (self.replaced.take(), &self.server) {
+            server.tell(&Message::Upgraded, &[]);
+        }
         let is_first = !std::mem::replace(&mut self.is_there, true);
         if is_first {
             if let Some(file) = &mut self.pid_file {
@@ -299,7 +306,9 @@ impl Keeper {
 
     fn upgrade_failed(&self, why: &str) {
         tracing::error!(why, "the upgrade failed");
-        if let Some(server) = &self.server {
+        // Any other waits to be told something else.
+        let serving = |server: &&Server| server.stage == Stage::Serving;
+        if let Some(server) = self.server.as_ref().filter(serving) {
             server.tell(&Message::UpgradeFailed(why.to_owned()), &[]);
         }
     }
@@ -332,13 +341,26 @@ impl Keeper {
             // It has said why.
             return exit_code(status).map(Some);
         };
-        let is_over = status.success() || !left.stands();
-        if is_over || (self.stopping && status.code().is_some()) {
-            return exit_code(status).map(Some);
+        if !left.stands() {
+            // Taken away while nobody served it; or by the server, which says how that went.
+            let nobody = stage != Stage::Serving && self.is_there;
+            let code = if nobody {
+                Ok(ExitCode::SUCCESS)
+            } else {
+                exit_code(status)
+            };
+            return code.map(Some);
         }
-        if self.stopping {
+        if status.success() || (self.stopping && self.is_there) {
+            // A clean end leaves nothing; this one was killed, or failed on the way.
             self.take_away();
-            return exit_code(status).map(Some);
+            let clean = status.success() || stage != Stage::Serving;
+            let code = if clean {
+                Ok(ExitCode::SUCCESS)
+            } else {
+                exit_code(status)
+            };
+            return code.map(Some);
         }
         if let Some((next, program)) = self.next.take_if(|(next, _)| next.stage == Stage::Prepared)
         {
@@ -357,12 +379,32 @@ impl Keeper {
                 self.take_away();
                 return exit_code(status).map(Some);
             }
-            thread::sleep(FIRST_PAUSE * 2_u32.pow(self.killed - 1));
+            thread::sleep(FIRST_PAUSE * 2_u32.pow(self.killed.saturating_sub(1).min(MOST_KILLED)));
         }
         tracing::warn!(%status, "the process that serves has ended; another one goes on");
-        let server = Server::start(self.started, &self.program, &self.start, &self.events)?;
-        self.started += 1;
-        self.server = Some(server);
+        self.start_next()
+    }
+
+    /// Starts the next server, also where no process can be started for a moment.
+    fn start_next(&mut self) -> anyhow::Result<Option<ExitCode>> {
+        for attempt in 0..=MOST_KILLED {
+            match Server::start(self.started, &self.program, &self.start, &self.events) {
+                Ok(server) => {
+                    self.started += 1;
+                    self.server = Some(server);
+                    return Ok(None);
+                }
+                Err(error) if attempt == MOST_KILLED => {
+                    tracing::error!("no process can be started to go on; the mount ends");
+                    self.take_away();
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no process can be started now");
+                    thread::sleep(FIRST_PAUSE * 2_u32.pow(attempt));
+                }
+            }
+        }
         Ok(None)
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -37,8 +37,8 @@ pub(super) struct Start {
     args: Vec<OsString>,
     /// The program's name, as it was called.
     name: OsString,
-    /// The directory that paths in `args` are relative to.
-    directory: PathBuf,
+    /// The directory that paths in `args` are relative to, also when it has been removed.
+    directory: OwnedFd,
     foreground: bool,
 }
 
@@ -49,7 +49,8 @@ impl Start {
         Ok(Self {
             name: args.next().unwrap_or_else(|| OsString::from("model-fs")),
             args: args.collect(),
-            directory: std::env::current_dir().context("cannot tell the directory")?,
+            directory: rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .context("cannot tell the directory")?,
             foreground,
         })
     }
@@ -95,7 +96,7 @@ impl Server {
         let child = Command::new(descriptor_path(program.0.as_fd()))
             .arg0(&start.name)
             .args(&start.args)
-            .current_dir(&start.directory)
+            .current_dir(descriptor_path(start.directory.as_fd()))
             .env(KEEPER_VARIABLE, format!("{} {place}", std::process::id()))
             // The server is who tells the service manager that all is well.
             .env_remove("WATCHDOG_PID")

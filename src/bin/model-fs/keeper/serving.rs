@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, bail};
@@ -60,14 +60,13 @@ pub(crate) fn of_this_process() -> anyhow::Result<Option<Served>> {
 }
 
 impl Served {
-    /// Says that the model is verified, and waits to be told what to mount. Also whether a
-    /// violation had ended all reading before.
-    pub(crate) fn prepared(&self) -> anyhow::Result<(Keeping, bool)> {
+    /// Says that the model is verified, and waits to be told what to mount.
+    pub(crate) fn prepared(&self) -> anyhow::Result<(Keeping, Kept)> {
         let lost = "the process that keeps the mount is gone";
         self.channel.send(&Message::Prepared, &[]).context(lost)?;
-        match self.channel.receive().context(lost)? {
-            Some((Message::Mount, _)) => Ok((Keeping::Kept(self.keeper()), false)),
-            Some((Message::TakeOver { facts, locked_down }, descriptors)) => {
+        let keeping = match self.channel.receive().context(lost)? {
+            Some((Message::Mount, _)) => Keeping::Kept(self.keeper()),
+            Some((Message::TakeOver(facts), descriptors)) => {
                 let Ok([connection, place]) = <[_; 2]>::try_from(descriptors) else {
                     bail!("the process that keeps the mount left descriptors out");
                 };
@@ -77,26 +76,13 @@ impl Served {
                     place,
                     device: None,
                 };
-                Ok((
-                    Keeping::TakeOver(Box::new(handover), self.keeper()),
-                    locked_down,
-                ))
+                Keeping::TakeOver(Box::new(handover), self.keeper())
             }
             Some((other, _)) => bail!("the process that keeps the mount said {other:?}"),
             None => bail!(lost),
-        }
-    }
-
-    /// What to call when a violation ends all reading.
-    pub(crate) fn on_lockdown(&self) -> impl Fn() + Send + Sync + use<> {
-        let (channel, told) = (Arc::clone(&self.channel), OnceLock::new());
-        move || {
-            told.get_or_init(|| {
-                if let Err(error) = channel.send(&Message::LockedDown, &[]) {
-                    tracing::warn!(%error, "the process that keeps the mount can't be told");
-                }
-            });
-        }
+        };
+        let kept = Kept::new(self.pid, keeping.earlier_processes());
+        Ok((keeping, kept))
     }
 
     /// Leaves with the keeper what another process takes to go on with the mount.
@@ -110,11 +96,8 @@ impl Served {
         })
     }
 
-    /// Says that the mount is served, and has its status tell who keeps it. `earlier`: how many
-    /// processes served it before.
-    pub(crate) fn serving(&self, mounted: &StatusHandle, earlier: u16) -> anyhow::Result<()> {
-        let kept = Kept::new(self.pid, earlier);
-        mounted.set_kept(kept.clone());
+    /// Says that the mount is served, and has its status tell how it is kept.
+    pub(crate) fn serving(&self, mounted: &StatusHandle, kept: Kept) -> anyhow::Result<()> {
         let lost = "the process that keeps the mount is gone";
         self.channel.send(&Message::Serving, &[]).context(lost)?;
         let (channel, status) = (Arc::clone(&self.channel), mounted.clone());
@@ -133,6 +116,10 @@ fn listen(channel: &Channel, mut kept: Kept, status: &StatusHandle) {
                 tracing::error!(why, "the upgrade failed; this process serves on");
                 kept.failed_upgrades += 1;
                 kept.last_failed_upgrade = Some(why);
+                status.set_kept(kept.clone());
+            }
+            Ok(Some((Message::Upgraded, _))) => {
+                kept.upgraded = true;
                 status.set_kept(kept.clone());
             }
             Ok(Some((other, _))) => tracing::debug!(?other, "said by the keeper"),

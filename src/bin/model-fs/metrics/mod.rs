@@ -8,6 +8,7 @@ mod file;
 mod http;
 mod text;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,6 @@ use self::file::MetricsFile;
 use self::http::Listener;
 use self::text::Exposition;
 pub(crate) use self::text::ViolationKinds;
-use crate::args::MountArgs;
 
 /// Where metrics go, before there is a mount: what can't be done is found first.
 #[derive(Debug)]
@@ -31,11 +31,10 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Looks whether it can be done.
-    pub(crate) fn new(args: &MountArgs) -> anyhow::Result<Self> {
-        let file = args.metrics_file.as_deref().map(Path::new);
+    pub(crate) fn new(file: Option<&Path>, listen: Option<SocketAddr>) -> anyhow::Result<Self> {
         Ok(Self {
             file: file.map(MetricsFile::prepare).transpose()?,
-            listener: args.metrics_listen.map(Listener::bind).transpose()?,
+            listener: listen.map(Listener::bind).transpose()?,
             kinds: Arc::default(),
         })
     }
