@@ -152,9 +152,9 @@ fn an_ordinary_user_is_told_of_a_dead_mount_and_takes_one_away_that_is_in_use() 
     run(&user, built::program(), &mount).expect("mount");
     let daemon = crate::background::daemon_of(Path::new("dead-or-alive"));
     rustix::process::kill_process(daemon, rustix::process::Signal::KILL).expect("kill");
-    // Alive or dead: it isn't asked, since a stuck one would never answer.
+    // Only root can attach a mount beneath another.
     let failed = run(&user, built::program(), &mount).expect_code(1, "mount");
-    assert!(failed.stderr.contains("already mounted"), "{failed}");
+    assert!(failed.stderr.contains("holds a dead mount"), "{failed}");
     assert!(failed.stderr.contains("hint: model-fs umount "), "{failed}");
     assert!(is_mounted(&mountpoint));
     run(&user, built::program(), &["umount", "dead-or-alive"]).expect("umount");

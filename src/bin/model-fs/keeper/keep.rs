@@ -354,7 +354,7 @@ impl Keeper {
         if status.success() || (self.stopping && self.is_there) {
             // A clean end leaves nothing; this one was killed, or failed on the way.
             self.take_away();
-            let clean = status.success() || stage != Stage::Serving;
+            let clean = matches!(status.code(), None | Some(0)) || stage != Stage::Serving;
             let code = if clean {
                 Ok(ExitCode::SUCCESS)
             } else {
