@@ -3,7 +3,7 @@
 //! Guarantees: every mount is read-only, without set-user-id files, devices and access times, and
 //! with the kernel's permission checks; no option given by a user takes that away. Doesn't: check
 //! what the machine allows; the mount itself says so. How a list is written:
-//! [`option_list`](super::option_list).
+//! [`option_list`].
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
