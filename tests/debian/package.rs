@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -66,6 +67,9 @@ fn on_a_machine(script: &str, given: &Path) -> Option<Finished> {
     Some(finished)
 }
 
+/// `cargo deb` strips the program to a file of one name for all.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Packages of two versions of this build, and keys, in a folder; `None` without `cargo-deb`.
 #[track_caller]
 fn packages() -> Option<TempDir> {
@@ -80,6 +84,7 @@ fn packages() -> Option<TempDir> {
         not_tested("the Debian package: cargo-deb isn't installed");
         return None;
     }
+    let _guard = ONE_AT_A_TIME.lock();
     let folder = scratch();
     let profile = Path::new(built::program()).parent();
     let profile = profile.and_then(Path::file_name).expect("a folder");
@@ -140,6 +145,21 @@ fn what_the_package_holds_is_where_debian_has_it() {
             "{line}"
         );
     }
+    // The unit is the very one that `tests/packaging` boots a system with.
+    let unit = finish(
+        Command::new("sh")
+            .args([
+                "-c",
+                "dpkg-deb --fsys-tarfile \"$1\" | tar --extract --to-stdout \"$2\"",
+                "sh",
+            ])
+            .arg(&package)
+            .arg("./usr/lib/systemd/system/model-fs@.service"),
+        LIMIT,
+    );
+    let booted = built::repository("packaging/systemd/model-fs@.service");
+    let booted = std::fs::read_to_string(booted).expect("read the unit");
+    assert_eq!(unit.expect("unpack the unit").stdout, booted);
     let field = |name| {
         let mut command = Command::new("dpkg-deb");
         let field = command.arg("-f").arg(&package).arg(name);
