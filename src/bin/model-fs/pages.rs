@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use clap::{Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man;
+use model_fs::name::Escaped;
 
 use crate::args::Cli;
 use crate::mount_helper::{HelperArgs, flag_options};
@@ -261,7 +262,7 @@ fn man_pages_and_completions_are_in_step_with_the_command_line() {
     }
     for (path, text) in &files {
         let found = fs::read_to_string(root.join(path)).unwrap_or_default();
-        let path = path.display();
+        let path = Escaped::path(path);
         assert!(
             found == *text,
             "{path} is out of step (MODEL_FS_BLESS=1 writes it)"
@@ -271,7 +272,7 @@ fn man_pages_and_completions_are_in_step_with_the_command_line() {
         assert!(
             files.contains_key(&path),
             "nothing makes {}",
-            path.display()
+            Escaped::path(path)
         );
     }
 }
