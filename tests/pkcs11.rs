@@ -415,7 +415,7 @@ fn pins_and_modules_that_do_not_work_are_errors() {
     let with = |query: &str| bench.sign_by(&format!("{uri}?{query}"), &GIVE_PIN);
     bench.refuses(1, "No such file", with("module-path=/nonexistent.so"));
     bench.refuses(1, "can't be loaded", with("module-path=/etc/passwd"));
-    bench.refuses(1, "no regular file", with("module-path=/"));
+    bench.refuses(1, "not a regular file", with("module-path=/"));
     bench.refuses(1, "no PKCS #11 module", with("module-name=nonexistent"));
     let library = bench.path("libm.so.6");
     for folder in ["/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64"] {
