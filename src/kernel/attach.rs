@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -336,10 +335,7 @@ impl Attached {
 
     /// Whether the file system that we serve exists.
     fn is_connected(&self) -> bool {
-        let mut polled = [PollFd::new(&self.connection, PollFlags::empty())];
-        let now = Timespec::default();
-        rustix::event::poll(&mut polled, Some(&now)).is_ok()
-            && !polled[0].revents().contains(PollFlags::ERR)
+        connection::stands(&self.connection)
     }
 
     /// Who uses it, as far as can be seen.

@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use super::fusermount::{self, HelperError};
@@ -114,6 +115,15 @@ fn by_helper(
             }
         }
     })
+}
+
+/// Whether the file system behind a connection exists: nobody has unmounted it, and the connection
+/// wasn't broken.
+pub(super) fn stands(connection: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(connection, PollFlags::empty())];
+    let now = Timespec::default();
+    rustix::event::poll(&mut polled, Some(&now)).is_ok()
+        && !polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// The connection number in the `fdinfo` of a FUSE device; the minor number of the file system.

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::connection;
 use super::handshake::Handshake;
 use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
@@ -70,6 +71,13 @@ pub struct Handover {
     /// wasn't answered. While it is open the kernel waits with that; without it such requests are
     /// given up (`ECONNABORTED`).
     pub device: Option<OwnedFd>,
+}
+
+impl Handover {
+    /// Whether the mount is there: nobody has taken it away, and no connection was broken.
+    pub fn stands(&self) -> bool {
+        connection::stands(&self.connection)
+    }
 }
 
 /// The part of a [`Handover`] that isn't a descriptor. It is meant for the same version or a later

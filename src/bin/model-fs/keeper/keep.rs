@@ -11,9 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use model_fs::kernel::{HandoverFacts, unmount_or_detach};
+use model_fs::kernel::{Handover, HandoverFacts, unmount_or_detach};
 use model_fs::name::Escaped;
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -33,26 +32,6 @@ const MOST_KILLED: u32 = 8;
 
 /// How long the keeper waits before it starts the one after; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-
-/// What the last server left.
-#[derive(Debug)]
-struct Left {
-    facts: HandoverFacts,
-    connection: OwnedFd,
-    place: OwnedFd,
-    /// Held so that the kernel can ask again what came in through it.
-    _device: Option<OwnedFd>,
-}
-
-impl Left {
-    /// Whether the mount is there: nobody has taken it away, and no connection was broken.
-    fn stands(&self) -> bool {
-        let mut polled = [PollFd::new(&self.connection, PollFlags::empty())];
-        let now = Timespec::default();
-        rustix::event::poll(&mut polled, Some(&now)).is_ok()
-            && !polled[0].revents().contains(PollFlags::ERR)
-    }
-}
 
 /// Whether another process can be started with these arguments later. What a shell passes on by a
 /// descriptor is gone once it was read.
@@ -143,7 +122,8 @@ struct Keeper {
     next: Option<(Server, Program)>,
     /// Servers that were started.
     started: u64,
-    left: Option<Left>,
+    /// What the last server left.
+    left: Option<Handover>,
     /// Whether a server has said that it serves.
     is_there: bool,
     stopping: bool,
@@ -252,11 +232,11 @@ impl Keeper {
         let (Some(connection), Some(place)) = (descriptors.next(), descriptors.next()) else {
             return Err(anyhow!("the process that serves left descriptors out"));
         };
-        self.left = Some(Left {
+        self.left = Some(Handover {
             facts,
             connection,
             place,
-            _device: descriptors.next(),
+            device: descriptors.next(),
         });
         Ok(())
     }
@@ -339,28 +319,18 @@ impl Keeper {
         let stage = ended.map_or(Stage::Starting, |server| server.stage);
         let Some(left) = &self.left else {
             // It has said why.
-            return exit_code(status).map(Some);
+            return end(false, status);
         };
         if !left.stands() {
             // Taken away while nobody served it; or by the server, which says how that went.
             let nobody = stage != Stage::Serving && self.is_there;
-            let code = if nobody {
-                Ok(ExitCode::SUCCESS)
-            } else {
-                exit_code(status)
-            };
-            return code.map(Some);
+            return end(nobody, status);
         }
         if status.success() || (self.stopping && self.is_there) {
             // A clean end leaves nothing; this one was killed, or failed on the way.
             self.take_away();
             let clean = matches!(status.code(), None | Some(0)) || stage != Stage::Serving;
-            let code = if clean {
-                Ok(ExitCode::SUCCESS)
-            } else {
-                exit_code(status)
-            };
-            return code.map(Some);
+            return end(clean, status);
         }
         if let Some((next, program)) = self.next.take_if(|(next, _)| next.stage == Stage::Prepared)
         {
@@ -377,7 +347,7 @@ impl Keeper {
             } else if status.code().is_some() || self.killed > MOST_KILLED {
                 tracing::error!(%status, "no process can go on with the mount, which ends");
                 self.take_away();
-                return exit_code(status).map(Some);
+                return end(false, status);
             }
             thread::sleep(FIRST_PAUSE * 2_u32.pow(self.killed.saturating_sub(1).min(MOST_KILLED)));
         }
@@ -424,10 +394,11 @@ impl Keeper {
     }
 }
 
-/// The exit code of a server as that of this process.
-fn exit_code(status: ExitStatus) -> anyhow::Result<ExitCode> {
+/// The end of this process: clean, or as that of its server.
+fn end(is_clean: bool, status: ExitStatus) -> anyhow::Result<Option<ExitCode>> {
     match status.code() {
-        Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        _ if is_clean => Ok(Some(ExitCode::SUCCESS)),
+        Some(code) => Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(1)))),
         None => Err(anyhow!("the process that serves was ended: {status}")),
     }
 }

@@ -1,6 +1,5 @@
 //! The server's side: what it says to its keeper.
 
-use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread;
@@ -130,11 +129,10 @@ fn listen(channel: &Channel, mut kept: Kept, status: &StatusHandle) {
                 );
                 return;
             }
-            Err(error) => return log_lost(&error),
+            Err(error) => {
+                tracing::warn!(%error, "the process that keeps this mount can't be heard any more");
+                return;
+            }
         }
     }
-}
-
-fn log_lost(error: &io::Error) {
-    tracing::warn!(%error, "the process that keeps this mount can't be heard any more");
 }
