@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::mountinfo::DeviceId;
+use super::mountinfo::{DeviceId, mount_in_fdinfo};
 use crate::name::Escaped;
 
 /// Holders that are named.
@@ -84,10 +84,8 @@ fn has_open(process: &Path, mount: u64) -> bool {
         return false;
     };
     descriptors.flatten().any(|descriptor| {
-        std::fs::read_to_string(descriptor.path()).is_ok_and(|info| {
-            let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-            id.and_then(|id| id.trim().parse().ok()) == Some(mount)
-        })
+        std::fs::read_to_string(descriptor.path())
+            .is_ok_and(|info| mount_in_fdinfo(&info) == Some(mount))
     })
 }
 

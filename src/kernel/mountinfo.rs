@@ -109,6 +109,13 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(out)
 }
 
+/// The number of the mount that something open lies in, from its `fdinfo` (proc(5)). The kernel
+/// knows it without a question to the file system.
+pub fn mount_in_fdinfo(info: &str) -> Option<u64> {
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    id.trim().parse().ok()
+}
+
 /// The mount table at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct MountTable(Vec<MountEntry>);

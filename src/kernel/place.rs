@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 
-use super::mountinfo::{DeviceId, MountEntry, MountTable};
+use super::mountinfo::{DeviceId, MountEntry, MountTable, mount_in_fdinfo};
 use crate::files;
 
 /// What the kernel appends to the path of a directory that is removed (`proc_pid_fd(5)`).
@@ -60,8 +60,7 @@ impl Place {
     pub(super) fn mount_id(&self) -> io::Result<u64> {
         let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
         let info = std::fs::read_to_string(path)?;
-        let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        id.and_then(|id| id.trim().parse().ok())
+        mount_in_fdinfo(&info)
             .ok_or_else(|| io::Error::other("the kernel doesn't tell which mount it lies in"))
     }
 

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use model_fs::files::descriptor_path;
 use model_fs::fs::{STATUS_ATTRIBUTE, Status};
 use model_fs::kernel::FS_TYPE;
-use model_fs::kernel::mountinfo::{MountEntry, MountTable};
+use model_fs::kernel::mountinfo::{MountEntry, MountTable, mount_in_fdinfo};
 use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
 use model_fs::name::{Escaped, shell_word};
 use rustix::fs::{Mode, OFlags};
@@ -237,10 +237,8 @@ pub(crate) fn answer() -> Result<(), Failure> {
     terminal::print_bytes(&said)
 }
 
-/// The number of the mount that something open lies in. The kernel knows it, without a
-/// question to the file system (proc(5), `fdinfo`).
+/// The number of the mount that something open lies in.
 fn mount_id(fd: &OwnedFd) -> std::io::Result<Option<u64>> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-    Ok(id.and_then(|id| id.trim().parse().ok()))
+    Ok(mount_in_fdinfo(&info))
 }
