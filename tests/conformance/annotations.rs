@@ -192,6 +192,17 @@ fn annotations_of_another_file_fail() {
     });
 }
 
+/// Signs as `sign` does when told nothing, for the tables that it leaves in the model.
+fn sign_by_program(signer: &Signer) {
+    let sign = [
+        "sign".into(),
+        signer.model(),
+        "--private-key".into(),
+        keys::path("p384-pkcs8.pem"),
+    ];
+    signer.home.run(sign).expect("sign");
+}
+
 /// The same of a file with a table, which is read chunk by chunk: the table that is there is for
 /// another length, or for another number of chunks.
 #[test]
@@ -200,13 +211,7 @@ fn a_signed_size_that_is_not_a_large_files_fails_all_its_reads_and_no_others() {
     let signer = Signer::new();
     let content: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8 + 1).collect();
     fs::write(signer.model().join("a"), &content).expect("write");
-    let sign = [
-        "sign".into(),
-        signer.model(),
-        "--private-key".into(),
-        keys::path("p384-pkcs8.pem"),
-    ];
-    signer.home.run(sign).expect("sign");
+    sign_by_program(&signer);
     for size in [0, 1, 65_536, LEN - 1, LEN, LEN + 1, LEN + 65_536, 1 << 40] {
         let mut large = resource("a", &content);
         large["annotations"] = json!({"size": size, "blake3": blake3_of(&content)});
@@ -252,13 +257,7 @@ fn two_contents_under_one_name_are_found_out() {
     let file = signer.model().join("weights");
     // The tables of the second content, as its signer would ship them.
     fs::write(&file, &b).expect("write");
-    let sign = [
-        "sign".into(),
-        signer.model(),
-        "--private-key".into(),
-        keys::path("p384-pkcs8.pem"),
-    ];
-    signer.home.run(sign).expect("sign");
+    sign_by_program(&signer);
     let mut weights = resource("weights", &a);
     weights["annotations"] = json!({"size": LEN, "blake3": blake3_of(&b)});
     let statement = of_resources(&[weights]);

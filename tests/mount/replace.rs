@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use test_support::built;
 use test_support::missing::{Need, have};
 use test_support::mounted::{clear, is_mounted};
-use test_support::process::finish;
+use test_support::process::{Finished, finish};
 
 use crate::background::daemon_of;
 use crate::support::{BLAKE3, Host, LIMIT, Model, assert_same, public_key, tool};
@@ -61,6 +61,20 @@ impl Mountpoint {
         command
     }
 
+    /// Mounts there, which must work.
+    #[track_caller]
+    fn mount(&self, host: &Host, model: &Model) -> Finished {
+        host.run(&mut self.command(host, model, &[]))
+            .expect("mount")
+    }
+
+    /// Reads a file through the mount, which has what was signed.
+    #[track_caller]
+    fn is_read(&self, model: &Model, what: &str) {
+        let found = fs::read(self.file("weights")).expect("read");
+        assert_same(&found, model.bytes("weights"), what);
+    }
+
     /// Leaves a dead mount there.
     #[track_caller]
     fn kill(&self) {
@@ -105,11 +119,7 @@ fn a_dead_mount_is_replaced_and_nobody_sees_what_lies_beneath() {
         return;
     }
     let (model, place) = (model(), Mountpoint::new());
-    let mount = || {
-        host.run(&mut place.command(&host, &model, &[]))
-            .expect("mount")
-    };
-    mount();
+    place.mount(&host, &model);
     let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -132,11 +142,10 @@ fn a_dead_mount_is_replaced_and_nobody_sees_what_lies_beneath() {
         let ended = scope.spawn(|| {
             for _ in 0..25 {
                 place.kill();
-                let said = mount();
+                let said = place.mount(&host, &model);
                 assert!(said.stderr.contains("replaced a dead mount"), "{said}");
                 assert_eq!(place.mounts().len(), 1, "one mount, the new one");
-                let found = fs::read(place.file("weights")).expect("read");
-                assert_same(&found, model.bytes("weights"), "the new mount");
+                place.is_read(&model, "the new mount");
             }
         });
         let ended = ended.join();
@@ -163,8 +172,7 @@ fn of_many_that_mount_on_a_dead_one_at_a_time_one_does() {
         return;
     }
     let (model, place) = (model(), Mountpoint::new());
-    host.run(&mut place.command(&host, &model, &[]))
-        .expect("mount");
+    place.mount(&host, &model);
     for _ in 0..5 {
         place.kill();
         let start = || {
@@ -181,8 +189,7 @@ fn of_many_that_mount_on_a_dead_one_at_a_time_one_does() {
         let refused = codes.iter().filter(|code| **code == Some(1)).count();
         assert_eq!((done, refused), (1, 5), "{codes:?}");
         assert_eq!(place.mounts().len(), 1);
-        let found = fs::read(place.file("weights")).expect("read");
-        assert_same(&found, model.bytes("weights"), "the mount that was first");
+        place.is_read(&model, "the mount that was first");
     }
 }
 
@@ -193,8 +200,7 @@ fn what_fails_on_the_way_leaves_the_dead_mount_as_it_was() {
         return;
     }
     let (model, place) = (model(), Mountpoint::new());
-    host.run(&mut place.command(&host, &model, &[]))
-        .expect("mount");
+    place.mount(&host, &model);
     place.kill();
     let before = place.mounts();
     // It comes as far as the connection with the kernel, and then threads and descriptors run out.
@@ -254,10 +260,8 @@ fn what_fails_on_the_way_leaves_the_dead_mount_as_it_was() {
     assert_eq!(child.wait().expect("wait").code(), Some(1));
     assert!(place.is_dead(), "what failed in its place is dead as well");
     assert_eq!(place.mounts().len(), 1);
-    host.run(&mut place.command(&host, &model, &[]))
-        .expect("mount");
-    let found = fs::read(place.file("weights")).expect("read");
-    assert_same(&found, model.bytes("weights"), "the mount in its place");
+    place.mount(&host, &model);
+    place.is_read(&model, "the mount in its place");
 }
 
 #[test]
@@ -267,8 +271,7 @@ fn what_is_mounted_inside_of_a_dead_mount_keeps_it() {
         return;
     }
     let (model, place) = (model(), Mountpoint::new());
-    host.run(&mut place.command(&host, &model, &[]))
-        .expect("mount");
+    place.mount(&host, &model);
     let inside = place.file("dir");
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "inside"])
@@ -284,8 +287,7 @@ fn what_is_mounted_inside_of_a_dead_mount_keeps_it() {
     assert_eq!(place.mounts(), before);
     assert!(is_mounted(&inside), "the mount inside is there still");
     tool("umount", [&inside]).expect("umount");
-    host.run(&mut place.command(&host, &model, &[]))
-        .expect("mount");
+    place.mount(&host, &model);
     assert_eq!(place.mounts().len(), 1);
 }
 
@@ -296,8 +298,7 @@ fn a_mount_that_is_stopped_or_covered_is_not_replaced() {
         return;
     }
     let (model, place) = (model(), Mountpoint::new());
-    host.run(&mut place.command(&host, &model, &[]))
-        .expect("mount");
+    place.mount(&host, &model);
     let (daemon, before) = (daemon_of(place.path()), place.mounts());
     kill_process(daemon, Signal::STOP).expect("stop");
     let failed = host.run(&mut place.command(&host, &model, &[]));
@@ -305,6 +306,5 @@ fn a_mount_that_is_stopped_or_covered_is_not_replaced() {
     let failed = failed.expect_code(1, "mount");
     assert!(failed.stderr.contains("already mounted"), "{failed}");
     assert_eq!(place.mounts(), before);
-    let found = fs::read(place.file("weights")).expect("read");
-    assert_same(&found, model.bytes("weights"), "the mount that was stopped");
+    place.is_read(&model, "the mount that was stopped");
 }
