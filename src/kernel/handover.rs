@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection;
@@ -74,6 +75,12 @@ pub struct Handover {
 }
 
 impl Handover {
+    /// The same, of what was mounted at that moment.
+    pub(super) fn of_mount_since(mut self, since: Option<Timestamp>) -> Self {
+        self.facts.since = since;
+        self
+    }
+
     /// Whether the mount is there: nobody has taken it away, and no connection was broken.
     pub fn stands(&self) -> bool {
         connection::stands(&self.connection)
@@ -93,6 +100,9 @@ pub struct HandoverFacts {
     pub(super) shown: String,
     /// How many processes served it before the one that leaves this.
     processes: u16,
+    /// When it was mounted. A version before this one doesn't say.
+    #[serde(default)]
+    since: Option<Timestamp>,
 }
 
 impl HandoverFacts {
@@ -111,7 +121,13 @@ impl HandoverFacts {
             handshake,
             shown,
             processes,
+            since: None,
         }
+    }
+
+    /// When it was mounted, if that is known.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 
     /// Where it was mounted: absolute, without links.

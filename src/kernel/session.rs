@@ -24,6 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fuser::{Config, Filesystem, Session};
+use jiff::Timestamp;
 use rustix::io::Errno;
 
 use super::attach::Attached;
@@ -39,6 +40,7 @@ use super::serving;
 use super::session_threads;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
+use crate::fs::now;
 use crate::name::Escaped;
 
 /// How long threads get to notice that the connection is gone.
@@ -65,6 +67,7 @@ pub struct MountSession {
     attached: Arc<Attached>,
     shutdown: Shutdown,
     tuning: TuningReport,
+    since: Option<Timestamp>,
     /// Of a mount in FUSE.
     page_cache: Option<PageCache>,
     /// Of a mount through EROFS.
@@ -155,6 +158,10 @@ impl MountSession {
         let filesystem = Guarded::new(filesystem);
         let requests = filesystem.requests();
         let is_taken_over = before.is_some();
+        let since = match &before {
+            Some((facts, _)) => facts.since(),
+            None => now(),
+        };
         let session = match keeper {
             None => {
                 config.clone_fd = serving::can_clone();
@@ -167,7 +174,7 @@ impl MountSession {
                 config,
                 before,
                 shown,
-                keeper,
+                Box::new(move |left| keeper(left.of_mount_since(since))),
             ),
         };
         // From here on the mount is there, so every way out has to take it away: after `Self` is
@@ -185,6 +192,7 @@ impl MountSession {
         let this = Self {
             // The answer to the first request has set the kernel's values; now they can be raised.
             tuning: tuning::tune(attached.device()),
+            since,
             page_cache: Some(PageCache::new(session.notifier())),
             pages: None,
             attached: Arc::new(attached),
@@ -226,6 +234,7 @@ impl MountSession {
             attached,
             shutdown,
             tuning,
+            since: now(),
             page_cache: None,
             pages: Some(held),
             requests,
@@ -284,6 +293,11 @@ impl MountSession {
     /// The number of the mounted file system.
     pub fn device(&self) -> DeviceId {
         self.attached.device()
+    }
+
+    /// When it was mounted, whatever process served it then; `None` where that isn't known.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.since
     }
 
     /// What was done to make it fast.
