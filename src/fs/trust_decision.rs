@@ -1,8 +1,8 @@
 //! How a signer came to be trusted, as a status tells it.
 //!
-//! Guarantees: it says what verification proved of the signer, and who had named that signer as
-//! one to trust. Doesn't: decide; a [`VerifiedManifest`](crate::manifest::VerifiedManifest) was made
-//! by then.
+//! Guarantees: it says what verification proved of the signer, and who had named that signer as one
+//! to trust. Doesn't: decide; by then, a
+//! [`VerifiedManifest`](crate::manifest::VerifiedManifest) was made.
 
 use std::path::Path;
 

@@ -109,8 +109,8 @@ impl VerifiedManifest {
 
     /// Verifies the bytes of a signature file against all signers whom a store trusts for the model
     /// at `model` (an absolute path, links resolved), and then validates what was signed: a
-    /// directory, or a single file. Gives the signer that matched too: the first in the order of the
-    /// store.
+    /// directory, or a single file. Gives the signer that matched too: the first in the order of
+    /// the store.
     ///
     /// # Errors
     /// [`VerifyWithStoreError`] if no signer who is trusted for this model signed, or if what was

@@ -33,8 +33,8 @@ pub(super) type Said = Result<Vec<u8>, Errno>;
 /// A mount that was asked.
 pub(super) struct Question {
     answer: Receiver<io::Result<Said>>,
-    /// Of a FUSE mount, the process that asks. One that waits for a request that a daemon has taken,
-    /// and doesn't answer, can't be ended, and nor could this one.
+    /// Of a FUSE mount, the process that asks. One that waits for a request that a daemon has
+    /// taken, and doesn't answer, can't be ended, and nor could this one.
     child: Option<Child>,
     /// Whether an answer may still come.
     is_open: bool,

@@ -54,8 +54,8 @@ impl Asked {
 }
 
 impl Questions {
-    /// What these mounts say, each for itself. Of those that didn't answer the last time, the answer
-    /// is looked for and not waited for.
+    /// What these mounts say, each for itself. Of those that didn't answer the last time, the
+    /// answer is looked for and not waited for.
     pub(crate) fn ask(&mut self, entries: Vec<MountEntry>) -> Vec<Answer> {
         let mut late = std::mem::take(&mut self.0);
         let mut answers = Vec::with_capacity(entries.len());

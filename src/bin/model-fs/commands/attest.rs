@@ -1,8 +1,8 @@
 //! `model-fs attest`.
 //!
 //! Guarantees: only a mount is stated whose word counts for this user, their own or root's, as the
-//! kernel says, and which tells them all; it is asked once, by descriptor, and is still mounted where
-//! it was after that. Where violations were met, nothing is stated unless that was asked for.
+//! kernel says, and which tells them all; it is asked once, by descriptor, and is still mounted
+//! where it was after that. Where violations were met, nothing is stated unless that was asked for.
 //! Doesn't: know whether the process behind the mount is this program; whoever mounted it does.
 
 use std::path::Path;
@@ -85,7 +85,8 @@ struct Place {
 }
 
 impl Place {
-    /// Finds out what would be replaced: nothing, or a statement by the same key, as it says itself.
+    /// Finds out what would be replaced: nothing, or a statement by the same key, as it says
+    /// itself.
     fn find(path: &Path, key: &dyn SigningKey, force: bool) -> Result<Self, Failure> {
         let shown = Escaped::path(path);
         let output = Output::given(path).with_context(|| format!("output {shown}"))?;
