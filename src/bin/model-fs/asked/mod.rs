@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 pub(crate) use self::question::answer;
-use self::question::{Question, Said};
+use self::question::{Question, Said, Whom};
 pub(crate) use self::several::Questions;
 use crate::exit::Failure;
 
@@ -94,8 +94,17 @@ impl Mount {
 
     /// What the mount says: a [`Status`], and what a later version of it may add.
     pub(crate) fn facts(&self) -> Result<Map<String, Value>, Failure> {
-        let said = Question::new(self)?.wait(Instant::now() + PATIENCE)?;
+        let said = self.ask()?.wait(Instant::now() + PATIENCE)?;
         self.facts_of(said)
+    }
+
+    /// Asks it.
+    fn ask(&self) -> Result<Question, Failure> {
+        Question::new(if self.is_pages {
+            Whom::Daemon(self.entry.device)
+        } else {
+            Whom::Root(&self.root)
+        })
     }
 
     /// The same of what it said, if it said anything.

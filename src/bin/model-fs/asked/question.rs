@@ -4,6 +4,7 @@
 //! ended with its question, or, where nothing can end it, with the mount's daemon.
 
 use std::io::{self, ErrorKind, Read as _};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -11,10 +12,10 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use model_fs::fs::STATUS_ATTRIBUTE;
+use model_fs::kernel::mountinfo::DeviceId;
 use model_fs::kernel::pages::control;
 use rustix::io::Errno;
 
-use super::Mount;
 use crate::exit::Failure;
 use crate::terminal;
 
@@ -30,6 +31,15 @@ const VALUE: u8 = b'v';
 /// What a mount says: its status as text, or the error that it has instead.
 pub(super) type Said = Result<Vec<u8>, Errno>;
 
+/// Where a mount is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whom<'a> {
+    /// At its root, by its status attribute.
+    Root(&'a OwnedFd),
+    /// Its daemon, which is found by the number of the mount.
+    Daemon(DeviceId),
+}
+
 /// A mount that was asked.
 pub(super) struct Question {
     answer: Receiver<io::Result<Said>>,
@@ -42,27 +52,30 @@ pub(super) struct Question {
 
 impl Question {
     /// Asks.
-    pub(super) fn new(mount: &Mount) -> Result<Self, Failure> {
+    pub(super) fn new(whom: Whom<'_>) -> Result<Self, Failure> {
         let (sender, answer) = sync_channel(1);
         // Sending fails where nobody waits any longer.
-        let child = if mount.is_pages {
-            let device = mount.entry.device;
-            let ask =
-                move || said_by_daemon(control::status(device)).map(|said| sender.send(Ok(said)));
-            thread::Builder::new().spawn(ask)?;
-            None
-        } else {
-            let mut child = Command::new("/proc/self/exe")
-                .args(["status", CHILD_FLAG, "."])
-                .stdin(mount.root.try_clone()?)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .context("cannot start a process")?;
-            let stdout = child.stdout.take();
-            let listen = move || drop(sender.send(said_by_child(stdout)));
-            thread::Builder::new().spawn(listen)?;
-            Some(child)
+        let child = match whom {
+            Whom::Daemon(device) => {
+                let ask = move || {
+                    said_by_daemon(control::status(device)).map(|said| sender.send(Ok(said)))
+                };
+                thread::Builder::new().spawn(ask)?;
+                None
+            }
+            Whom::Root(root) => {
+                let mut child = Command::new("/proc/self/exe")
+                    .args(["status", CHILD_FLAG, "."])
+                    .stdin(root.try_clone()?)
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .context("cannot start a process")?;
+                let stdout = child.stdout.take();
+                let listen = move || drop(sender.send(said_by_child(stdout)));
+                thread::Builder::new().spawn(listen)?;
+                Some(child)
+            }
         };
         Ok(Self {
             answer,

@@ -38,7 +38,7 @@ impl Asked {
             return Err(anyhow::anyhow!("it isn't there any more").into());
         }
         Ok(Self {
-            question: Question::new(&mount)?,
+            question: mount.ask()?,
             mount,
             is_late: false,
         })
@@ -47,7 +47,7 @@ impl Asked {
     /// The same question, or another one where no answer can come any more.
     fn again(mut self) -> Result<Self, Failure> {
         if !self.question.is_open() {
-            self.question = Question::new(&self.mount)?;
+            self.question = self.mount.ask()?;
         }
         Ok(self)
     }
