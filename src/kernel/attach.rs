@@ -10,7 +10,7 @@
 //! mounted there since; and because its error is a text.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::FS_TYPE;
-use super::connection::{self, fuse_connection};
+use super::connection;
 use super::fusermount::{self, HelperError};
 use super::holders::Holders;
 use super::mount_error::MountError;
@@ -115,10 +115,10 @@ impl Attached {
     }
 
     /// The mount `identity`, which is there and was served by another process: `connection` is its
-    /// own, `parent` the directory that has the mountpoint.
+    /// own or that of what it reads from, `parent` the directory that has the mountpoint.
     pub(super) fn take_over(
         identity: Identity,
-        connection: &OwnedFd,
+        (connection, control): (&OwnedFd, ConnectionControl),
         parent: OwnedFd,
         mountpoint: PathBuf,
     ) -> Result<Self, MountError> {
@@ -131,7 +131,7 @@ impl Attached {
             parent: Some(Place::from(parent)),
             replaces: Mutex::default(),
             has_replaced: AtomicBool::new(false),
-            control: ConnectionControl::usual(identity.device),
+            control,
             identity,
             connection: second,
             spare: Mutex::new(spare),
@@ -401,14 +401,10 @@ fn find<'a>(
     connection: &OwnedFd,
     place: &Place,
 ) -> Option<&'a MountEntry> {
-    let info = format!("/proc/self/fdinfo/{}", connection.as_raw_fd());
-    let served = std::fs::read_to_string(info)
-        .ok()
-        .and_then(|info| fuse_connection(&info));
     let mut new = table
         .since(before)
         .filter(|entry| entry.fs_type == FS_TYPE && !table.is_covered(entry));
-    match served {
+    match connection::number(connection) {
         Some(minor) => new.find(|entry| entry.device == DeviceId { major: 0, minor }),
         None => new.find(|entry| is_at(place, entry)),
     }

@@ -16,6 +16,7 @@ use test_support::mounted::{clear, is_mounted};
 use test_support::process::{Finished, finish};
 
 use crate::background::daemon_of;
+use crate::passes::Stopped;
 use crate::support::{BLAKE3, Host, LIMIT, Model, assert_same, public_key, tool};
 
 fn model() -> Model {
@@ -299,10 +300,10 @@ fn a_mount_that_is_stopped_or_covered_is_not_replaced() {
     }
     let (model, place) = (model(), Mountpoint::new());
     place.mount(&host, &model);
-    let (daemon, before) = (daemon_of(place.path()), place.mounts());
-    kill_process(daemon, Signal::STOP).expect("stop");
+    let before = place.mounts();
+    let stopped = Stopped::new(daemon_of(place.path()));
     let failed = host.run(&mut place.command(&host, &model, &[]));
-    kill_process(daemon, Signal::CONT).expect("let go on");
+    drop(stopped);
     let failed = failed.expect_code(1, "mount");
     assert!(failed.stderr.contains("already mounted"), "{failed}");
     assert_eq!(place.mounts(), before);

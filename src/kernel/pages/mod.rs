@@ -18,8 +18,12 @@
 //! | `drop_ranges` | taking back what failed, so that its neighbours are read anew |
 //! | `control` | the socket that tells the status |
 //! | `gate` | who is told of the end of the FUSE half |
+//! | `half` | the FUSE half: agreed on with the kernel, and served |
 //! | `held` | what lives as long as the mount |
+//! | `proving` | proving all lengths first |
+//! | `settings` | the kernel's settings of a mount |
 //! | `start` | all of it, in order |
+//! | `go_on` | the same with what another process left |
 
 mod adaptor;
 mod answers;
@@ -29,12 +33,19 @@ mod drop_ranges;
 mod error;
 mod floor;
 mod gate;
+mod go_on;
+mod half;
 mod held;
+mod proving;
+mod settings;
 mod start;
 
+pub(super) use self::adaptor::MOST_WAIT;
 pub use self::error::NoPages;
+pub(super) use self::error::NotStarted;
+pub(super) use self::go_on::go_on;
 pub(super) use self::held::Held;
-pub(super) use self::start::{Attempt, NotStarted, Started, start};
+pub(super) use self::start::{Attempt, Started, start};
 
 /// The file system type in the mount table.
 pub const PAGES_FS_TYPE: &str = "erofs";
