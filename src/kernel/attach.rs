@@ -26,9 +26,8 @@ use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::{self, Identity};
 use super::options::MountOptions;
-use super::pages::control;
 use super::place::Place;
-use super::replace::DeadMount;
+use super::replace::{DeadMount, is_model};
 use super::serving::ConnectionControl;
 use crate::files::has_descriptor_paths;
 use crate::name::Escaped;
@@ -204,18 +203,19 @@ impl Attached {
         self.has_replaced.load(Ordering::Relaxed)
     }
 
-    /// A file system that was attached to `place`, and reads from the FUSE file system behind
-    /// `connection`.
+    /// A mount through EROFS, which reads from the FUSE file system behind `connection`. It is on
+    /// `mountpoint`, or is to replace the dead mount there.
     pub(super) fn of_pages(
         mountpoint: PathBuf,
-        place: &Place,
+        parent: OwnedFd,
         identity: Identity,
         (connection, control): (OwnedFd, ConnectionControl),
+        replaces: Option<(Place, DeadMount)>,
     ) -> Result<Self, MountError> {
         let attached = Self {
             mountpoint,
-            parent: parent_of(place),
-            replaces: Mutex::default(),
+            parent: Some(Place::from(parent)),
+            replaces: Mutex::new(replaces),
             has_replaced: AtomicBool::new(false),
             identity,
             control,
@@ -433,11 +433,6 @@ pub(super) enum Target {
     Directory(Place, PathBuf),
     /// A dead mount of ours, to be replaced.
     Dead(DeadMount),
-}
-
-/// Whether a mount shows a model, in either lane.
-fn is_model(entry: &MountEntry) -> bool {
-    entry.fs_type == FS_TYPE || control::is_model(entry)
 }
 
 /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.

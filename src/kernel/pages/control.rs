@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
@@ -86,6 +87,8 @@ pub(super) struct Control {
     /// Which file the name leads to: once the mount is gone, another may have its number.
     file: u64,
     listener: Arc<UnixListener>,
+    /// Whether the name stays when nobody listens any more.
+    is_left: AtomicBool,
 }
 
 impl Control {
@@ -141,7 +144,13 @@ impl Control {
             path,
             file,
             listener,
+            is_left: AtomicBool::new(false),
         })
+    }
+
+    /// Has the name stay at the end: the mount does, and is known by it.
+    pub(super) fn leave_name(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
     }
 
     /// The socket, for a process that goes on with the mount.
@@ -157,7 +166,8 @@ fn tell(mut asking: UnixStream, text: &str) -> io::Result<()> {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        if let Ok(_lock) = lock()
+        if !self.is_left.load(Ordering::Relaxed)
+            && let Ok(_lock) = lock()
             && fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.file)
         {
             let _ = fs::remove_file(&self.path);
@@ -176,6 +186,12 @@ pub fn is_model(entry: &MountEntry) -> bool {
     }
     let mut value = [0; 256];
     rustix::fs::getxattr(&entry.mountpoint, MARK, &mut value[..]).is_ok()
+}
+
+/// Whether nobody is left who serves the mount of this number, of which a name is there.
+pub(crate) fn is_dead(device: DeviceId) -> bool {
+    let asked = UnixStream::connect(path(device));
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The status of a mount, as JSON. Asked again where a process was killed while it was asked, and

@@ -26,9 +26,6 @@ pub enum NoPages {
     /// Another process has shown it through FUSE.
     #[error("it goes on as the process before showed it")]
     GoesOn,
-    /// Only a mount of FUSE comes beneath another one.
-    #[error("a dead mount is replaced by one of FUSE")]
-    InPlaceOfDead,
     /// Cached pages that are mapped can't be taken back.
     #[error("a lockdown couldn't take back what is mapped")]
     Lockdown,
@@ -104,7 +101,6 @@ impl NoPages {
                 return None;
             }
             Self::NoResend => "without --keep-alive it can be",
-            Self::InPlaceOfDead => "without that it can be",
             Self::Lockdown => "without lockdown it can be",
             Self::MaxRead => "without that option it can be",
             Self::Kernel { .. } | Self::Zeros => "another kernel is needed",

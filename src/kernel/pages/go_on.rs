@@ -119,9 +119,6 @@ fn take_over(
         attached,
         tuning: Settings::of(reads_from.settings).tune(),
         requests: served.requests,
-        held: Held {
-            answers,
-            _control: control,
-        },
+        held: Held { answers, control },
     })
 }

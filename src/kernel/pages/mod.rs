@@ -6,8 +6,9 @@
 //!
 //! Guarantees: the FUSE file system and the image are attached nowhere and have no path; only the
 //! kernel reads them. A request is answered whole or with EIO, never short. Where any part is
-//! missing (see [`NoPages`]), nothing is left and another lane may be taken. Doesn't: take pages
-//! back that are mapped, so a lockdown needs the other lane.
+//! missing (see [`NoPages`]), nothing is left and another lane may be taken. A mount goes on with
+//! another process, or replaces a dead one, as in the other lane. Doesn't: take pages back that are
+//! mapped, so a lockdown needs the other lane.
 //!
 //! | file | holds |
 //! |---|---|

@@ -5,7 +5,7 @@
 //! the caller may.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -68,10 +68,22 @@ pub(in crate::kernel) fn start(
 ) -> Result<Started, NotStarted> {
     let Attempt { fs, options, .. } = attempt;
     may_be(fs, options)?;
-    let (place, mountpoint) = match Attached::check(attempt.mountpoint, options)? {
-        Target::Directory(place, mountpoint) => (place, mountpoint),
-        Target::Dead(_) => return Err(NoPages::InPlaceOfDead.into()),
+    let target = Attached::check(attempt.mountpoint, options)?;
+    let (parent, mountpoint) = match &target {
+        Target::Directory(place, path) => {
+            let parent = Place::open_no_link(&place.descriptor_path().join(".."));
+            (parent, path.clone())
+        }
+        Target::Dead(dead) => {
+            let path = dead.mountpoint();
+            let parent = path.parent().unwrap_or(path);
+            (Place::open_no_link(parent), path.to_owned())
+        }
     };
+    let parent = OwnedFd::from(parent.map_err(|source| MountError::Unusable {
+        mountpoint: mountpoint.clone(),
+        source,
+    })?);
     prove_lengths(fs, attempt.shutdown)?;
     let data = DataFile::new(Arc::clone(fs)).map_err(NoPages::from)?;
     let image = image_of(&data, options)?;
@@ -106,40 +118,36 @@ pub(in crate::kernel) fn start(
                     settings: settings.number(),
                 }),
                 connection: served.connection.try_clone()?,
-                place: parent_of(&place)?,
+                place: parent.try_clone()?,
                 device: Some(device),
                 listener: Some(control.listener()?),
             })
         };
         left().map_err(MountError::Handshake)?;
     }
-    new_mount::attach(&root, &place).map_err(|errno| MountError::Kernel {
-        mountpoint: mountpoint.clone(),
-        source: errno.into(),
-        reason: MountRefusal::of_errno(errno),
-    })?;
-    drop(root);
+    let replaces = match target {
+        Target::Directory(place, _) => {
+            new_mount::attach(&root, &place).map_err(|errno| MountError::Kernel {
+                mountpoint: mountpoint.clone(),
+                source: errno.into(),
+                reason: MountRefusal::of_errno(errno),
+            })?;
+            None
+        }
+        // Once all else is done.
+        Target::Dead(dead) => Some((root, dead)),
+    };
     let connection = (served.connection, breaks);
-    let attached = Arc::new(Attached::of_pages(
-        mountpoint, &place, identity, connection,
-    )?);
+    let attached = Attached::of_pages(mountpoint, parent, identity, connection, replaces)?;
+    let attached = Arc::new(attached);
     drop_ranges::start(told, &attached, fs).inspect_err(|_| drop(attached.detach()))?;
     served.gate.open(&attempt.shutdown.sender);
     Ok(Started {
         attached,
         tuning: settings.tune(),
         requests: served.requests,
-        held: Held {
-            answers,
-            _control: control,
-        },
+        held: Held { answers, control },
     })
-}
-
-/// Another descriptor of the directory that has `place`.
-fn parent_of(place: &Place) -> io::Result<OwnedFd> {
-    let parent = Place::open_no_link(&place.descriptor_path().join(".."))?;
-    parent.as_fd().try_clone_to_owned()
 }
 
 /// The image of what `data` has the content of.
