@@ -372,9 +372,25 @@ impl Keeper {
         if let Some((next, _)) = &mut self.next {
             next.stage = Stage::Prepared;
         }
-        if let Some(server) = &self.server {
-            server.signal(Signal::KILL);
+        match &self.server {
+            Some(server) => server.signal(Signal::KILL),
+            None => {
+                self.follow();
+            }
         }
+    }
+
+    /// Has the next server go on, if it is ready: whether it is.
+    fn follow(&mut self) -> bool {
+        let ready = |(next, _): &mut (Server, Program)| next.stage == Stage::Prepared;
+        let Some((next, program)) = self.next.take_if(ready) else {
+            return false;
+        };
+        self.start_at = None;
+        self.server = Some(next);
+        self.replaced = Some(std::mem::replace(&mut self.program, program));
+        self.tell_to_serve();
+        true
     }
 
     /// What follows from the end of a server: the exit code, if it is the end of all.
@@ -406,11 +422,7 @@ impl Keeper {
             let clean = matches!(status.code(), None | Some(0)) || stage != Stage::Serving;
             return end(clean, status);
         }
-        if let Some((next, program)) = self.next.take_if(|(next, _)| next.stage == Stage::Prepared)
-        {
-            self.server = Some(next);
-            self.replaced = Some(std::mem::replace(&mut self.program, program));
-            self.tell_to_serve();
+        if self.follow() {
             return Ok(None);
         }
         let mut pause = Duration::ZERO;
