@@ -31,7 +31,7 @@ pub(crate) fn run(
     let hook = hook.transpose()?;
     let served = keeper::of_this_process()?;
     if served.is_none() && !args.foreground && !is_background_child {
-        return background::spawn(args.home.as_deref());
+        return background::spawn(&args.home);
     }
     if args.keep_alive && args.on_violation == OnViolation::Lockdown {
         let error = anyhow::anyhow!("--keep-alive and --on-violation lockdown exclude each other");
