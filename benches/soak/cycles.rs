@@ -1,7 +1,8 @@
 //! Mounting, reading and unmounting again and again.
 
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use model_fs::digest::Algorithm;
 use model_fs::kernel::{Lane, Shutdown};
@@ -11,13 +12,16 @@ use test_support::bench::mount::Host;
 
 use crate::host::{Left, Taken};
 use crate::model::Model;
-use crate::{Anyhow, Options};
+use crate::{Anyhow, Options, log_into};
 
-/// Mounts before the process is looked at for the first time: what it needs it has by then.
-const WARM: u32 = 10;
+/// Mounts before the process is looked at for the first time: what it keeps it has by then.
+const WARM: u32 = 100;
 
-/// What an allocator may keep, in KiB.
-const SPARE: u64 = 8 << 10;
+/// What an allocator may keep more, in KiB.
+const SPARE: u64 = 16 << 10;
+
+/// How long threads of a mount that is gone may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     let folder = options.folder.join("cycles");
@@ -26,15 +30,16 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     let sizes = [3 << 20, 100, 0];
     let model = Model::new(&host, &folder.join("model"), Algorithm::Blake3, &sizes)?;
     let mut wrong = Vec::new();
-    let before = Left::now()?;
+    let before = Left::of(&options.folder)?;
     let started = Instant::now();
+    let mut more = vec!["--lane".into(), options.lane.clone().into()];
+    more.extend(log_into(&folder));
     for _ in 0..options.cycles {
-        let lane = ["--lane".into(), options.lane.clone().into()];
-        let mount = host.mount_with(&model.path, &host.index(), &lane)?;
+        let mount = host.mount_with(&model.path, &host.index(), &more)?;
         model.must_be_at(&mount.mountpoint)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let after = Left::now()?;
+    let after = Left::of(&options.folder)?;
     if after != before {
         wrong.push(format!("left of the program: {before:?}, then {after:?}"));
     }
@@ -59,11 +64,13 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     for _ in 0..WARM.min(options.cycles) {
         within(&mountpoint)?;
     }
-    let (left, first) = (Left::now()?, Taken::by(std::process::id())?);
+    thread::sleep(PATIENCE);
+    let (left, first) = (Left::of(&options.folder)?, Taken::by(std::process::id())?);
     for _ in WARM..options.cycles {
         within(&mountpoint)?;
     }
-    let (left_now, last) = (Left::now()?, Taken::by(std::process::id())?);
+    thread::sleep(PATIENCE);
+    let (left_now, last) = (Left::of(&options.folder)?, Taken::by(std::process::id())?);
     if left != left_now {
         wrong.push(format!("left of a process: {left:?}, then {left_now:?}"));
     }

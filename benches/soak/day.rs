@@ -16,7 +16,7 @@ use test_support::built;
 
 use crate::host::Taken;
 use crate::model::{Dice, Model};
-use crate::{Anyhow, Options};
+use crate::{Anyhow, Options, log_into};
 
 const MIB: usize = 1 << 20;
 const READERS: u64 = 4;
@@ -32,7 +32,9 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     let sizes = [256 * MIB, 200 * MIB + 77, 64 * MIB, 5_000_001, 1000];
     let model = Model::new(&host, &folder.join("model"), Algorithm::Blake3, &sizes)?;
     let more = ["--lane", &options.lane, "--metrics-listen", "127.0.0.1:0"];
-    let mount = host.mount_with(&model.path, &host.index(), &more.map(Into::into))?;
+    let mut more = more.map(Into::into).to_vec();
+    more.extend(log_into(&folder));
+    let mount = host.mount_with(&model.path, &host.index(), &more)?;
 
     let (over, bytes) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut samples = Vec::new();

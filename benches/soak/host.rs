@@ -11,33 +11,24 @@ use serde::Serialize;
 pub(crate) struct Left {
     pub(crate) processes: usize,
     pub(crate) mounts: usize,
-    pub(crate) connections: usize,
-    pub(crate) sockets: usize,
 }
 
 impl Left {
-    /// What there is now.
-    pub(crate) fn now() -> io::Result<Self> {
+    /// What there is now of processes whose command line names `folder`, and of mounts in it.
+    pub(crate) fn of(folder: &Path) -> io::Result<Self> {
+        let folder = folder.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+        let own = std::process::id().to_string();
         let is_ours = |pid: &str| {
-            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            name.trim_end() == "model-fs"
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            pid != own && String::from_utf8_lossy(&words).contains(folder)
         };
-        let all = |path: &str| -> Vec<String> {
-            let entries = fs::read_dir(path).into_iter().flatten().flatten();
-            let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            names.collect()
-        };
-        let is_number = |name: &&String| name.bytes().all(|byte| byte.is_ascii_digit());
-        let sockets = all("/run/model-fs");
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         Ok(Self {
-            processes: all("/proc")
-                .iter()
-                .filter(is_number)
-                .filter(|pid| is_ours(pid))
+            processes: fs::read_dir("/proc")?
+                .flatten()
+                .filter(|entry| entry.file_name().to_str().is_some_and(is_ours))
                 .count(),
-            mounts: fs::read_to_string("/proc/self/mountinfo")?.lines().count(),
-            connections: all("/sys/fs/fuse/connections").len(),
-            sockets: sockets.iter().filter(|name| *name != "lock").count(),
+            mounts: mounts.lines().filter(|line| line.contains(folder)).count(),
         })
     }
 }

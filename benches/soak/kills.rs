@@ -18,7 +18,7 @@ use test_support::built;
 
 use crate::host::Left;
 use crate::model::{Dice, Model};
-use crate::{Anyhow, Options};
+use crate::{Anyhow, Options, log_into};
 
 const MIB: usize = 1 << 20;
 const READERS: u64 = 4;
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
-    let before = Left::now()?;
+    let before = Left::of(&options.folder)?;
     let mut wrong = Vec::new();
     let mut report = json!({});
     for (name, hash) in [("blake3", Algorithm::Blake3), ("sha256", Algorithm::Sha256)] {
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
         report[name] = plain(options, &host, &model, &mut wrong)?;
         report[format!("{name}, kept alive")] = kept(options, &host, &model, &mut wrong)?;
     }
-    let after = Left::now()?;
+    let after = Left::of(&options.folder)?;
     if after != before {
         wrong.push(format!("left: {before:?}, then {after:?}"));
     }
@@ -54,7 +54,8 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
 fn plain(options: &Options, host: &Host, model: &Model, wrong: &mut Vec<String>) -> Anyhow<Value> {
     let mut dice = Dice::new(1);
     let (mut good, mut failed) = (0, 0);
-    let lane = ["--lane".into(), options.lane.clone().into()];
+    let mut lane = vec!["--lane".into(), options.lane.clone().into()];
+    lane.extend(log_into(&options.folder));
     for kill in 0..options.kills {
         // Half of them find no table.
         if kill % 2 == 0 {
@@ -89,7 +90,10 @@ fn plain(options: &Options, host: &Host, model: &Model, wrong: &mut Vec<String>)
 /// The server is killed, and its keeper starts the next.
 fn kept(options: &Options, host: &Host, model: &Model, wrong: &mut Vec<String>) -> Anyhow<Value> {
     let mut dice = Dice::new(2);
-    let more = ["--lane", &options.lane, "--keep-alive"].map(Into::into);
+    let mut more = ["--lane", &options.lane, "--keep-alive"]
+        .map(Into::into)
+        .to_vec();
+    more.extend(log_into(&options.folder));
     fs::remove_dir_all(host.index())?;
     fs::create_dir(host.index())?;
     let mount = host.mount_with(&model.path, &host.index(), &more)?;

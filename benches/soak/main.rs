@@ -22,14 +22,20 @@ mod kills;
 mod model;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 use test_support::bench::arguments::Arguments;
 use test_support::bench::report::machine;
 use test_support::built;
+
+/// What keeps a server's words out of the report.
+fn log_into(folder: &Path) -> [OsString; 2] {
+    ["--log-file".into(), folder.join("log").into()]
+}
 
 type Anyhow<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -76,11 +82,13 @@ impl Options {
 }
 
 fn main() -> Anyhow<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let mut options = Options::parse(std::env::args().skip(1))?;
     if options.folder.exists() {
         fs::remove_dir_all(&options.folder)?;
     }
     fs::create_dir_all(&options.folder)?;
+    // Absolute, as the kernel's table of mounts has it.
+    options.folder = options.folder.canonicalize()?;
     let mut document = json!({ "machine": machine(), "lane": options.lane });
     let mut wrong = Vec::new();
     let mut part = |name: &str, result: Anyhow<(serde_json::Value, Vec<String>)>| -> Anyhow<()> {

@@ -14,15 +14,21 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection;
 use super::handshake::Handshake;
+use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
 use super::new_mount::Identity;
+use super::pages::{MOST_WAIT, control};
+use super::serving::ConnectionControl;
+use super::unmount::{UnmountError, unmount_or_detach};
+use crate::fs::now;
 
 /// Whether a mount can go on with another process, or is to go on here.
 #[derive(Default)]
@@ -45,6 +51,35 @@ impl Keeping {
         match self {
             Self::No | Self::Kept(_) => 0,
             Self::TakeOver(handover, _) => handover.facts.next().unwrap_or(u16::MAX),
+        }
+    }
+
+    /// When the mount was made, if it goes on and that is known; else now. What is left to the next
+    /// process says the same then.
+    pub(super) fn since(self) -> (Self, Option<Timestamp>) {
+        let since = match &self {
+            Self::No | Self::Kept(_) => now(),
+            Self::TakeOver(handover, _) => handover.facts.since,
+        };
+        let telling = |keeper: Keeper| -> Keeper {
+            Box::new(move |mut left| {
+                left.facts.since = since;
+                keeper(left)
+            })
+        };
+        let keeping = match self {
+            Self::No => Self::No,
+            Self::Kept(keeper) => Self::Kept(telling(keeper)),
+            Self::TakeOver(handover, keeper) => Self::TakeOver(handover, telling(keeper)),
+        };
+        (keeping, since)
+    }
+
+    /// The number of the file system that goes on.
+    pub(super) fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::No | Self::Kept(_) => None,
+            Self::TakeOver(handover, _) => Some(handover.facts.identity().device),
         }
     }
 }
@@ -72,18 +107,46 @@ pub struct Handover {
     /// wasn't answered. While it is open the kernel waits with that; without it such requests are
     /// given up (`ECONNABORTED`).
     pub device: Option<OwnedFd>,
+    /// Of a mount through EROFS: the socket on which its status is asked for.
+    pub listener: Option<OwnedFd>,
 }
 
 impl Handover {
-    /// The same, of what was mounted at that moment.
-    pub(super) fn of_mount_since(mut self, since: Option<Timestamp>) -> Self {
-        self.facts.since = since;
-        self
-    }
-
     /// Whether the mount is there: nobody has taken it away, and no connection was broken.
     pub fn stands(&self) -> bool {
         connection::stands(&self.connection)
+    }
+
+    /// Takes the mount away, which nobody serves any more: whatever waits for an answer gets an
+    /// error first, since it may be what can't be interrupted. Who uses it, if it is in use.
+    ///
+    /// # Errors
+    /// [`UnmountError`].
+    pub fn give_up(self) -> Result<Option<Holders>, UnmountError> {
+        let mountpoint = self.facts.mountpoint();
+        if let Some(control) = self.facts.pages_control(&self.connection)
+            && self.stands()
+            && !control.abort()
+        {
+            tracing::warn!("the connection could not be broken");
+        }
+        // Where nobody else has it, the connection ends here.
+        let forget = self.closed();
+        let taken_away = unmount_or_detach(&mountpoint);
+        forget();
+        taken_away
+    }
+
+    /// Leaves nothing behind of a mount that is gone.
+    pub fn forget(self) {
+        self.closed()();
+    }
+
+    /// Closes all of it; what comes back removes the name of a socket that nobody listens on.
+    fn closed(self) -> impl FnOnce() {
+        let pages = self.facts.is_pages().then(|| self.facts.identity().device);
+        drop(self);
+        move || pages.into_iter().for_each(control::forget)
     }
 }
 
@@ -96,13 +159,25 @@ pub struct HandoverFacts {
     major: u32,
     minor: u32,
     handshake: Handshake,
-    /// What the kernel was told: names, numbers, signature.
+    /// What the kernel was told: names, numbers, signature; through EROFS, all of the image.
     pub(super) shown: String,
     /// How many processes served it before the one that leaves this.
     processes: u16,
     /// When it was mounted. A version before this one doesn't say.
     #[serde(default)]
     since: Option<Timestamp>,
+    /// Of a mount through EROFS.
+    #[serde(default)]
+    pub(super) reads_from: Option<ReadsFrom>,
+}
+
+/// What a mount through EROFS reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReadsFrom {
+    /// The number of the connection.
+    pub(super) connection: u32,
+    /// The number of the mount among those of EROFS, by which its settings are found.
+    pub(super) settings: Option<u32>,
 }
 
 impl HandoverFacts {
@@ -122,12 +197,43 @@ impl HandoverFacts {
             shown,
             processes,
             since: None,
+            reads_from: None,
         }
     }
 
-    /// When it was mounted, if that is known.
-    pub(super) fn since(&self) -> Option<Timestamp> {
-        self.since
+    /// The same, of a mount through EROFS.
+    pub(super) fn reading_from(self, what: ReadsFrom) -> Self {
+        Self {
+            reads_from: Some(what),
+            ..self
+        }
+    }
+
+    /// Whether it is a mount through EROFS. Then a process that goes on with it is given the
+    /// [socket](Handover::listener) as well.
+    pub fn is_pages(&self) -> bool {
+        self.reads_from.is_some()
+    }
+
+    /// How long the kernel may go without a process that answers: whoever waits for an answer can't
+    /// be let go. `None` where they can.
+    pub fn most_silence(&self) -> Option<Duration> {
+        self.reads_from.map(|_| MOST_WAIT)
+    }
+
+    /// A way to break the connection that a mount through EROFS reads from. Its number is that of
+    /// the process before, unless the kernel tells it; then nothing is broken where they differ.
+    pub(super) fn pages_control(&self, connection: &OwnedFd) -> Option<ConnectionControl> {
+        let number = self.reads_from?.connection;
+        if connection::number(connection).is_some_and(|said| said != number) {
+            return None;
+        }
+        ConnectionControl::own(DeviceId {
+            major: 0,
+            minor: number,
+        })
+        .inspect_err(|error| tracing::debug!(%error, "connections can't be broken"))
+        .ok()
     }
 
     /// Where it was mounted: absolute, without links.

@@ -24,7 +24,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fuser::{Config, Filesystem, Session};
-use jiff::Timestamp;
 use rustix::io::Errno;
 
 use super::attach::Attached;
@@ -36,11 +35,10 @@ use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;
 use super::pages::{self, Started};
-use super::serving;
+use super::serving::{self, ConnectionControl};
 use super::session_threads;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
-use crate::fs::now;
 use crate::name::Escaped;
 
 /// How long threads get to notice that the connection is gone.
@@ -67,7 +65,6 @@ pub struct MountSession {
     attached: Arc<Attached>,
     shutdown: Shutdown,
     tuning: TuningReport,
-    since: Option<Timestamp>,
     /// Of a mount in FUSE.
     page_cache: Option<PageCache>,
     /// Of a mount through EROFS.
@@ -140,6 +137,7 @@ impl MountSession {
                     connection,
                     place,
                     device: _,
+                    listener: _,
                 } = *handover;
                 if facts.shown != shown {
                     return Err(MountError::AnotherModel {
@@ -148,7 +146,8 @@ impl MountSession {
                 }
                 let processes = facts.next_or_end()?;
                 let (identity, path) = (facts.identity(), facts.mountpoint());
-                let attached = Attached::take_over(identity, &connection, place, path)?;
+                let control = ConnectionControl::usual(identity.device);
+                let attached = Attached::take_over(identity, (&connection, control), place, path)?;
                 (attached, connection, Some((facts, processes)), Some(keeper))
             }
         };
@@ -158,10 +157,6 @@ impl MountSession {
         let filesystem = Guarded::new(filesystem);
         let requests = filesystem.requests();
         let is_taken_over = before.is_some();
-        let since = match &before {
-            Some((facts, _)) => facts.since(),
-            None => now(),
-        };
         let session = match keeper {
             None => {
                 config.clone_fd = serving::can_clone();
@@ -174,7 +169,7 @@ impl MountSession {
                 config,
                 before,
                 shown,
-                Box::new(move |left| keeper(left.of_mount_since(since))),
+                keeper,
             ),
         };
         // From here on the mount is there, so every way out has to take it away: after `Self` is
@@ -192,7 +187,6 @@ impl MountSession {
         let this = Self {
             // The answer to the first request has set the kernel's values; now they can be raised.
             tuning: tuning::tune(attached.device()),
-            since,
             page_cache: Some(PageCache::new(session.notifier())),
             pages: None,
             attached: Arc::new(attached),
@@ -234,7 +228,6 @@ impl MountSession {
             attached,
             shutdown,
             tuning,
-            since: now(),
             page_cache: None,
             pages: Some(held),
             requests,
@@ -293,11 +286,6 @@ impl MountSession {
     /// The number of the mounted file system.
     pub fn device(&self) -> DeviceId {
         self.attached.device()
-    }
-
-    /// When it was mounted, whatever process served it then; `None` where that isn't known.
-    pub fn since(&self) -> Option<Timestamp> {
-        self.since
     }
 
     /// What was done to make it fast.
@@ -473,6 +461,7 @@ fn keep<F: Filesystem>(
         connection,
         place,
         device: device.transpose()?,
+        listener: None,
     })?;
     Ok(session)
 }
@@ -510,6 +499,8 @@ impl Drop for MountSession {
             // there must not meet the directory beneath all of a sudden.
             if self.is_waited_for || !self.attached.has_replaced() {
                 detach_or_warn(&self.attached);
+            } else if let Some(pages) = &self.pages {
+                pages.leave_name();
             }
             self.attached.abort();
         }

@@ -266,9 +266,6 @@ fn a_signer_of_the_trust_store_is_stated_with_the_entry() {
 #[test]
 fn what_earlier_processes_of_a_mount_did_is_said_not_to_be_known() {
     let Some(host) = Host::new() else { return };
-    if !only_fuse("a mount that is kept alive") {
-        return;
-    }
     let model = model();
     let mount = host.mount(&model.path(), &["--keep-alive"]);
     fs::read(mount.file("weights")).expect("read");

@@ -26,7 +26,7 @@ pub(crate) fn run(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
-    let mut options = mount_options(&args)?;
+    let options = mount_options(&args)?;
     let hook = args.on_violation_exec.as_deref().map(Hook::new);
     let hook = hook.transpose()?;
     let served = keeper::of_this_process()?;
@@ -42,6 +42,23 @@ pub(crate) fn run(
         keeper::check_arguments(std::env::args_os())?;
         return keeper::run(&args, is_background_child, logging);
     }
+    let told = served.as_ref();
+    serve(args, options, hook, told, is_background_child, logging).inspect_err(|failure| {
+        if let Some(served) = told {
+            served.failed(&failure.error);
+        }
+    })
+}
+
+/// Mounts, and serves until the end.
+fn serve(
+    args: MountArgs,
+    mut options: MountOptions,
+    hook: Option<Hook>,
+    served: Option<&keeper::Served>,
+    is_background_child: bool,
+    logging: &Detached,
+) -> Result<ExitCode, Failure> {
     let status = Arc::<OnceLock<StatusHandle>>::default();
     options = options.shutdown(signals(args.foreground, logging.clone(), &status)?);
     raise_descriptor_limit();
