@@ -146,7 +146,10 @@ pub(in crate::kernel) fn start(
         attached,
         tuning: settings.tune(),
         requests: served.requests,
-        held: Held { answers, control },
+        held: Held {
+            answers,
+            _control: control,
+        },
     })
 }
 
@@ -155,10 +158,13 @@ pub(super) fn image_of<'a>(
     data: &'a DataFile,
     options: &MountOptions,
 ) -> Result<Image<'a>, NoPages> {
+    let user = rustix::process::getuid().as_raw();
+    let group = rustix::process::getgid().as_raw();
     let of_image = ImageOptions {
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        others: options.access == Access::Everybody,
+        uid: options.uid.unwrap_or(user),
+        gid: options.gid.unwrap_or(group),
+        umask: options.umask,
+        only: (options.access != Access::Everybody).then_some(user),
     };
     Ok(Image::new(data.fs(), data.extents(), of_image)?)
 }
