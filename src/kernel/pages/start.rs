@@ -108,6 +108,10 @@ pub(in crate::kernel) fn start(
     let shown = image.digest();
     drop((image, fuse));
     let identity = new_mount::identify(&root).map_err(NoPages::step("an EROFS mount"))?;
+    // While it is attached nowhere, and no path leads there.
+    let device = (identity.device.major, identity.device.minor);
+    let sources = fs.reader().sources();
+    sources.for_each(|source| source.never_enter(device));
     let control = Control::new(fs, identity.device)?;
     if let (Some(keeper), Some((handshake, device))) = (keeper.take(), agreed) {
         let facts = HandoverFacts::new(&mountpoint, identity, handshake, shown, 0);
