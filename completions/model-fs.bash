@@ -16,6 +16,9 @@ _model__fs() {
             ",$1")
                 cmd="model__fs"
                 ;;
+            model__fs,attest)
+                cmd="model__fs__subcmd__attest"
+                ;;
             model__fs,demo)
                 cmd="model__fs__subcmd__demo"
                 ;;
@@ -51,6 +54,9 @@ _model__fs() {
                 ;;
             model__fs,warm)
                 cmd="model__fs__subcmd__warm"
+                ;;
+            model__fs__subcmd__help,attest)
+                cmd="model__fs__subcmd__help__subcmd__attest"
                 ;;
             model__fs__subcmd__help,demo)
                 cmd="model__fs__subcmd__help__subcmd__demo"
@@ -137,12 +143,46 @@ _model__fs() {
 
     case "${cmd}" in
         model__fs)
-            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status warm verify sign index inspect trust demo help"
+            opts="-v -h -V --verbose --log-file --log-format --help --version mount umount upgrade status warm attest verify sign index inspect trust demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__attest)
+            opts="-v -h --private-key --password-file --output --with-violations --force --verbose --log-file --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --private-key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -181,8 +221,22 @@ _model__fs() {
             return 0
             ;;
         model__fs__subcmd__help)
-            opts="mount umount upgrade status warm verify sign index inspect trust demo help"
+            opts="mount umount upgrade status warm attest verify sign index inspect trust demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        model__fs__subcmd__help__subcmd__attest)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

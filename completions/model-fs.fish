@@ -35,6 +35,7 @@ complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "umount" -d 'Unmou
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "status" -d 'Show what a mount has done and seen'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "warm" -d 'Read a mounted model, so that others find it in memory'
+complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "attest" -d 'State what a mount has served and verified, signed with a key of this host'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "verify" -d 'Check a model, all of it, now'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "sign" -d 'Sign a model'
 complete -c model-fs -n "__fish_model_fs_needs_command" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
@@ -100,6 +101,16 @@ json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -l wait -d 'Wait until all is read; without it, that is done in the background'
 complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand warm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l private-key -d 'The key to sign with' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l password-file -d 'File with the password of the key, or the PIN of the token' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l output -d 'Write the statement to FILE [default: standard output]' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l log-file -d 'Append events to FILE [default: stderr; in the background the system log]' -r -F
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l log-format -d 'Form of events on stderr and in a log file' -r -f -a "text\t'A line for people'
+json\t'A line of JSON'"
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l with-violations -d 'State violations too, instead of refusing with exit code 4'
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -l force -d 'Replace a FILE that is no statement by the same key'
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -s v -l verbose -d 'More log messages (twice: debugging)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand attest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l signature -d 'The signature [default: MODEL/model.sig; MODEL.sig for a file]' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l ignore-paths -d 'Leave PATH out, absolute or relative to MODEL (repeatable)' -r -F
 complete -c model-fs -n "__fish_model_fs_using_subcommand verify" -l index-dir -d 'Table store [default: ~/.cache/model-fs/index]' -r -F
@@ -219,18 +230,19 @@ complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -l log-format -d
 json\t'A line of JSON'"
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -s v -l verbose -d 'More log messages (twice: debugging)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "mount" -d 'Mount a signed model read-only; check it as it is read'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "umount" -d 'Unmount a model'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "status" -d 'Show what a mount has done and seen'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "warm" -d 'Read a mounted model, so that others find it in memory'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "verify" -d 'Check a model, all of it, now'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "sign" -d 'Sign a model'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "inspect" -d 'Show what a signature says, without verifying anything'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "trust" -d 'Manage trusted signers'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "demo" -d 'Show the whole story on a throw-away model'
-complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm verify sign index inspect trust demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "mount" -d 'Mount a signed model read-only; check it as it is read'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "umount" -d 'Unmount a model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "upgrade" -d 'Have a mount served by this program as it is installed now, while it is in use'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "status" -d 'Show what a mount has done and seen'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "warm" -d 'Read a mounted model, so that others find it in memory'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "attest" -d 'State what a mount has served and verified, signed with a key of this host'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "verify" -d 'Check a model, all of it, now'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "sign" -d 'Sign a model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "index" -d 'Prepare a model so that mounting it reads nothing but what is asked for'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "inspect" -d 'Show what a signature says, without verifying anything'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "trust" -d 'Manage trusted signers'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "demo" -d 'Show the whole story on a throw-away model'
+complete -c model-fs -n "__fish_model_fs_using_subcommand help; and not __fish_seen_subcommand_from mount umount upgrade status warm attest verify sign index inspect trust demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "add" -d 'Trust a signer'
 complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "list" -d 'Show who is trusted, and what is hidden'
 complete -c model-fs -n "__fish_model_fs_using_subcommand help; and __fish_seen_subcommand_from trust" -f -a "remove" -d 'Stop trusting a signer'

@@ -88,7 +88,7 @@ fn signed(key: &str) -> Vec<u8> {
 
 fn who(store: &TrustStore, bundle: Vec<u8>) -> Result<String, VerifyWithStoreError> {
     VerifiedManifest::verify_with_store(bundle, store, Path::new(MODEL), &ModelShape::Directory)
-        .map(|(_, name)| name.to_string())
+        .map(|(_, signer)| signer.name().to_string())
 }
 
 fn key_entry(name: &str, pem: &str) -> String {

@@ -17,7 +17,8 @@ use super::prefetch::PrefetchProgress;
 use super::status::{Kept, MountFacts, ToHash};
 use super::time::Times;
 use super::tree::{Node, Tree};
-use crate::digest::Algorithm;
+use super::trust_decision::TrustDecision;
+use crate::digest::{Algorithm, Digest};
 use crate::name::FileName;
 use crate::reading::{Reader, Scan, VerifiedBytes, Violation};
 use crate::threads::ThreadPool;
@@ -52,7 +53,10 @@ pub struct FileSystem {
     pub(super) workers: ThreadPool,
     pub(super) handles: RwLock<HashMap<Handle, Opened>>,
     pub(super) next_handle: AtomicU64,
-    pub(super) mount_facts: OnceLock<MountFacts>,
+    /// As they are when they are asked for.
+    pub(super) mount_facts: OnceLock<Box<dyn Fn() -> MountFacts + Send + Sync>>,
+    pub(super) trust: OnceLock<TrustDecision>,
+    pub(super) bundle_digest: OnceLock<Digest>,
     pub(super) to_hash: OnceLock<ToHash>,
     pub(super) prefetch: OnceLock<Arc<PrefetchProgress>>,
     pub(super) kept: Mutex<Option<Kept>>,
@@ -104,6 +108,8 @@ impl FileSystem {
             handles: RwLock::default(),
             next_handle: AtomicU64::new(Handle::first(earlier_processes).number()),
             mount_facts: OnceLock::new(),
+            trust: OnceLock::new(),
+            bundle_digest: OnceLock::new(),
             to_hash: OnceLock::new(),
             prefetch: OnceLock::new(),
             kept: Mutex::default(),

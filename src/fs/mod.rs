@@ -28,6 +28,7 @@ mod listing;
 mod lockdown;
 mod lockdown_pages;
 mod lookup;
+mod moment;
 mod own_status;
 mod prefetch;
 mod status;
@@ -37,6 +38,7 @@ pub(crate) mod testing;
 mod tests;
 mod time;
 mod tree;
+mod trust_decision;
 mod xattr;
 
 pub use self::attributes::{Attributes, BLOCK_SIZE, Totals};
@@ -47,9 +49,12 @@ pub use self::handles::{PendingRead, Read};
 pub use self::inode::Inode;
 pub use self::lengths::{Lengths, ProvingLengths};
 pub use self::listing::Entry;
+#[cfg(feature = "mount")]
+pub(crate) use self::moment::now;
 pub use self::prefetch::{Prefetch, PrefetchProgress};
 pub use self::status::{
     Audience, Kept, MountFacts, OwnerStatus, PassStatus, PrefetchStatus, Status, ToHash,
 };
 pub use self::tree::{Node, Tree};
+pub use self::trust_decision::TrustDecision;
 pub use self::xattr::STATUS_ATTRIBUTE;

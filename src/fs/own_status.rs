@@ -10,13 +10,22 @@ use super::prefetch::PrefetchProgress;
 use super::status::{
     Audience, Kept, MAX_RECENT, MountFacts, OwnerStatus, PassStatus, Status, ToHash, within_bounds,
 };
+use super::trust_decision::TrustDecision;
+use crate::digest::{Algorithm, Digest};
+use crate::name::Escaped;
 use crate::reading::{Recovery, SourceFailure, Violation};
 use crate::sync::lock;
 
 impl FileSystem {
-    /// Adds where and how this is mounted to the status. Only the first call counts.
-    pub fn set_mount_facts(&self, facts: MountFacts) {
-        let _ = self.mount_facts.set(facts);
+    /// Has the status tell where and how this is mounted, as `facts` has it at each look. Only the
+    /// first call counts.
+    pub fn set_mount_facts(&self, facts: impl Fn() -> MountFacts + Send + Sync + 'static) {
+        let _ = self.mount_facts.set(Box::new(facts));
+    }
+
+    /// Adds how the signer came to be trusted. Only the first call counts.
+    pub fn set_trust(&self, trust: TrustDecision) {
+        let _ = self.trust.set(trust);
     }
 
     /// Adds what has to be hashed before it can be read. Only the first call counts.
@@ -37,9 +46,12 @@ impl FileSystem {
             Audience::Others => (None, Some(self.failures.load(Ordering::Relaxed))),
         };
         Status {
+            model_name: Escaped::bounded(manifest.subject_name()).to_string(),
             signer: manifest.signer().to_string(),
+            method: manifest.signer().method().name().to_owned(),
             root_digest: manifest.root_digest().to_string(),
             payload_digest: manifest.payload_digest().to_string(),
+            bundle_digest: self.bundle_digest().to_string(),
             files: manifest.files().len(),
             mounted_by: None,
             shortened: false,
@@ -53,6 +65,12 @@ impl FileSystem {
         let _ = self.prefetch.set(progress);
     }
 
+    /// The digest of the signature file, which may be large: taken once.
+    fn bundle_digest(&self) -> Digest {
+        let take = || Algorithm::Sha256.hash(self.reader.manifest().bundle());
+        *self.bundle_digest.get_or_init(take)
+    }
+
     fn owner_status(&self) -> OwnerStatus {
         let (passes, waiting) = self.reader.passes_underway();
         let passes = passes.iter().take(MAX_RECENT).map(|pass| {
@@ -60,8 +78,10 @@ impl FileSystem {
             PassStatus::new(name.to_string(), pass.hashed, pass.len, pass.elapsed)
         });
         OwnerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            trust: self.trust.get().cloned(),
             locked_down: self.lockdown.is_met(),
-            mount: self.mount_facts.get().cloned(),
+            mount: self.mount_facts.get().map(|facts| facts()),
             bytes: self.claimed_bytes(),
             kept: lock(&self.kept).clone(),
             to_hash: self.to_hash.get().copied().unwrap_or_default(),

@@ -12,9 +12,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::trust_decision::TrustDecision;
 use crate::name::Escaped;
 use crate::reading::ReaderStats;
 
@@ -41,12 +43,27 @@ pub struct MountFacts {
     pub mountpoint: String,
     /// The model.
     pub source: String,
+    /// When it was mounted, whatever process served it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When the process that serves it now began to. What it counts, it counts from there on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_since: Option<Timestamp>,
     /// Signed files that the mount doesn't show, because the user left them out.
     #[serde(default)]
     pub hidden_signed_files: usize,
     /// The first of them.
     #[serde(default)]
     pub hidden_signed_names: Vec<String>,
+    /// How far the kernel reads ahead in a file that is read in order, in KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_ahead_kib: Option<u64>,
+    /// Threads that take in requests of the kernel.
+    #[serde(default)]
+    pub threads: usize,
+    /// Whether verified pages are put into the kernel's cache ahead of readers.
+    #[serde(default)]
+    pub pushes: bool,
     /// Why reading could be faster.
     pub not_tuned: Option<String>,
     /// What an administrator could do about it.
@@ -100,8 +117,13 @@ impl MountFacts {
             // Escaped: a path may be no text, and JSON has nothing else.
             mountpoint: Escaped::path(mountpoint).to_string(),
             source: Escaped::path(source).to_string(),
+            since: None,
+            process_since: None,
             hidden_signed_files: 0,
             hidden_signed_names: Vec::new(),
+            read_ahead_kib: None,
+            threads: 0,
+            pushes: false,
             not_tuned: None,
             tuning_command: None,
             not_pushed: None,
@@ -116,13 +138,22 @@ impl MountFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
+    /// What the signer calls the model.
+    #[serde(default)]
+    pub model_name: String,
     /// The signer.
     pub signer: String,
+    /// The method of the signature: `key`, `certificate` or `sigstore`.
+    #[serde(default)]
+    pub method: String,
     /// The root digest of the signed model.
     pub root_digest: String,
     /// The digest of all that was signed, names included.
     #[serde(default)]
     pub payload_digest: String,
+    /// The digest of the signature file that was verified.
+    #[serde(default)]
+    pub bundle_digest: String,
     /// Signed files that the mount shows.
     pub files: usize,
     /// The user who mounted it, as the kernel knows. Not the mount's word: a program that asked the
@@ -209,6 +240,12 @@ pub struct PrefetchStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OwnerStatus {
+    /// The version of the library that serves it.
+    #[serde(default)]
+    pub version: String,
+    /// How the signer came to be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<TrustDecision>,
     /// Whether a violation has ended all reading.
     pub locked_down: bool,
     /// Where and how it is mounted; `None` until the mount is complete.
@@ -296,9 +333,12 @@ mod tests {
 
     fn for_owner(signer: String, owner: OwnerStatus) -> Status {
         Status {
+            model_name: "model".to_owned(),
             signer,
+            method: "key".to_owned(),
             root_digest: format!("sha256:{}", "0".repeat(64)),
             payload_digest: format!("sha256:{}", "0".repeat(64)),
+            bundle_digest: format!("sha256:{}", "0".repeat(64)),
             files: 1,
             mounted_by: None,
             shortened: false,
@@ -312,6 +352,8 @@ mod tests {
     fn status(facts: &MountFacts, violations: usize) -> String {
         let long = "\u{1}".repeat(4095);
         let owner = OwnerStatus {
+            version: String::new(),
+            trust: None,
             kept: None,
             locked_down: true,
             mount: Some(facts.clone()),
@@ -356,6 +398,8 @@ mod tests {
     fn a_status_that_fits_is_whole() {
         let facts = MountFacts::new(Path::new("/mnt"), Path::new("/model"));
         let owner = OwnerStatus {
+            version: String::new(),
+            trust: None,
             kept: None,
             locked_down: false,
             mount: Some(facts),
@@ -389,6 +433,8 @@ mod tests {
             ..ReaderStats::default()
         };
         let owner = OwnerStatus {
+            version: String::new(),
+            trust: None,
             kept: None,
             locked_down: true,
             mount: None,

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection;
@@ -27,6 +28,7 @@ use super::new_mount::Identity;
 use super::pages::{MOST_WAIT, control};
 use super::serving::ConnectionControl;
 use super::unmount::{UnmountError, unmount_or_detach};
+use crate::fs::now;
 
 /// Whether a mount can go on with another process, or is to go on here.
 #[derive(Default)]
@@ -50,6 +52,27 @@ impl Keeping {
             Self::No | Self::Kept(_) => 0,
             Self::TakeOver(handover, _) => handover.facts.next().unwrap_or(u16::MAX),
         }
+    }
+
+    /// When the mount was made, if it goes on and that is known; else now. What is left to the next
+    /// process says the same then.
+    pub(super) fn since(self) -> (Self, Option<Timestamp>) {
+        let since = match &self {
+            Self::No | Self::Kept(_) => now(),
+            Self::TakeOver(handover, _) => handover.facts.since,
+        };
+        let telling = |keeper: Keeper| -> Keeper {
+            Box::new(move |mut left| {
+                left.facts.since = since;
+                keeper(left)
+            })
+        };
+        let keeping = match self {
+            Self::No => Self::No,
+            Self::Kept(keeper) => Self::Kept(telling(keeper)),
+            Self::TakeOver(handover, keeper) => Self::TakeOver(handover, telling(keeper)),
+        };
+        (keeping, since)
     }
 
     /// The number of the file system that goes on.
@@ -140,6 +163,9 @@ pub struct HandoverFacts {
     pub(super) shown: String,
     /// How many processes served it before the one that leaves this.
     processes: u16,
+    /// When it was mounted. A version before this one doesn't say.
+    #[serde(default)]
+    since: Option<Timestamp>,
     /// Of a mount through EROFS.
     #[serde(default)]
     pub(super) reads_from: Option<ReadsFrom>,
@@ -170,6 +196,7 @@ impl HandoverFacts {
             handshake,
             shown,
             processes,
+            since: None,
             reads_from: None,
         }
     }

@@ -19,7 +19,7 @@ use super::page_cache::PageCache;
 use super::pages::{self, Attempt, NoPages, NotStarted};
 use super::session::MountSession;
 use super::shutdown::Shutdown;
-use crate::fs::{FileSystem, MountFacts};
+use crate::fs::{FileSystem, MountFacts, now};
 use crate::manifest::FileIndex;
 use crate::name::Escaped;
 use crate::reading::{PageSink, Source, VerifiedBytes};
@@ -61,6 +61,7 @@ pub fn serve_or_go_on(
     keeping: Keeping,
 ) -> Result<MountSession, MountError> {
     let is_kept = !matches!(keeping, Keeping::No);
+    let (keeping, since) = keeping.since();
     let (session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)?;
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
@@ -78,19 +79,31 @@ pub fn serve_or_go_on(
             .map_err(MountError::Thread)?;
     }
     let hidden = fs.reader().manifest().left_out();
-    fs.set_mount_facts(MountFacts {
+    let facts = MountFacts {
+        since,
+        process_since: now(),
         hidden_signed_files: hidden.len(),
         hidden_signed_names: hidden
             .iter()
             .take(HIDDEN_NAMED)
             .map(|name| Escaped::bounded(name.as_str()).to_string())
             .collect(),
-        not_tuned: session.tuning().shortfall(),
-        tuning_command: session.tuning().command(),
+        threads: options.threads.get(),
+        pushes: session.page_cache().is_some() && not_pushed.is_none(),
         not_pushed,
         lane: if session.is_pages() { "pages" } else { "fuse" }.to_owned(),
         not_pages: not_pages.map(|reason| reason.with_remedy()),
         ..MountFacts::new(session.mountpoint(), &options.source)
+    };
+    let tuned = session.tuning().clone();
+    fs.set_mount_facts(move || {
+        let tuning = tuned.now();
+        MountFacts {
+            read_ahead_kib: tuning.read_ahead_kib,
+            not_tuned: tuning.shortfall(),
+            tuning_command: tuning.command(),
+            ..facts.clone()
+        }
     });
     Ok(session)
 }

@@ -47,11 +47,36 @@ pub struct TuningReport {
     pub read_ahead_file: PathBuf,
     /// Whether it was raised to [`READ_AHEAD_KIB`].
     pub read_ahead: Outcome,
+    /// What it is, if that can be read.
+    pub read_ahead_kib: Option<u64>,
     /// The machine's bound for one request, in pages; `None` before Linux 6.13, where it is 256.
     pub max_pages_limit: Option<u64>,
 }
 
 impl TuningReport {
+    /// The same as things are now: an administrator may have changed the setting since.
+    #[must_use]
+    pub fn now(&self) -> Self {
+        let at = number(&self.read_ahead_file).ok();
+        let reason = match &self.read_ahead {
+            Outcome::Refused { reason, .. } => reason,
+            Outcome::Enough | Outcome::Raised { .. } => "it was changed since",
+        };
+        let read_ahead = match at {
+            Some(READ_AHEAD_KIB..) => Outcome::Enough,
+            Some(_) => Outcome::Refused {
+                at,
+                reason: reason.to_owned(),
+            },
+            None => self.read_ahead.clone(),
+        };
+        Self {
+            read_ahead,
+            read_ahead_kib: at,
+            ..self.clone()
+        }
+    }
+
     /// What wasn't possible, and why.
     pub fn shortfall(&self) -> Option<String> {
         let Outcome::Refused { at, reason } = &self.read_ahead else {
@@ -86,6 +111,7 @@ pub fn tune(device: DeviceId) -> TuningReport {
 pub(super) fn tune_file(file: PathBuf) -> TuningReport {
     TuningReport {
         read_ahead: raise(&file, READ_AHEAD_KIB),
+        read_ahead_kib: number(&file).ok(),
         read_ahead_file: file,
         max_pages_limit: number(Path::new(MAX_PAGES)).ok(),
     }
@@ -135,6 +161,32 @@ mod tests {
             std::fs::write(&file, before).unwrap();
             assert_eq!(raise(&file, READ_AHEAD_KIB), outcome);
             assert_eq!(std::fs::read_to_string(&file).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn what_an_administrator_changes_later_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("read_ahead_kb");
+        std::fs::write(&file, "128").unwrap();
+        let raised = tune_file(file.clone());
+        let (enough, changed) = (Outcome::Enough, "it was changed since".to_owned());
+        for (content, read_ahead, kib) in [
+            ("4096", enough.clone(), Some(4096)),
+            (
+                "64",
+                Outcome::Refused {
+                    at: Some(64),
+                    reason: changed,
+                },
+                Some(64),
+            ),
+            ("2048", enough, Some(2048)),
+            ("?", Outcome::Raised { from: 128 }, None),
+        ] {
+            std::fs::write(&file, content).unwrap();
+            let now = raised.now();
+            assert_eq!((now.read_ahead, now.read_ahead_kib), (read_ahead, kib));
         }
     }
 

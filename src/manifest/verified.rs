@@ -67,7 +67,7 @@ use super::{Manifest, ModelShape, VerifyManifestError};
 use crate::digest::Digest;
 use crate::name::FileName;
 use crate::oms::trust::{Signer, Trust};
-use crate::oms::trust_store::{ModelContext, SignerName, TrustStore};
+use crate::oms::trust_store::{ModelContext, TrustStore, TrustedSigner};
 use crate::oms::verify::{VerifiedStatement, verify_any, verify_file};
 
 /// A manifest with the signature of a trusted signer, verified; see the head of this file.
@@ -109,18 +109,18 @@ impl VerifiedManifest {
 
     /// Verifies the bytes of a signature file against all signers whom a store trusts for the model
     /// at `model` (an absolute path, links resolved), and then validates what was signed: a
-    /// directory, or a single file. Gives the name of the signer that matched too: the first in the
-    /// order of the store.
+    /// directory, or a single file. Gives the signer that matched too: the first in the order of
+    /// the store.
     ///
     /// # Errors
     /// [`VerifyWithStoreError`] if no signer who is trusted for this model signed, or if what was
     /// signed isn't the manifest of a model.
-    pub fn verify_with_store(
+    pub fn verify_with_store<'a>(
         bundle: impl Into<Arc<[u8]>>,
-        store: &TrustStore,
+        store: &'a TrustStore,
         model: &Path,
         shape: &ModelShape,
-    ) -> Result<(Self, SignerName), VerifyWithStoreError> {
+    ) -> Result<(Self, &'a TrustedSigner), VerifyWithStoreError> {
         let trusted = store.signers().map(|signer| (signer, signer.trust()));
         let (proof, signers) = verify_any(bundle.into(), trusted)?.into_parts();
         let mut verified = Self::new(proof, shape)?;
@@ -132,7 +132,7 @@ impl VerifiedManifest {
         };
         let (trusted, signer) = trusted_signers::choose(signers, &context)?;
         verified.signer = signer;
-        Ok((verified, trusted.name().clone()))
+        Ok((verified, trusted))
     }
 
     /// What was signed, without the files that are one of `ignored` or beneath one. What is left

@@ -224,6 +224,7 @@ impl Model {
         );
         let fs = Arc::new(fs.map_err(MountError::Thread)?);
         fs.set_to_hash(self.to_hash());
+        fs.set_trust(self.signed.trust_decision());
         if let Some(kept) = kept {
             fs.set_kept(kept);
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::error::OpenError;
 use super::options::OpenOptions;
+use crate::fs::TrustDecision;
 use crate::manifest::VerifiedManifest;
 use crate::name::FileName;
 use crate::oms::trust::Trust;
@@ -44,7 +45,8 @@ impl<'a> From<&'a TrustStore> for Trusted<'a> {
 pub struct SignedModel {
     location: ModelLocation,
     manifest: Arc<VerifiedManifest>,
-    trusted_as: Option<SignerName>,
+    /// The signer's name in a trust store, and the file that it stands in.
+    trusted_as: Option<(SignerName, Arc<Path>)>,
     directory: Arc<LocalDirectory>,
     scan: Scan,
     pub(super) options: OpenOptions,
@@ -83,7 +85,10 @@ impl SignedModel {
                 let model = location.resolved();
                 let (manifest, signer) =
                     VerifiedManifest::verify_with_store(bundle, store, &model, &shape)?;
-                (manifest, Some(signer))
+                (
+                    manifest,
+                    Some((signer.name().clone(), signer.file().into())),
+                )
             }
         };
         if let Some(ignored) = manifest.ignored_annotations() {
@@ -132,7 +137,16 @@ impl SignedModel {
 
     /// The signer's name in the trust store, where that decided.
     pub fn trusted_as(&self) -> Option<&SignerName> {
-        self.trusted_as.as_ref()
+        self.trusted_as.as_ref().map(|(name, _)| name)
+    }
+
+    /// How the signer came to be trusted.
+    pub fn trust_decision(&self) -> TrustDecision {
+        let entry = self.trusted_as.as_ref();
+        TrustDecision::new(
+            self.manifest.signer(),
+            entry.map(|(name, file)| (name, &**file)),
+        )
     }
 
     /// Where content comes from. The adversary owns it, and may change it at any moment.
@@ -167,7 +181,7 @@ impl SignedModel {
     /// Who signed, with the name in the trust store where that decided.
     pub fn signer(&self) -> String {
         let signer = self.manifest.signer();
-        match &self.trusted_as {
+        match self.trusted_as() {
             Some(name) => format!("\"{name}\", {signer}"),
             None => signer.to_string(),
         }

@@ -79,13 +79,14 @@ impl Envelope {
         }
     }
 
-    pub(super) fn to_wire(&self) -> WireEnvelope {
+    /// As JSON has it; `keyid` names the key to those who look for it, and proves nothing.
+    pub(super) fn to_wire<'a>(&self, keyid: &'a str) -> WireEnvelope<'a> {
         WireEnvelope {
             payload: STANDARD.encode(self.unverified_payload()),
             payload_type: PAYLOAD_TYPE,
             signatures: [WireSignature {
                 sig: STANDARD.encode(&self.signature),
-                keyid: "",
+                keyid,
             }],
         }
     }
@@ -268,16 +269,16 @@ struct RawSignature<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WireEnvelope {
+pub(super) struct WireEnvelope<'a> {
     payload: String,
     payload_type: &'static str,
-    signatures: [WireSignature; 1],
+    signatures: [WireSignature<'a>; 1],
 }
 
 #[derive(Serialize)]
-struct WireSignature {
+struct WireSignature<'a> {
     sig: String,
-    keyid: &'static str,
+    keyid: &'a str,
 }
 
 /// An envelope that isn't one of OMS.

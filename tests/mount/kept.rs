@@ -50,7 +50,7 @@ fn server_of(keeper: Pid) -> Pid {
 
 /// Kills the server, and waits until the next one serves.
 #[track_caller]
-fn kill(mount: &Mount) {
+pub(crate) fn kill(mount: &Mount) {
     let before = earlier(mount);
     kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
     let deadline = Instant::now() + LIMIT;

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod attest;
 mod background;
 mod bindings;
 mod exits;

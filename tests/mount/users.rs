@@ -22,7 +22,7 @@ impl Drop for Clear {
 
 /// Lets every user use FUSE, as udev does on ordinary systems. Minimal systems leave the device to
 /// root.
-fn open_fuse_to_all() {
+pub(crate) fn open_fuse_to_all() {
     if rustix::process::geteuid().is_root() {
         fs::set_permissions("/dev/fuse", fs::Permissions::from_mode(0o666))
             .expect("open /dev/fuse to all");

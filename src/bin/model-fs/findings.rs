@@ -9,6 +9,14 @@ use crate::exit::{Exit, Failure};
 /// Failures listed for people; `verify --json` has more.
 pub(crate) const LISTED: usize = 20;
 
+/// A number of places that violate a signature, in words.
+pub(crate) fn places(count: u64) -> String {
+    match count {
+        1 => "1 place".to_owned(),
+        count => format!("{count} places"),
+    }
+}
+
 /// What some failures mean for the model.
 pub(crate) fn verdict(failures: &[verify::Difference]) -> &'static str {
     match Exit::of_findings(failures) {

@@ -13,6 +13,7 @@
 
 mod args;
 mod asked;
+mod attestation;
 mod background;
 mod claims;
 mod commands;

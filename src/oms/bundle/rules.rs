@@ -95,7 +95,7 @@ impl Bundle {
                     ..WireMaterial::default()
                 },
             },
-            dsse_envelope: self.envelope.to_wire(),
+            dsse_envelope: self.envelope.to_wire(""),
         };
         let mut json = serde_json::to_vec(&wire).expect("strings and arrays always serialise");
         json.push(b'\n');

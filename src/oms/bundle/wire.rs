@@ -88,7 +88,7 @@ pub(super) struct RawCertificate<'a> {
 pub(super) struct WireBundle<'a> {
     pub(super) media_type: &'static str,
     pub(super) verification_material: WireMaterial<'a>,
-    pub(super) dsse_envelope: WireEnvelope,
+    pub(super) dsse_envelope: WireEnvelope<'a>,
 }
 
 #[derive(Default, Serialize)]

@@ -9,12 +9,16 @@
 //! [`SigningKey`](super::key::SigningKey); methods that need more than a signature over the PAE
 //! (Sigstore) join as variants. A Sigstore signature is by a key that the services certified, and
 //! verified before it is given out.
+//!
+//! An [`Attestation`] is another statement about a model, in an envelope by itself.
 
+mod attestation;
 mod certificate;
 mod signing;
 #[cfg(feature = "sigstore-sign")]
 pub mod sigstore;
 
+pub use self::attestation::{AttestError, Attestation, claimed_key};
 pub use self::certificate::{KeyMismatch, SigningCertificate, SigningCertificateError};
 pub(crate) use self::signing::sign;
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! Statements to be signed.
+//! Statements to be signed: those that are signatures of models, and others about a model.
+
+use serde::Serialize;
 
 use super::resource::{Resource, root_digest_of};
 use super::serialization::Serialization;
@@ -56,5 +58,31 @@ impl Draft<'_> {
             },
         };
         serde_json::to_vec(&wire).expect("strings, numbers and arrays always serialise")
+    }
+}
+
+/// Another statement about a model than its signature.
+pub(in crate::oms) struct OtherDraft<'a, P> {
+    pub(in crate::oms) subject_name: &'a str,
+    /// The root digest of the model, in hexadecimal digits.
+    pub(in crate::oms) root_sha256: String,
+    pub(in crate::oms) predicate_type: &'static str,
+    pub(in crate::oms) predicate: &'a P,
+}
+
+impl<P: Serialize> OtherDraft<'_, P> {
+    /// The payload: the statement as compact JSON.
+    pub(in crate::oms) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&WireStatement {
+            statement_type: STATEMENT_TYPE,
+            subject: [WireSubject {
+                name: self.subject_name,
+                digest: WireDigests {
+                    sha256: self.root_sha256.clone(),
+                },
+            }],
+            predicate_type: self.predicate_type,
+            predicate: self.predicate,
+        })
     }
 }

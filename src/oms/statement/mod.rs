@@ -25,6 +25,7 @@ mod wire;
 
 pub use self::annotations::IgnoredAnnotations;
 pub(crate) use self::draft::Draft;
+pub(in crate::oms) use self::draft::OtherDraft;
 pub use self::error::{ResourceRule, StatementError};
 pub use self::resource::{Annotations, Resource, Text, root_digest_of};
 pub(crate) use self::rules::is_decimal;

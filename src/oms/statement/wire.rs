@@ -127,12 +127,12 @@ pub(super) struct RawSerialization<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct WireStatement<'a> {
+pub(super) struct WireStatement<'a, P> {
     #[serde(rename = "_type")]
     pub(super) statement_type: &'static str,
     pub(super) subject: [WireSubject<'a>; 1],
     pub(super) predicate_type: &'static str,
-    pub(super) predicate: WirePredicate<'a>,
+    pub(super) predicate: P,
 }
 
 #[derive(Serialize)]

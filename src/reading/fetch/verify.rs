@@ -83,12 +83,13 @@ impl FileChunks {
         };
         let buffer = shared.buffers.take(len);
         let mut verifier = ChunkVerifier::new(self.table().digests(), run, buffer);
-        let mut bytes = 0;
+        let (mut bytes, mut count) = (0, 0);
         while let Some((place, offset)) = verifier.place() {
             if !source.read_now(place, offset) {
                 break;
             }
             bytes += place.len() as u64;
+            count += 1;
             let begun = Instant::now();
             let good = verifier.verify();
             shared.counters.verify_times.note(1, begun.elapsed());
@@ -99,6 +100,7 @@ impl FileChunks {
         }
         shared.counters.source_bytes.add(bytes);
         shared.counters.verified_bytes.add(bytes);
+        shared.counters.verified_chunks.add(count);
         let chunks = verifier.finish().into_iter();
         chunks.map_while(Result::ok).map(Ok).collect()
     }
@@ -147,6 +149,7 @@ impl FileChunks {
             let bytes = chunks.bytes(whole).end - range.start;
             buffer.truncate(usize::try_from(bytes).unwrap_or(len));
             shared.counters.verified_bytes.add(bytes);
+            shared.counters.verified_chunks.add(whole.len());
             let begun = Instant::now();
             let verified = verify_chunks(self.table().digests(), whole, buffer);
             let times = &shared.counters.verify_times;

@@ -163,6 +163,7 @@ impl AtHandProver {
             last_chunk::prove_length(file, candidate, source, caching, &shared.buffers)?;
         shared.counters.source_bytes.add(bytes.len() as u64);
         shared.counters.verified_bytes.add(bytes.len() as u64);
+        shared.counters.verified_chunks.add(1);
         // Whether the source has what a second place has is found out, and told, when it is read.
         if !matches!(asked, Asked::Place(_)) {
             shared.cache.insert(Key { file: index, chunk }, bytes, 0);

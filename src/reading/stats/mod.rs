@@ -50,8 +50,11 @@ counters! {
     counted: {
         /// Bytes read from the source to serve reads and to open files.
         source_bytes,
-        /// Bytes of them that were verified.
+        /// Bytes of them that were hashed and compared with what was signed. Those that differed
+        /// are among them: `violations` tells.
         verified_bytes,
+        /// Chunks that these bytes are, each as often as it was verified.
+        verified_chunks,
         /// Bytes of them that were verified ahead of a sequential reader.
         prefetched_bytes,
         /// Bytes of them that were pushed into a page cache before they were asked for.

@@ -35,6 +35,11 @@ Examples:
   model-fs warm /mnt/model
   model-fs warm /mnt/model weights.gguf --wait";
 
+pub(super) const ATTEST: &str = "\
+Examples:
+  model-fs attest /mnt/model --private-key host.pem --output served.json
+  model-fs attest /mnt/model --private-key host.pem --with-violations";
+
 pub(super) const UPGRADE: &str = "\
 Examples:
   model-fs upgrade /mnt/model";

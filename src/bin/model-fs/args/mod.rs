@@ -5,11 +5,13 @@
 //! again. Doesn't: look at files.
 
 mod address;
+mod attest;
 mod demo;
 mod examples;
 mod ignore;
 mod index;
 mod inspect;
+mod key;
 mod log;
 mod model;
 mod mount;
@@ -33,15 +35,17 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 use model_fs::name::Escaped;
 
+pub(crate) use self::attest::AttestArgs;
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::ignore::IgnoreArgs;
 pub(crate) use self::index::IndexArgs;
 pub(crate) use self::inspect::InspectArgs;
+pub(crate) use self::key::{KeyArgs, KeyPlace};
 pub(crate) use self::log::{LogArgs, LogFormat};
 pub(crate) use self::model::ModelArgs;
 pub(crate) use self::mount::{LaneChoice, MountArgs, OnViolation};
 pub(crate) use self::sign::SignArgs;
-pub(crate) use self::signer::{KeyPlace, Signer};
+pub(crate) use self::signer::Signer;
 #[cfg(feature = "sigstore-sign")]
 pub(crate) use self::signer::{RekorVersion, SigstoreArgs};
 pub(crate) use self::size::ByteSize;
@@ -94,6 +98,9 @@ pub(crate) enum Command {
     /// Read a mounted model, so that others find it in memory
     #[command(after_help = examples::WARM)]
     Warm(WarmArgs),
+    /// State what a mount has served and verified, signed with a key of this host
+    #[command(after_help = examples::ATTEST)]
+    Attest(AttestArgs),
     /// Check a model, all of it, now
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),

@@ -6,10 +6,9 @@ use clap::{ArgGroup, Args, ValueEnum};
 use model_fs::digest::Algorithm;
 use model_fs::reading::whole::hash::Annotate;
 
+use super::key::KeyArgs;
 use super::model::ModelArgs;
-#[cfg(feature = "pkcs11")]
-use super::secret::Secret;
-use super::signer::{IDENTITY_TOKENS, KeyPlace, Signer, SigstoreArgs};
+use super::signer::{IDENTITY_TOKENS, Signer, SigstoreArgs};
 use super::size::ByteSize;
 
 /// `sign`.
@@ -24,35 +23,8 @@ pub(crate) struct SignArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
-    /// The key to sign with
-    #[arg(long, value_name = "PEM", group = "signer")]
-    private_key: Option<PathBuf>,
-
-    /// The key to sign with, on a token: an RFC 7512 URI (pkcs11:token=…;object=…)
-    ///
-    /// It names the key by its label (object), its id, or both, and must fit one token and one key.
-    /// The module is module-path, or module-name in the system's directories of modules, or
-    /// --pkcs11-module. The PIN comes from --password-file or pin-source=file:/FILE; pin-value is
-    /// refused, since others could read it in the list of processes.
-    #[cfg(feature = "pkcs11")]
-    #[arg(long, value_name = "URI", group = "signer")]
-    pkcs11_uri: Option<Secret>,
-
-    /// The module to reach the token through, where the URI doesn't name one
-    #[cfg(feature = "pkcs11")]
-    // `requires` alone is waived where another signer of the group is given.
-    #[arg(
-        long,
-        value_name = "PATH",
-        requires = "pkcs11_uri",
-        conflicts_with = "private_key",
-        conflicts_with_all = IDENTITY_TOKENS
-    )]
-    pkcs11_module: Option<PathBuf>,
-
-    /// File with the password of the key, or the PIN of the token
-    #[arg(long, value_name = "FILE", conflicts_with_all = IDENTITY_TOKENS)]
-    pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
 
     /// The certificate of the key
     #[arg(long, value_name = "PEM", conflicts_with_all = IDENTITY_TOKENS)]
@@ -116,20 +88,13 @@ pub(crate) struct SignArgs {
 impl SignArgs {
     /// Who signs.
     pub(crate) fn signer(&self) -> Signer<'_> {
-        #[cfg(feature = "pkcs11")]
-        if let Some(uri) = &self.pkcs11_uri {
-            return Signer::Key(KeyPlace::Token {
-                uri,
-                module: self.pkcs11_module.as_deref(),
-            });
-        }
         let sigstore = &self.sigstore;
         match (
-            &self.private_key,
+            self.key.place(),
             &sigstore.identity_token,
             &sigstore.identity_token_file,
         ) {
-            (Some(path), _, _) => Signer::Key(KeyPlace::File(path)),
+            (Some(place), _, _) => Signer::Key(place),
             (None, Some(token), _) => Signer::IdentityToken(token),
             (None, None, Some(path)) => Signer::IdentityTokenFile(path),
             (None, None, None) => unreachable!("the group `signer` has one"),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::key::KeyPlace;
 use super::secret::Secret;
 
 /// The flags that sign with Sigstore. What belongs to a key conflicts with them, and the other way
@@ -17,17 +18,23 @@ const KEYS: [&str; 2] = ["private_key", "pkcs11_uri"];
 #[cfg(not(feature = "pkcs11"))]
 const KEYS: [&str; 1] = ["private_key"];
 
+/// What goes with a key only.
+#[cfg(feature = "pkcs11")]
+const OF_KEYS: [&str; 2] = ["password_file", "pkcs11_module"];
+#[cfg(not(feature = "pkcs11"))]
+const OF_KEYS: [&str; 1] = ["password_file"];
+
 /// How to sign with Sigstore. Every build knows the flags, so that one that can't sign so says why.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sigstore (needs a build with the feature sigstore-sign)")]
 pub(crate) struct SigstoreArgs {
     /// Sign as whom this identity token names. Other users of this host can see it in the list of
     /// processes: prefer a file
-    #[arg(long, value_name = "TOKEN", group = "signer")]
+    #[arg(long, value_name = "TOKEN", group = "signer", conflicts_with_all = OF_KEYS)]
     pub(super) identity_token: Option<Secret>,
 
     /// Sign as whom the identity token in FILE names
-    #[arg(long, value_name = "FILE", group = "signer")]
+    #[arg(long, value_name = "FILE", group = "signer", conflicts_with_all = OF_KEYS)]
     pub(super) identity_token_file: Option<PathBuf>,
 
     /// A private Sigstore instance: its client trust configuration, or its trusted root, which
@@ -92,17 +99,4 @@ pub(crate) enum Signer<'a> {
     IdentityToken(&'a Secret),
     /// The same, of a token in a file.
     IdentityTokenFile(&'a Path),
-}
-
-/// Where the key to sign with is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum KeyPlace<'a> {
-    /// In a PEM file.
-    File(&'a Path),
-    /// On a token.
-    #[cfg(feature = "pkcs11")]
-    Token {
-        uri: &'a Secret,
-        module: Option<&'a Path>,
-    },
 }

@@ -1,5 +1,6 @@
 //! The verbs, a file each. The entry of each file is `run`.
 
+mod attest;
 mod demo;
 mod index;
 mod inspect;
@@ -31,6 +32,7 @@ pub(crate) fn run(
         Command::Umount(args) => umount::run(&args)?,
         Command::Upgrade(args) => upgrade::run(&args)?,
         Command::Status(args) => status::run(&args)?,
+        Command::Attest(args) => attest::run(&args)?,
         Command::Verify(args) => return verify::run(args).map(ExitCode::from),
         Command::Sign(args) => sign::run(&args)?,
         Command::Index(args) => index::run(args)?,

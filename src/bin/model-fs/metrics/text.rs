@@ -8,8 +8,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use model_fs::StatusHandle;
 use model_fs::fs::{OwnerStatus, Status};
 use model_fs::reading::{BOUNDS_MICROS, VerifyTimes, ViolationKind};
@@ -22,7 +23,7 @@ use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 /// Counters of the status: its name there, the metric without `_total`, and what it says.
-const COUNTERS: [(&str, &str, &str); 11] = [
+const COUNTERS: [(&str, &str, &str); 12] = [
     (
         "source_bytes",
         "source_read_bytes",
@@ -32,6 +33,11 @@ const COUNTERS: [(&str, &str, &str); 11] = [
         "verified_bytes",
         "verified_bytes",
         "Bytes that were verified to serve reads.",
+    ),
+    (
+        "verified_chunks",
+        "verified_chunks",
+        "Chunks that were verified to serve reads.",
     ),
     (
         "prefetched_bytes",
@@ -135,7 +141,6 @@ impl Exposition {
     ) -> Self {
         let mountpoint = mount.status().owner.and_then(|owner| owner.mount);
         let mountpoint = mountpoint.map_or_else(String::new, |mount| mount.mountpoint);
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self::of(
             mountpoint,
             MountMetrics {
@@ -146,7 +151,6 @@ impl Exposition {
                 status: Box::new(move || mount.status()),
                 kinds,
                 up,
-                since: since.map_or(0, |since| since.as_secs()),
             },
         )
     }
@@ -172,8 +176,6 @@ struct MountMetrics {
     times: Box<dyn Fn() -> VerifyTimes + Send + Sync>,
     kinds: Arc<ViolationKinds>,
     up: Arc<AtomicBool>,
-    /// Seconds since 1970.
-    since: u64,
 }
 
 impl fmt::Debug for MountMetrics {
@@ -201,10 +203,15 @@ impl Collector for MountMetrics {
             "Whether the model is mounted (1) or was unmounted (0).",
             up.into(),
         )?;
-        out.gauge(
+        out.moment(
             "start_time_seconds",
             "When it was mounted, in seconds since 1970.",
-            self.since,
+            mount.and_then(|mount| mount.since),
+        )?;
+        out.moment(
+            "process_start_time_seconds",
+            "When the process that serves it began to, in seconds since 1970.",
+            mount.and_then(|mount| mount.process_since),
         )?;
         out.gauge(
             "files",
@@ -274,6 +281,14 @@ impl Out<'_> {
             .0
             .encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(value).encode(metric)
+    }
+
+    /// A gauge of a moment, where it is known.
+    fn moment(&mut self, name: &str, help: &str, moment: Option<Timestamp>) -> fmt::Result {
+        match moment.and_then(|moment| u64::try_from(moment.as_second()).ok()) {
+            Some(seconds) => self.gauge(name, help, seconds),
+            None => Ok(()),
+        }
     }
 
     /// A gauge that is 1, and says something by its labels.
@@ -352,7 +367,6 @@ mod tests {
                 }),
                 kinds,
                 up: Arc::new(AtomicBool::new(true)),
-                since: 7,
             },
         )
         .text()
@@ -362,7 +376,10 @@ mod tests {
         serde_json::json!({
             "signer": signer, "root_digest": "sha256:00", "payload_digest": "sha256:11", "files": 3,
             "locked_down": false,
-            "mount": {"mountpoint": "/elsewhere", "source": "/m", "lane": "pages"},
+            "mount": {
+                "mountpoint": "/elsewhere", "source": "/m", "lane": "pages",
+                "since": "1970-01-01T00:00:07Z", "process_since": "1970-01-01T00:00:08Z",
+            },
             "verified_bytes": 4096, "bytes": 9,
         })
     }
@@ -394,6 +411,7 @@ mod tests {
             "model_fs_violations_total{mountpoint=\"/mnt/m\",kind=\"digest\"} 0",
             "model_fs_violations_total{mountpoint=\"/mnt/m\",kind=\"truncated\"} 1",
             "model_fs_start_time_seconds{mountpoint=\"/mnt/m\"} 7",
+            "model_fs_process_start_time_seconds{mountpoint=\"/mnt/m\"} 8",
             "model_fs_size_bytes{mountpoint=\"/mnt/m\"} 9",
             "model_fs_up{mountpoint=\"/mnt/m\"} 1",
             "# TYPE model_fs_chunk_verify_seconds histogram",

@@ -8,5 +8,5 @@ mod sigstore;
 mod tables;
 
 pub(crate) use self::output::{Author, Replaced};
-pub(crate) use self::signer::Signer;
+pub(crate) use self::signer::{Signer, bare_key};
 pub(crate) use self::tables::Tables;

@@ -20,7 +20,7 @@ use zeroize::Zeroize as _;
 use super::output::Author;
 #[cfg(feature = "sigstore-sign")]
 use super::sigstore;
-use crate::args::{self, KeyPlace, SignArgs};
+use crate::args::{self, KeyArgs, KeyPlace, SignArgs};
 #[cfg(feature = "pkcs11")]
 use crate::exit::Exit;
 use crate::exit::Failure;
@@ -41,8 +41,7 @@ impl Signer {
         match args.signer() {
             args::Signer::Key(place) => {
                 let certificate = signing_certificate(args)?;
-                let password_file = args.password_file.as_deref();
-                let key = signing_key(place, password_file, certificate.as_ref())?;
+                let key = signing_key(place, &args.key, certificate.as_ref())?;
                 if let Some(certificate) = &certificate {
                     certificate
                         .check_key(key.public_key())
@@ -99,6 +98,12 @@ impl Signer {
     }
 }
 
+/// The bare key to sign with.
+pub(crate) fn bare_key(args: &KeyArgs) -> Result<Box<dyn SigningKey>, Failure> {
+    let place = args.place().expect("the group `signer` has no others");
+    signing_key(place, args, None)
+}
+
 /// The certificate to sign with, and those above it.
 fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Failure> {
     let Some(path) = &args.signing_certificate else {
@@ -123,9 +128,10 @@ fn signing_certificate(args: &SignArgs) -> Result<Option<SigningCertificate>, Fa
 )]
 fn signing_key(
     place: KeyPlace<'_>,
-    password_file: Option<&Path>,
+    args: &KeyArgs,
     certificate: Option<&SigningCertificate>,
 ) -> Result<Box<dyn SigningKey>, Failure> {
+    let password_file = args.password_file.as_deref();
     match place {
         KeyPlace::File(path) => Ok(Box::new(private_key(path, password_file)?)),
         #[cfg(feature = "pkcs11")]

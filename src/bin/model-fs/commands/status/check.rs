@@ -11,14 +11,10 @@ use model_fs::kernel::mountinfo::MountEntry;
 use model_fs::name::Escaped;
 use serde_json::{Map, Value};
 
+use crate::asked::is_believed;
 use crate::exit::{Exit, Failure};
-use crate::findings::LISTED;
+use crate::findings::{LISTED, places};
 use crate::terminal;
-
-/// Whether what this user mounts says is as good as this user's own word.
-pub(super) fn is_believed(user: u32) -> bool {
-    user == 0 || user == rustix::process::geteuid().as_raw()
-}
 
 /// Whether this user mounted it, so that it should tell this user all.
 pub(super) fn is_own(entry: &MountEntry) -> bool {
@@ -36,19 +32,18 @@ pub(super) fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), 
         let error = anyhow::anyhow!("only the mount's owner and root are told of violations");
         return Err(error.into());
     };
-    let places = owner.stats.violations;
+    let violations = owner.stats.violations;
     let unread = owner.stats.source_errors;
-    if places == 0 && !owner.locked_down {
+    if violations == 0 && !owner.locked_down {
         return match unread {
             0 => Ok(()),
             _ => Err(anyhow::anyhow!("the model didn't give content {unread} times").into()),
         };
     }
-    let places = match places {
-        1 => "1 place".to_owned(),
-        places => format!("{places} places"),
-    };
-    let mut message = format!("the content isn't what was signed, in {places}");
+    let mut message = format!(
+        "the content isn't what was signed, in {}",
+        places(violations)
+    );
     if owner.locked_down {
         message.push_str("; nothing is read any more (lockdown)");
     }

@@ -16,7 +16,7 @@ use model_fs::name::Escaped;
 use serde_json::{Map, Value, json};
 
 use crate::args::StatusArgs;
-use crate::asked::{self, Mount};
+use crate::asked::{self, Mount, Questions};
 use crate::exit::Failure;
 use crate::terminal;
 
@@ -30,9 +30,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<(), Failure> {
     if args.status_child {
         return asked::answer();
     }
-    let look = || match &args.mountpoint {
+    let mut questions = Questions::default();
+    let mut look = || match &args.mountpoint {
         Some(mountpoint) => one(args, mountpoint),
-        None => all(args),
+        None => all(args, &mut questions),
     };
     if !args.watch {
         return look().map(drop);
@@ -59,7 +60,7 @@ enum Taken {
 /// The mount at a path.
 fn one(args: &StatusArgs, mountpoint: &Path) -> Result<Taken, Failure> {
     let mount = Mount::find(mountpoint)?;
-    let facts = facts_of(&mount)?;
+    let facts = with_user(mount.facts()?, mount.user());
     if args.json {
         print_json(args, &Value::Object(facts.clone()))?;
     }
@@ -72,7 +73,7 @@ fn one(args: &StatusArgs, mountpoint: &Path) -> Result<Taken, Failure> {
 }
 
 /// All mounts of this host that are called ours.
-fn all(args: &StatusArgs) -> Result<Taken, Failure> {
+fn all(args: &StatusArgs, questions: &mut Questions) -> Result<Taken, Failure> {
     let mut mounts = asked::all()?;
     if args.check {
         // Others' are not even asked.
@@ -85,7 +86,8 @@ fn all(args: &StatusArgs) -> Result<Taken, Failure> {
             is_own
         });
     }
-    let asked: Vec<Asked> = mounts.into_iter().map(Asked::new).collect();
+    let asked = questions.ask(mounts).into_iter().map(Asked::of);
+    let asked: Vec<Asked> = asked.collect();
     if args.json {
         let documents = asked.iter().map(Asked::document).collect();
         print_json(args, &Value::Array(documents))?;
@@ -125,19 +127,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(entry: MountEntry) -> Self {
-        let found = Mount::find(&entry.mountpoint).and_then(|mount| {
-            // The path may lead elsewhere by now: to another user's mount, who says other things.
-            if mount.is(&entry) {
-                facts_of(&mount)
-            } else {
-                Err(anyhow::anyhow!("it isn't there any more").into())
-            }
-        });
-        Self {
-            entry,
-            facts: found,
-        }
+    fn of((entry, facts): (MountEntry, Result<Map<String, Value>, Failure>)) -> Self {
+        let facts = facts.map(|facts| with_user(facts, entry.user));
+        Self { entry, facts }
     }
 
     /// Whether it should have been told: another user's mount needn't be open to this one.
@@ -169,12 +161,10 @@ impl Asked {
     }
 }
 
-/// What a mount says, and who mounted it.
-fn facts_of(mount: &Mount) -> Result<Map<String, Value>, Failure> {
-    let mut facts = mount.facts()?;
-    // The kernel's word, whatever the mount says.
-    facts.insert("mounted_by".to_owned(), mount.user().into());
-    Ok(facts)
+/// What a mount says, and who mounted it: that is the kernel's word, whatever the mount says.
+fn with_user(mut facts: Map<String, Value>, user: Option<u32>) -> Map<String, Value> {
+    facts.insert("mounted_by".to_owned(), user.into());
+    facts
 }
 
 fn print_json(args: &StatusArgs, document: &Value) -> Result<(), Failure> {
@@ -190,7 +180,7 @@ fn print_text(
     facts: Map<String, Value>,
 ) -> Result<(), Failure> {
     if let Some(user) = user
-        && !check::is_believed(user)
+        && !asked::is_believed(user)
         && !args.watch
     {
         terminal::note(&format!(

@@ -15,12 +15,23 @@ use crate::terminal;
 const PASSES: &str = "full_passes_underway";
 
 /// Facts that come first, in this order, and what they are called.
-const FIRST: [(&str, &str); 32] = [
+const FIRST: [(&str, &str); 44] = [
     ("source", "model"),
     ("mountpoint", "mountpoint"),
     ("error", "can't be asked"),
     ("mounted_by", "mounted by user"),
+    ("since", "mounted since"),
+    ("process_since", "served since"),
+    ("lane", "lane"),
+    ("model_name", "signed as"),
     ("signer", "signer"),
+    ("method", "method"),
+    ("trusted_by", "trusted by"),
+    ("trust_entry", "trusted as"),
+    ("trust_file", "trust store"),
+    ("trust_anchor", "trusted root"),
+    ("certificates_valid", "certificates valid"),
+    ("signed_before", "signed before"),
     ("root_digest", "root digest"),
     ("shortened", "shortened"),
     ("violations", "violations"),
@@ -35,6 +46,7 @@ const FIRST: [(&str, &str); 32] = [
     ("hidden_signed_names", "hidden, for instance"),
     ("files", "files"),
     ("bytes", "bytes"),
+    ("proved_files", "files proved"),
     ("to_hash_files", "files to hash whole"),
     ("to_hash_bytes", "bytes to hash whole"),
     ("full_passes", "files hashed so far"),
@@ -51,12 +63,24 @@ const FIRST: [(&str, &str); 32] = [
 ];
 
 /// Facts that come last: nothing is wrong where they are missing, and little where they aren't.
-const LAST: [(&str, &str); 5] = [
-    ("lane", "lane"),
+const LAST: [(&str, &str); 8] = [
+    ("version", "version"),
     ("not_pages", "not through EROFS"),
+    ("threads", "threads"),
+    ("read_ahead_kib", "reads ahead, KiB"),
+    ("pushes", "pages pushed"),
     ("not_pushed", "not pushed"),
     ("not_tuned", "read-ahead"),
     ("tuning_command", "faster, as root"),
+];
+
+/// Facts that the signer's line has already.
+const SAID: [&str; 5] = [
+    "key",
+    "certificate",
+    "certificate_sha256",
+    "identity",
+    "identity_provider",
 ];
 
 /// Characters shown of a text; `--json` has all of it.
@@ -65,6 +89,7 @@ const MAX_TEXT: usize = 500;
 /// A line for each fact, what matters first.
 pub(super) fn to_text(facts: Map<String, Value>) -> String {
     let mut facts = flat(facts);
+    facts.retain(|(name, _)| !SAID.contains(&name.as_str()));
     let mut lines = Vec::new();
     for (name, label) in FIRST {
         take(&mut facts, name, label, &mut lines);
@@ -207,8 +232,16 @@ mod tests {
     fn what_has_a_place_of_its_own_is_in_a_status() {
         let status: Status = serde_json::from_value(json!({
             "signer": "", "root_digest": "", "payload_digest": "", "files": 0, "mounted_by": 0,
-            "shortened": true, "locked_down": false, "mount": {"mountpoint": "", "source": ""},
-            "warm_up": {},
+            "shortened": true, "locked_down": false, "warm_up": {},
+            "mount": {
+                "mountpoint": "", "source": "", "since": "2026-11-30T00:00:00Z",
+                "process_since": "2026-11-30T00:00:00Z", "read_ahead_kib": 128,
+            },
+            "trust": {
+                "trust_entry": "", "trust_file": "", "trust_anchor": "", "certificates_valid": "",
+                "signed_before": "2026-11-30T00:00:00Z", "key": "", "certificate": "",
+                "certificate_sha256": "", "identity": "", "identity_provider": "",
+            },
         }))
         .unwrap();
         let Value::Object(facts) = serde_json::to_value(status).unwrap() else {
@@ -219,6 +252,29 @@ mod tests {
         let told = FIRST.iter().filter(|(name, _)| *name != "error");
         for (name, _) in told.chain(&LAST) {
             assert!(facts.iter().any(|(there, _)| there == name), "{name}");
+        }
+        for name in SAID {
+            assert!(facts.iter().any(|(there, _)| there == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_fact_is_in_the_documents() {
+        let operations = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+        let operations = std::fs::read_to_string(operations).unwrap();
+        let mut names: Vec<_> = FIRST.iter().chain(&LAST).map(|(name, _)| *name).collect();
+        names.extend(SAID);
+        let status: Status = serde_json::from_value(json!({
+            "signer": "", "root_digest": "", "files": 0, "locked_down": false, "mount": null,
+        }))
+        .unwrap();
+        let Value::Object(facts) = serde_json::to_value(status).unwrap() else {
+            panic!("a status is an object");
+        };
+        names.extend(facts.keys().map(String::as_str));
+        for name in names {
+            let is_told = |place: &str| operations.contains(&format!("`{place}{name}`"));
+            assert!(is_told("") || is_told("mount."), "{name}");
         }
     }
 

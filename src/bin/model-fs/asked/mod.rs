@@ -5,16 +5,16 @@
 //! is said to be. Doesn't: know whether the process behind a mount of that type is this program:
 //! any user who may mount may call it so.
 
-use std::io::{ErrorKind, Read as _};
+mod question;
+mod several;
+
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use model_fs::files::descriptor_path;
-use model_fs::fs::{STATUS_ATTRIBUTE, Status};
+use model_fs::fs::Status;
 use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::mountinfo::{MountEntry, MountTable, mount_in_fdinfo};
 use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
@@ -23,20 +23,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
 
+pub(crate) use self::question::answer;
+use self::question::{Question, Said, Whom};
+pub(crate) use self::several::Questions;
 use crate::exit::Failure;
-use crate::terminal;
-
-/// `XATTR_SIZE_MAX` of Linux.
-const MAX_ATTRIBUTE: usize = 64 * 1024;
 
 /// How long a mount may take to answer. It reads nothing for that, so it answers at once or never.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The flag of the process that asks a mount, see [`Mount::ask`].
-const CHILD_FLAG: &str = "--status-child";
-
-/// What the child's answer begins with where it is the attribute, not an error's number.
-const VALUE: u8 = b'v';
 
 /// A mount of ours, as far as the kernel knows.
 pub(crate) struct Mount {
@@ -83,6 +76,17 @@ impl Mount {
         })
     }
 
+    /// That it is still mounted where it was. While this is held, no other has its number.
+    pub(crate) fn require_there(&self) -> Result<(), Failure> {
+        let table = MountTable::read().context("cannot read the mount table")?;
+        let now = table.at(&self.entry.mountpoint);
+        if now.is_some_and(|entry| self.is(entry)) {
+            return Ok(());
+        }
+        let path = Escaped::path(&self.entry.mountpoint);
+        Err(anyhow::anyhow!("{path}: this mount was taken away or covered meanwhile").into())
+    }
+
     /// Whether it is the mount of an entry of the kernel's table.
     pub(crate) fn is(&self, entry: &MountEntry) -> bool {
         self.entry.id == entry.id && self.entry.device == entry.device
@@ -90,14 +94,24 @@ impl Mount {
 
     /// What the mount says: a [`Status`], and what a later version of it may add.
     pub(crate) fn facts(&self) -> Result<Map<String, Value>, Failure> {
+        let said = self.ask()?.wait(Instant::now() + PATIENCE)?;
+        self.facts_of(said)
+    }
+
+    /// Asks it.
+    fn ask(&self) -> Result<Question, Failure> {
+        Question::new(if self.is_pages {
+            Whom::Daemon(self.entry.device)
+        } else {
+            Whom::Root(&self.root)
+        })
+    }
+
+    /// The same of what it said, if it said anything.
+    fn facts_of(&self, said: Option<Said>) -> Result<Map<String, Value>, Failure> {
         let path = Escaped::path(&self.entry.mountpoint);
         let umount = || format!("model-fs umount {}", shell_word(&self.entry.mountpoint));
-        let asked = if self.is_pages {
-            self.ask_daemon()
-        } else {
-            self.ask()?
-        };
-        let value = match asked {
+        let value = match said {
             Some(Ok(value)) => value,
             None => {
                 let error = anyhow::anyhow!("the mount at {path} doesn't answer");
@@ -138,64 +152,20 @@ impl Mount {
         Ok(rustix::fs::openat(&self.root, ".", flags, Mode::empty())?)
     }
 
+    /// Whether what it says is as good as this user's own word: they mounted it, or root did.
+    pub(crate) fn is_believed(&self) -> bool {
+        self.entry.user.is_some_and(is_believed)
+    }
+
     /// The user who mounted it, where the kernel tells.
     pub(crate) fn user(&self) -> Option<u32> {
         self.entry.user
     }
+}
 
-    /// What the daemon of an EROFS mount says on its control socket; `None` if it doesn't in time.
-    fn ask_daemon(&self) -> Option<Result<Vec<u8>, Errno>> {
-        match control::status(self.entry.device) {
-            Ok(text) => Some(Ok(text)),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => None,
-                ErrorKind::ConnectionRefused | ErrorKind::NotFound => Some(Err(Errno::NOTCONN)),
-                _ => Some(Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
-            },
-        }
-    }
-
-    /// The status attribute; `None` if the mount doesn't answer in time.
-    ///
-    /// Another process asks: one that waits for a request that a daemon has taken, and doesn't
-    /// answer, can't be ended, and nor could this one.
-    fn ask(&self) -> Result<Option<Result<Vec<u8>, Errno>>, Failure> {
-        let mut child = Command::new("/proc/self/exe")
-            .args(["status", CHILD_FLAG, "."])
-            .stdin(self.root.try_clone()?)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start a process")?;
-        let (sender, receiver) = sync_channel(1);
-        let stdout = child.stdout.take();
-        std::thread::Builder::new().spawn(move || {
-            let mut said = Vec::new();
-            let limit = MAX_ATTRIBUTE as u64 + 1;
-            let read = stdout.map(|stdout| stdout.take(limit).read_to_end(&mut said));
-            // Fails where this process waits no longer.
-            let _ = sender.send(read.map(|read| read.map(|_| said)));
-        })?;
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(said) => {
-                child.wait()?;
-                let said = said.transpose()?.unwrap_or_default();
-                let (&first, rest) = said.split_first().context("lost the process that asks")?;
-                if first == VALUE {
-                    return Ok(Some(Ok(rest.to_vec())));
-                }
-                let errno = std::str::from_utf8(rest)
-                    .ok()
-                    .and_then(|text| text.parse().ok());
-                Ok(Some(Err(errno.map_or(Errno::IO, Errno::from_raw_os_error))))
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                // It ends now, or with the daemon.
-                let _ = child.kill();
-                Ok(None)
-            }
-        }
-    }
+/// Whether what this user mounts says is as good as the current user's own word.
+pub(crate) fn is_believed(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
 }
 
 /// All mounts that the kernel's table calls ours and that a look at their place meets, each file
@@ -225,17 +195,6 @@ fn with_user(entry: &MountEntry) -> MountEntry {
         user: entry.user.or(root),
         ..entry.clone()
     }
-}
-
-/// In the child: asks the file system that stdin lies in, and says on stdout what came of it.
-pub(crate) fn answer() -> Result<(), Failure> {
-    let mut value = vec![0; MAX_ATTRIBUTE];
-    let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
-    let said = match asked {
-        Ok(len) => [&[VALUE], &value[..len]].concat(),
-        Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
-    };
-    terminal::print_bytes(&said)
 }
 
 /// The number of the mount that something open lies in.
