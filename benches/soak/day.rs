@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
         }
         over.store(true, Ordering::SeqCst);
         looked?;
-        let ended = readers.into_iter().map(|reader| reader.join());
+        let ended = readers.into_iter().map(std::thread::ScopedJoinHandle::join);
         Ok(ended
             .map(|ended| ended.unwrap_or_else(|_| Err("a reader panicked".into())))
             .collect())

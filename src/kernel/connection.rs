@@ -126,8 +126,8 @@ pub(super) fn stands(connection: &OwnedFd) -> bool {
         && !polled[0].revents().contains(PollFlags::ERR)
 }
 
-/// The number of a connection, which is the minor number of its file system. `None` where the kernel
-/// doesn't tell (before Linux 6.15).
+/// The number of a connection: the minor number of its file system. `None` where the kernel doesn't
+/// tell (before Linux 6.15).
 pub(super) fn number(connection: &OwnedFd) -> Option<u32> {
     let path = format!("/proc/self/fdinfo/{}", connection.as_raw_fd());
     fuse_connection(&std::fs::read_to_string(path).ok()?)

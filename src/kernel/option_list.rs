@@ -38,8 +38,8 @@ pub fn split(list: &[u8]) -> Result<Vec<Vec<u8>>, OpenQuote> {
         }
     }
     if quoted {
-        let last = options.pop().unwrap_or_default();
-        return Err(OpenQuote(Escaped::bounded(&String::from_utf8_lossy(&last))));
+        let open = options.pop().unwrap_or_default();
+        return Err(OpenQuote(Escaped::bounded(&String::from_utf8_lossy(&open))));
     }
     options.retain(|option| !option.is_empty());
     Ok(options)

@@ -10,6 +10,7 @@
 //! while something is pending, ten times a second. Doesn't: end the work for an answer that no
 //! program waits for; the work itself asks [`Pending::is_wanted`].
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -218,18 +219,23 @@ impl Watch {
             deadline,
         });
         let shared = &self.0.0;
-        let mut state = lock(&shared.state);
-        state.waiting.push(waiting);
-        if !state.started {
-            let shared = Arc::clone(shared);
-            let spawned = thread::Builder::new()
-                .name("interrupts".to_owned())
-                .spawn(move || shared.attend());
-            // Without it, requests wait until they are answered.
-            state.started = spawned.is_ok();
-        }
-        drop(state);
+        lock(&shared.state).waiting.push(waiting);
+        // Without the thread, requests wait until they are answered.
+        let _ = self.start();
         shared.filled.notify_one();
+    }
+
+    /// Starts its thread, unless it has one; else the first request that has to wait does.
+    pub(super) fn start(&self) -> io::Result<()> {
+        let mut state = lock(&self.0.0.state);
+        if !state.started {
+            let shared = Arc::clone(&self.0.0);
+            thread::Builder::new()
+                .name("interrupts".to_owned())
+                .spawn(move || shared.attend())?;
+            state.started = true;
+        }
+        Ok(())
     }
 }
 

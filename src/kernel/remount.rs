@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountFlags;
 
 use super::FS_TYPE;
-use super::mountinfo::MountTable;
+use super::mountinfo::{MountEntry, MountTable};
 use super::options::MountOptions;
+use super::pages::control;
 use super::place::Place;
 use crate::name::Escaped;
 
@@ -25,7 +26,8 @@ pub fn remount(mountpoint: &Path, options: &MountOptions) -> Result<(), RemountE
     let place = Place::open(mountpoint).map_err(unusable)?;
     let table = MountTable::read().map_err(RemountError::Table)?;
     let mounted = place.mounted(&table).map_err(unusable)?;
-    if mounted.is_none_or(|entry| entry.fs_type != FS_TYPE) {
+    let is_ours = |entry: &MountEntry| entry.fs_type == FS_TYPE || control::is_model(entry);
+    if !mounted.is_some_and(is_ours) {
         return Err(RemountError::NotOurs { mountpoint: path() });
     }
     // Of this mount alone: the options of its file system are none of mount(8)'s.

@@ -140,8 +140,8 @@ pub(super) fn is_model(entry: &MountEntry) -> bool {
     entry.fs_type == FS_TYPE || control::is_model(entry)
 }
 
-/// Whether the mount with this root, one of FUSE, has lost its process. One that is stuck doesn't answer, and
-/// isn't dead; so another thread asks.
+/// Whether the mount with this root, one of FUSE, has lost its process. One that is stuck doesn't
+/// answer, and isn't dead; so another thread asks.
 fn is_dead(root: &Place) -> bool {
     let Ok(root) = root.as_fd().try_clone_to_owned() else {
         return false;

@@ -62,20 +62,7 @@ pub fn serve_or_go_on(
 ) -> Result<MountSession, MountError> {
     let is_kept = !matches!(keeping, Keeping::No);
     let (keeping, since) = keeping.since();
-    let reader = Arc::clone(fs.reader());
-    reader.sources().for_each(Source::expect_mount);
-    let never_enter = |device: DeviceId| {
-        let never = (device.major, device.minor);
-        reader.sources().for_each(|it| it.never_enter(never));
-    };
-    // What is there already is known before anything is read.
-    let known = keeping.device();
-    known.into_iter().for_each(never_enter);
-    let (session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)
-        .inspect_err(|_| reader.sources().for_each(Source::mount_failed))?;
-    if known.is_none() {
-        never_enter(session.device());
-    }
+    let (session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)?;
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
@@ -129,6 +116,11 @@ fn start(
     shutdown: Shutdown,
     keeping: Keeping,
 ) -> Result<(MountSession, Option<NoPages>), MountError> {
+    // What is there already is known before anything is read.
+    let known = keeping.device();
+    if let Some(device) = known {
+        never_enter(fs, device);
+    }
     let (mut keeper, taken_over) = match keeping {
         Keeping::No => (None, None),
         Keeping::Kept(keeper) => (Some(keeper), None),
@@ -162,9 +154,27 @@ fn start(
         (Some(keeper), None) => (Keeping::Kept(keeper), fs.shown_digest()),
         (Some(keeper), Some(handover)) => (Keeping::TakeOver(handover, keeper), fs.shown_digest()),
     };
+    let sources = || fs.reader().sources();
+    if known.is_none() {
+        sources().for_each(Source::expect_mount);
+    }
     let session =
-        MountSession::start_or_go_on(adaptor, mountpoint, options, shutdown, keeping, shown)?;
+        MountSession::start_or_go_on(adaptor, mountpoint, options, shutdown, keeping, shown)
+            .inspect_err(|_| {
+                if known.is_none() {
+                    sources().for_each(Source::mount_failed);
+                }
+            })?;
+    if known.is_none() {
+        never_enter(fs, session.device());
+    }
     Ok((session, Some(not_pages)))
+}
+
+/// Keeps the sources out of a mount.
+fn never_enter(fs: &FileSystem, device: DeviceId) {
+    let device = (device.major, device.minor);
+    fs.reader().sources().for_each(|it| it.never_enter(device));
 }
 
 /// Has verified pages pushed into the kernel's page cache, or says why not.

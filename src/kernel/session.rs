@@ -499,8 +499,6 @@ impl Drop for MountSession {
             // there must not meet the directory beneath all of a sudden.
             if self.is_waited_for || !self.attached.has_replaced() {
                 detach_or_warn(&self.attached);
-            } else if let Some(pages) = &self.pages {
-                pages.leave_name();
             }
             self.attached.abort();
         }

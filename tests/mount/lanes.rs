@@ -1,7 +1,7 @@
 //! The two lanes: which one is taken, what the other one leaves, and a status that says so.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use model_fs::kernel::mountinfo::MountTable;
 use rustix::process::{Signal, kill_process};
@@ -9,7 +9,7 @@ use test_support::mounted::{flip, is_mounted};
 
 use crate::support::{
     BLAKE3, EIO, Host, LIMIT, Mode, Model, SHA256, assert_eio, assert_same, has_pages, in_pages,
-    only_fuse, open, part, pread, read_range,
+    noise, only_fuse, open, part, pread, read_range,
 };
 
 fn lane_of(host: &Host, model: &Model, options: &[&str]) -> (String, Option<String>) {
@@ -84,6 +84,26 @@ fn nothing_but_erofs_is_in_the_mount_table_and_it_goes_with_its_daemon() {
     let mount = host.mount(&model.path(), &["--allow-other"]);
     let mode = fs::metadata(mount.path()).expect("stat").permissions();
     assert_eq!(mode.mode() & 0o7777, 0o755);
+    mount.unmount();
+}
+
+#[test]
+fn what_links_lead_to_on_another_file_system_is_shown_through_erofs_too() {
+    let Some(host) = Host::new() else { return };
+    if !has_pages() {
+        return;
+    }
+    let mut model = Model::new([("config.json", 100)]);
+    let elsewhere = tempfile::tempdir_in("/dev/shm").expect("make a folder in memory");
+    let bytes = noise("weights", 3 << 20);
+    fs::write(elsewhere.path().join("weights"), &bytes).expect("write");
+    symlink(elsewhere.path().join("weights"), model.file("weights")).expect("link");
+    model.files.insert("weights".to_owned(), bytes);
+    model.sign(&["--hash", "blake3", "--plain", "--allow-symlinks"]);
+    let mount = host.mount(&model.path(), &["--lane", "pages"]);
+    assert_eq!(mount.facts().not_pages, None);
+    let found = fs::read(mount.file("weights")).expect("read");
+    assert_same(&found, model.bytes("weights"), "through a link");
     mount.unmount();
 }
 

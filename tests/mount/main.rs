@@ -22,6 +22,7 @@ mod manners;
 mod monitoring;
 mod one_file;
 mod operations;
+mod pages;
 mod passes;
 mod populate;
 mod pushed;

@@ -28,7 +28,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 const OWNER: ImageOptions = ImageOptions {
     uid: 1234,
     gid: 5678,
-    others: true,
+    umask: 0,
+    only: None,
 };
 
 /// An image and its data, as files.
@@ -278,15 +279,38 @@ fn only_the_owner_enters_unless_others_may() {
     let made = Made::new(
         &shown,
         ImageOptions {
-            others: false,
+            only: Some(42),
+            umask: 0o027,
             ..OWNER
         },
     );
     let Some(root) = made.mounted() else { return };
     let found = rustix::fs::fstat(&root).unwrap();
-    assert_eq!(found.st_mode & 0o7777, 0o700);
+    assert_eq!((found.st_mode & 0o7777, found.st_uid), (0o700, 42));
     let file = rustix::fs::openat(&root, "a", OFlags::RDONLY, Mode::empty()).unwrap();
-    assert_eq!(rustix::fs::fstat(&file).unwrap().st_mode & 0o7777, 0o644);
+    let found = rustix::fs::fstat(&file).unwrap();
+    assert_eq!(found.st_mode & 0o7777, 0o640);
+    assert_eq!((found.st_uid, found.st_gid), (1234, 5678));
+}
+
+#[test]
+fn no_permission_is_given_that_was_taken_away() {
+    let (_, shown) = shown(&[("d/a".to_owned(), vec![1])], Algorithm::Blake3, None);
+    let options = ImageOptions {
+        umask: 0o077,
+        ..OWNER
+    };
+    let made = Made::new(&shown, options);
+    let Some(root) = made.mounted() else { return };
+    for (name, mode) in [(".", 0o700), ("d", 0o700), ("d/a", 0o600)] {
+        let file = rustix::fs::openat(&root, name, OFlags::RDONLY, Mode::empty()).unwrap();
+        let found = rustix::fs::fstat(&file).unwrap();
+        assert_eq!(
+            (found.st_mode & 0o7777, found.st_uid),
+            (mode, 1234),
+            "{name}"
+        );
+    }
 }
 
 /// Takes a while, and much memory for the files; says how much of both the image takes.

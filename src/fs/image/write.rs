@@ -25,9 +25,12 @@ pub struct ImageOptions {
     pub uid: u32,
     /// The group of everything.
     pub gid: u32,
-    /// Whether other users may enter. Nothing but permission bits keeps them out: then the root
-    /// directory is its owner's alone.
-    pub others: bool,
+    /// Permission bits that nothing has.
+    pub umask: u16,
+    /// The user who alone may enter, but for root; `None` for all whom the permission bits let in.
+    /// Nothing else keeps users out: the root directory is that user's alone, whoever owns the
+    /// rest.
+    pub only: Option<u32>,
 }
 
 /// An image that can be written.
@@ -144,10 +147,16 @@ impl<'a> Image<'a> {
             Some(_) => (found.size, Content::Device),
         };
         let attributes = attributes(self.fs, ino)?;
-        let permissions = match (found.is_directory, self.options.others) {
-            (true, false) if ino == Inode::ROOT => 0o700,
-            (true, _) => 0o755,
-            (false, _) => 0o644,
+        let ImageOptions {
+            uid,
+            gid,
+            umask,
+            only,
+        } = self.options;
+        let permissions = if found.is_directory { 0o755 } else { 0o644 } & !umask;
+        let (uid, permissions) = match only {
+            Some(only) if ino == Inode::ROOT => (only, 0o700),
+            _ => (uid, permissions),
         };
         let number = self.plan.nid(ino);
         out.write_all(&format::inode(&format::Inode {
@@ -156,8 +165,8 @@ impl<'a> Image<'a> {
             permissions,
             size,
             number: u32::try_from(number).map_err(|_| ImageError::TooLarge)?,
-            uid: self.options.uid,
-            gid: self.options.gid,
+            uid,
+            gid,
             time: found.time,
             links: found.links,
             attributes: attributes.len() as u64,

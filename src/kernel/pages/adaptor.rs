@@ -54,15 +54,22 @@ pub(super) struct DataAdaptor {
 }
 
 impl DataAdaptor {
-    pub(super) fn new(data: Arc<DataFile>, answers: Answers, failed: Failed) -> Self {
-        Self {
+    /// Has the thread that bounds how long a read waits started, or is an error.
+    pub(super) fn new(
+        data: Arc<DataFile>,
+        answers: Answers,
+        failed: Failed,
+    ) -> std::io::Result<Self> {
+        let watch = Watch::default();
+        watch.start()?;
+        Ok(Self {
             data,
             answers,
             failed,
             has_async_reads: Arc::default(),
-            watch: Watch::default(),
+            watch,
             populate_loops: Arc::default(),
-        }
+        })
     }
 
     /// Set, once the kernel has agreed to it: reads past its page cache don't wait for one another.

@@ -20,6 +20,9 @@ const S_IFDIR: u32 = 0o040_000;
 /// The name of an image where the one that it should have can't be.
 const OTHER_NAME: &str = "model";
 
+/// Most bytes of a string that `fsconfig(2)` takes, without the zero at its end.
+const MOST_NAME: usize = 255;
+
 /// What nobody looks into needs nothing.
 fn bare() -> MountAttrFlags {
     MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -81,7 +84,12 @@ pub(super) fn create(folder: &Place, name: &str) -> Result<(File, String), NoPag
         let mode = Mode::RUSR | Mode::WUSR;
         Ok(rustix::fs::openat(folder, relative, flags, mode)?.into())
     };
-    match file(name) {
+    let created = if name.len() <= MOST_NAME {
+        file(name)
+    } else {
+        Err(Errno::NAMETOOLONG)
+    };
+    match created {
         Ok(created) => Ok((created, name.to_owned())),
         Err(_) => file(OTHER_NAME)
             .map(|created| (created, OTHER_NAME.to_owned()))

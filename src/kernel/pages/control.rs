@@ -6,8 +6,10 @@
 //!
 //! Guarantees: the folder is root's alone, so owner and root are the only ones that can connect.
 //! Where a mount goes on with another process, so does the socket: who connects meanwhile waits.
-//! Doesn't: take anything in; outlive its daemon, but for a name that leads nowhere, which the next
-//! mount of that number replaces and `umount` removes.
+//! Nobody waits for a daemon that doesn't answer for longer than some seconds. Doesn't: take
+//! anything in; outlive its daemon, but for a name that leads nowhere: of a daemon that was killed,
+//! or of a mount that is left dead, which is known by it. The next mount of that number replaces
+//! it, and `umount` removes it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -16,16 +18,16 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::de::IgnoredAny;
 
 use super::error::NoPages;
 use crate::fs::{Audience, FileSystem};
-use crate::kernel::mountinfo::{DeviceId, MountEntry};
+use crate::kernel::mountinfo::{DeviceId, MountEntry, MountTable};
 
 /// Where the sockets are.
 const FOLDER: &str = "/run/model-fs";
@@ -35,6 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the lock is tried.
 const STEP: Duration = Duration::from_millis(1);
+
+/// How often it is looked whether a daemon listens still. It makes a status for each look.
+const LOOK_STEP: Duration = Duration::from_millis(20);
+
+/// How long no one is let in where there is no descriptor for that.
+const REST: Duration = Duration::from_millis(100);
 
 /// Most bytes of a status, as of an attribute (`XATTR_SIZE_MAX`).
 const MOST_BYTES: u64 = 64 << 10;
@@ -87,8 +95,7 @@ pub(super) struct Control {
     /// Which file the name leads to: once the mount is gone, another may have its number.
     file: u64,
     listener: Arc<UnixListener>,
-    /// Whether the name stays when nobody listens any more.
-    is_left: AtomicBool,
+    device: DeviceId,
 }
 
 impl Control {
@@ -106,7 +113,7 @@ impl Control {
             UnixListener::bind(&path)
         };
         let started = listen().and_then(|listener| {
-            Self::on(listener, path.clone(), fs).inspect_err(|_| drop(fs::remove_file(&path)))
+            Self::on(listener, device, fs).inspect_err(|_| drop(fs::remove_file(&path)))
         });
         started.map_err(NoPages::io("a control socket"))
     }
@@ -118,21 +125,33 @@ impl Control {
         device: DeviceId,
         listener: OwnedFd,
     ) -> Result<Self, NoPages> {
-        match Self::on(listener.into(), path(device), fs) {
+        match Self::on(listener.into(), device, fs) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new(fs, device),
             started => started.map_err(NoPages::io("a control socket")),
         }
     }
 
-    fn on(listener: UnixListener, path: PathBuf, fs: &Arc<FileSystem>) -> io::Result<Self> {
-        let listener = Arc::new(listener);
+    fn on(listener: UnixListener, device: DeviceId, fs: &Arc<FileSystem>) -> io::Result<Self> {
+        let (listener, path) = (Arc::new(listener), path(device));
         let (file, asked) = (fs::symlink_metadata(&path)?.ino(), Arc::clone(&listener));
         let fs = Arc::downgrade(fs);
         std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                while let Ok((asking, _)) = asked.accept() {
+                loop {
+                    let asking = asked.accept();
                     let Some(fs) = fs.upgrade() else { return };
+                    let asking = match asking {
+                        Ok((asking, _)) => asking,
+                        // It was shut down.
+                        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+                        Err(error) => {
+                            tracing::debug!(%error, "nobody can be told the status");
+                            drop(fs);
+                            std::thread::sleep(REST);
+                            continue;
+                        }
+                    };
                     let text = fs.status_text(Audience::Owner);
                     drop(fs);
                     if let Err(error) = tell(asking, &text) {
@@ -144,13 +163,18 @@ impl Control {
             path,
             file,
             listener,
-            is_left: AtomicBool::new(false),
+            device,
         })
     }
 
-    /// Has the name stay at the end: the mount does, and is known by it.
-    pub(super) fn leave_name(&self) {
-        self.is_left.store(true, Ordering::Relaxed);
+    /// Whether the mount is there still, left dead: what lies over it keeps it, or its connection
+    /// was broken.
+    fn is_mounted(&self) -> bool {
+        let is_it = |entry: &MountEntry| {
+            entry.fs_type == super::PAGES_FS_TYPE && entry.device == self.device
+        };
+        // What can't be known is taken for so: a name that leads nowhere does no harm.
+        MountTable::read().map_or(true, |table| table.entries().iter().any(is_it))
     }
 
     /// The socket, for a process that goes on with the mount.
@@ -166,7 +190,7 @@ fn tell(mut asking: UnixStream, text: &str) -> io::Result<()> {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        if !self.is_left.load(Ordering::Relaxed)
+        if !self.is_mounted()
             && let Ok(_lock) = lock()
             && fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.file)
         {
@@ -188,10 +212,26 @@ pub fn is_model(entry: &MountEntry) -> bool {
     rustix::fs::getxattr(&entry.mountpoint, MARK, &mut value[..]).is_ok()
 }
 
+/// Connects, if there is room in the queue of those who wait to be let in:
+/// [`io::ErrorKind::WouldBlock`] if not. A daemon that is stopped lets nobody in, and the kernel
+/// would wait for it without end.
+fn connect(device: DeviceId) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path(device))?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Whether a daemon is there that lets others in, be it later.
+fn listens(device: DeviceId) -> bool {
+    connect(device).map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true)
+}
+
 /// Whether nobody is left who serves the mount of this number, of which a name is there.
 pub(crate) fn is_dead(device: DeviceId) -> bool {
-    let asked = UnixStream::connect(path(device));
-    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    connect(device).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The status of a mount, as JSON. Asked again where a process was killed while it was asked, and
@@ -218,7 +258,7 @@ pub fn status(device: DeviceId) -> io::Result<Vec<u8>> {
 }
 
 fn ask(device: DeviceId, patience: Duration) -> io::Result<Vec<u8>> {
-    let asked = UnixStream::connect(path(device))?;
+    let asked = connect(device)?;
     asked.set_read_timeout(Some(patience))?;
     let mut text = Vec::new();
     asked.take(MOST_BYTES).read_to_end(&mut text)?;
@@ -245,7 +285,7 @@ impl Listening {
             if Instant::now() >= deadline {
                 return false;
             }
-            std::thread::sleep(STEP);
+            std::thread::sleep(LOOK_STEP);
         }
         true
     }
@@ -253,15 +293,14 @@ impl Listening {
     fn listens(&self) -> bool {
         // Another mount may have the number by now.
         let is_there = |found: fs::Metadata| found.ino() == self.file;
-        fs::symlink_metadata(path(self.device)).is_ok_and(is_there)
-            && UnixStream::connect(path(self.device)).is_ok()
+        fs::symlink_metadata(path(self.device)).is_ok_and(is_there) && listens(self.device)
     }
 }
 
 /// Removes the name of a socket whose mount is gone.
 pub(crate) fn forget(device: DeviceId) {
     if let Ok(_lock) = lock()
-        && UnixStream::connect(path(device)).is_err()
+        && !listens(device)
     {
         let _ = fs::remove_file(path(device));
     }

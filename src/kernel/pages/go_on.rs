@@ -119,6 +119,9 @@ fn take_over(
         attached,
         tuning: Settings::of(reads_from.settings).tune(),
         requests: served.requests,
-        held: Held { answers, control },
+        held: Held {
+            answers,
+            _control: control,
+        },
     })
 }

@@ -143,7 +143,8 @@ impl Half {
             failed,
             options,
         } = parts;
-        let adaptor = DataAdaptor::new(Arc::clone(data), answers.clone(), failed.clone());
+        let adaptor = DataAdaptor::new(Arc::clone(data), answers.clone(), failed.clone())
+            .map_err(NoPages::io("a thread"))?;
         let has_async_reads = adaptor.has_async_reads();
         let adaptor = Guarded::new(adaptor);
         let requests = adaptor.requests();

@@ -108,6 +108,10 @@ pub(in crate::kernel) fn start(
     let shown = image.digest();
     drop((image, fuse));
     let identity = new_mount::identify(&root).map_err(NoPages::step("an EROFS mount"))?;
+    // While it is attached nowhere, and no path leads there.
+    let device = (identity.device.major, identity.device.minor);
+    let sources = fs.reader().sources();
+    sources.for_each(|source| source.never_enter(device));
     let control = Control::new(fs, identity.device)?;
     if let (Some(keeper), Some((handshake, device))) = (keeper.take(), agreed) {
         let facts = HandoverFacts::new(&mountpoint, identity, handshake, shown, 0);
@@ -146,7 +150,10 @@ pub(in crate::kernel) fn start(
         attached,
         tuning: settings.tune(),
         requests: served.requests,
-        held: Held { answers, control },
+        held: Held {
+            answers,
+            _control: control,
+        },
     })
 }
 
@@ -155,10 +162,13 @@ pub(super) fn image_of<'a>(
     data: &'a DataFile,
     options: &MountOptions,
 ) -> Result<Image<'a>, NoPages> {
+    let user = rustix::process::getuid().as_raw();
+    let group = rustix::process::getgid().as_raw();
     let of_image = ImageOptions {
-        uid: rustix::process::getuid().as_raw(),
-        gid: rustix::process::getgid().as_raw(),
-        others: options.access == Access::Everybody,
+        uid: options.uid.unwrap_or(user),
+        gid: options.gid.unwrap_or(group),
+        umask: options.umask,
+        only: (options.access != Access::Everybody).then_some(user),
     };
     Ok(Image::new(data.fs(), data.extents(), of_image)?)
 }

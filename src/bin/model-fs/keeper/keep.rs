@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use model_fs::kernel::{Handover, HandoverFacts};
+use model_fs::kernel::{Handover, HandoverFacts, UnmountError};
 use model_fs::name::Escaped;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -477,7 +477,9 @@ impl Keeper {
             return;
         };
         let mountpoint = left.facts.mountpoint();
-        if let Err(error) = left.give_up() {
+        if let Err(error) = left.give_up()
+            && !matches!(error, UnmountError::NotMounted { .. })
+        {
             let mountpoint = Escaped::path(&mountpoint);
             tracing::error!(%error, %mountpoint, "cannot unmount");
         }
