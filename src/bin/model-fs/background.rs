@@ -13,15 +13,17 @@ use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::Context as _;
 use model_fs::kernel::MountError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::exit::Failure;
-use crate::hints;
 use crate::logging::Detached;
+use crate::{hints, signals};
 
 /// The variable by which a child knows that it is one: it holds the number of the first process,
 /// its parent. Not an argument, which `ps` would show for as long as the mount is there.
@@ -31,6 +33,12 @@ use crate::logging::Detached;
 /// otherwise. A process that the child itself starts has another parent, and so doesn't take itself
 /// for one.
 const PARENT_VARIABLE: &str = "MODEL_FS_BACKGROUND_PARENT";
+
+/// How long a child may take to end that isn't ready yet.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// What the child writes when it is ready. Whatever else comes is an error.
 const READY: &[u8] = b"ready\n";
@@ -88,6 +96,7 @@ fn close_inherited() {
 /// Starts the child, with this as `HOME` if it is given, and waits for it to be ready or to fail.
 /// In the latter case it has said why.
 pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
+    signals::as_usual();
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("model-fs"));
     // Not by name: the file at that path may be another one by now.
@@ -104,7 +113,14 @@ pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
         .stdout(Stdio::piped())
         .spawn();
     match child {
-        Ok(child) => wait_until_ready(child),
+        Ok(child) => {
+            let decided = Arc::new(Mutex::new(()));
+            end_before(&child, Arc::clone(&decided));
+            let result = wait_until_ready(child);
+            // It is ready, or has failed. Or this process is about to end, and waits here.
+            std::mem::forget(decided.lock());
+            result
+        }
         // The program is there, since it runs.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MountError::NoProc.into()),
         Err(error) => {
@@ -113,6 +129,23 @@ pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
             Err(Failure::from(error).with_hint(hint))
         }
     }
+}
+
+/// Has a signal that ends this process end the child before, unless it is `decided` by then what
+/// has become of it: who interrupts a mount finds none.
+fn end_before(child: &Child, decided: Arc<Mutex<()>>) {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
+    let end = move || {
+        let decides = decided.lock();
+        if let Ok(process) = &process {
+            let _ = pidfd_send_signal(process, Signal::TERM);
+            // Its end, or too late; then it will find that nobody waits for it.
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&PATIENCE));
+        }
+        std::mem::forget(decides);
+    };
+    // Without it, the child ends too, and perhaps a moment later.
+    let _ = signals::before_the_end(end);
 }
 
 fn wait_until_ready(mut child: Child) -> Result<ExitCode, Failure> {

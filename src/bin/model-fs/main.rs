@@ -31,6 +31,7 @@ mod pages;
 mod periodic;
 mod pid_file;
 mod progress;
+mod signals;
 mod signed_model;
 mod signing;
 mod systemd;
@@ -44,6 +45,7 @@ use crate::args::Cli;
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
+    signals::hold_back();
     background::begin();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(called) = mount_helper::called(&arguments) {

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use crate::args::Command;
 use crate::exit::{Exit, Failure};
 use crate::logging::Detached;
+use crate::signals;
 
 /// Does what a verb says.
 pub(crate) fn run(
@@ -24,6 +25,16 @@ pub(crate) fn run(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
+    match command {
+        // Has an answer of its own to signals, when it serves.
+        Command::Mount(_) => {}
+        // Has more to take back.
+        Command::Demo(_) => signals::as_usual(),
+        _ => {
+            signals::as_usual();
+            signals::leave_nothing();
+        }
+    }
     match command {
         // May have another process's exit code to pass on.
         Command::Mount(args) => return mount::run(args, is_background_child, logging),
