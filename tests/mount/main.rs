@@ -10,6 +10,7 @@ mod support;
 
 mod background;
 mod bindings;
+mod codes;
 mod exits;
 mod index;
 mod kept;
@@ -30,6 +31,7 @@ mod replace;
 mod reports;
 mod scale;
 mod session;
+mod signals;
 mod stress;
 mod stuck;
 mod tampering;

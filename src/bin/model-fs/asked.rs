@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 use crate::exit::Failure;
-use crate::terminal;
+use crate::{hints, terminal};
 
 /// `XATTR_SIZE_MAX` of Linux.
 const MAX_ATTRIBUTE: usize = 64 * 1024;
@@ -69,11 +69,12 @@ impl Mount {
             } else {
                 anyhow::anyhow!("{shown} is not a mount of model-fs")
             };
-            return Err(error.into());
+            let hint = hints::WHAT_IS_MOUNTED.to_owned();
+            return Err(Failure::from(error).with_hint(hint));
         }
         if !is_root {
             let error = anyhow::anyhow!("{shown} is not a mountpoint, but lies beneath one");
-            let hint = format!("model-fs status {}", shell_word(&entry.mountpoint));
+            let hint = format!("its mountpoint is {}", shell_word(&entry.mountpoint));
             return Err(Failure::from(error).with_hint(hint));
         }
         Ok(Self {

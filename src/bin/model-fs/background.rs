@@ -9,12 +9,12 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use model_fs::kernel::MountError;
@@ -104,21 +104,18 @@ pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
     if let Some(home) = home {
         command.env("HOME", home);
     }
-    let child = command
+    command
         .arg0(name)
         .args(args)
         .env(PARENT_VARIABLE, std::process::id().to_string())
         // A key may come through it. The child gives it up when it goes to the background.
         .stdin(Stdio::inherit())
-        .stdout(Stdio::piped())
-        .spawn();
-    match child {
+        .stdout(Stdio::piped());
+    let end = EndBefore::new();
+    match end.start(&mut command) {
         Ok(child) => {
-            let decided = Arc::new(Mutex::new(()));
-            end_before(&child, Arc::clone(&decided));
             let result = wait_until_ready(child);
-            // It is ready, or has failed. Or this process is about to end, and waits here.
-            std::mem::forget(decided.lock());
+            end.decide();
             result
         }
         // The program is there, since it runs.
@@ -131,21 +128,55 @@ pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Has a signal that ends this process end the child before, unless it is `decided` by then what
-/// has become of it: who interrupts a mount finds none.
-fn end_before(child: &Child, decided: Arc<Mutex<()>>) {
-    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
-    let end = move || {
-        let decides = decided.lock();
-        if let Ok(process) = &process {
-            let _ = pidfd_send_signal(process, Signal::TERM);
-            // Its end, or too late; then it will find that nobody waits for it.
-            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&PATIENCE));
+/// A signal that ends this process ends the child before: who interrupts a mount finds none. Once
+/// it is decided what has become of the child, it is too late for that.
+struct EndBefore {
+    /// The child, if there is one. Whoever decides holds the lock: this process is ended, or goes
+    /// on to its exit code.
+    child: Arc<Mutex<Option<OwnedFd>>>,
+    /// Zero until a signal has come.
+    signal: Arc<AtomicUsize>,
+}
+
+impl EndBefore {
+    fn new() -> Self {
+        let child = Arc::<Mutex<Option<OwnedFd>>>::default();
+        let to_end = Arc::clone(&child);
+        let end = move || {
+            let child = to_end.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(process) = &*child {
+                let _ = pidfd_send_signal(process, Signal::TERM);
+                // Its end, or too late; then it will find that nobody waits for it.
+                let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&PATIENCE));
+            }
+            std::mem::forget(child);
+        };
+        // Where it can't be, the child ends too, and perhaps a moment later.
+        let signal = signals::before_the_end(end).unwrap_or_default();
+        Self { child, signal }
+    }
+
+    /// Starts the child.
+    fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = command.spawn()?;
+        *child = pidfd_open(Pid::from_child(&started), PidfdFlags::empty()).ok();
+        Ok(started)
+    }
+
+    /// Never returns where a signal was first.
+    fn decide(self) {
+        let child = self.child.lock();
+        if self.signal.load(Ordering::SeqCst) != 0 {
+            // The child may have had it, too. The other thread ends this process.
+            drop(child);
+            loop {
+                std::thread::park();
+            }
         }
-        std::mem::forget(decides);
-    };
-    // Without it, the child ends too, and perhaps a moment later.
-    let _ = signals::before_the_end(end);
+        // From here on, the other thread waits.
+        std::mem::forget(child);
+    }
 }
 
 fn wait_until_ready(mut child: Child) -> Result<ExitCode, Failure> {

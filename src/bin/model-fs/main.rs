@@ -34,6 +34,7 @@ mod progress;
 mod signals;
 mod signed_model;
 mod signing;
+mod system_hints;
 mod systemd;
 mod terminal;
 mod trust;

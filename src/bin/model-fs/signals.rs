@@ -75,23 +75,34 @@ pub(crate) fn leave_nothing() {
     let _ = before_the_end(|| {});
 }
 
-/// The same, and does `last` before.
+/// The same, and does `last` before. Gives what [`noted`] does, which is set at once.
 ///
 /// # Errors
 /// When a handler can't be set or a thread can't be started.
-pub(crate) fn before_the_end(last: impl Fn() + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new(not_ignored())?;
+pub(crate) fn before_the_end(last: impl Fn() + Send + 'static) -> io::Result<Arc<AtomicUsize>> {
+    let (sender, begun) = sync_channel(1);
+    // The handlers are the thread's: where there can't be one, signals do what they always do.
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            for signal in signals.forever() {
+            // Noted last, so that nothing is noted that isn't seen here.
+            let made = Signals::new(not_ignored()).and_then(|made| Ok((made, noted()?)));
+            let (mut signals, noted) = made.map_or_else(
+                |error| (None, Err(error)),
+                |(signals, noted)| (Some(signals), Ok(noted)),
+            );
+            // It is waited for.
+            let _ = sender.send(noted);
+            for signal in signals.iter_mut().flat_map(Signals::forever) {
                 abandon_files();
                 clear_terminal();
                 last();
                 let _ = emulate_default_handler(signal);
             }
         })?;
-    Ok(())
+    begun
+        .recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
 /// The number of the signal that is to end this process, zero before it comes. What has to be taken

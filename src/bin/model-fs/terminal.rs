@@ -219,7 +219,7 @@ pub(crate) fn text_of(value: &serde_json::Value) -> String {
 fn render(failure: &Failure, colours: bool) -> String {
     let message = plain(failure);
     let mut text = line("error", "\u{1b}[1;31m", &message, colours);
-    if let Some(hint) = &failure.hint {
+    if let Some(hint) = failure.remedy() {
         text.push_str(&line("hint", "\u{1b}[1;36m", hint, colours));
     }
     text
@@ -264,6 +264,7 @@ pub(crate) fn bytes_bar(total: u64, label: &'static str) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(total), target);
+    *shown_bar() = Some(bar.clone());
     let template = if columns_of(io::stderr()).is_some_and(|columns| columns < WIDE) {
         "{prefix} {percent}% {wide_bar} {bytes_per_sec}"
     } else {
@@ -273,7 +274,6 @@ pub(crate) fn bytes_bar(total: u64, label: &'static str) -> ProgressBar {
         bar.set_style(style);
     }
     bar.set_prefix(label);
-    *shown_bar() = Some(bar.clone());
     bar
 }
 
@@ -286,9 +286,13 @@ fn shown_bar() -> MutexGuard<'static, Option<ProgressBar>> {
 
 /// Takes the bar off the terminal, if one is drawn, for a process that ends now.
 pub(crate) fn clear_bar() {
-    if let Some(bar) = shown_bar().take() {
+    let mut shown = shown_bar();
+    if let Some(bar) = shown.take() {
         bar.finish_and_clear();
+        bar.set_draw_target(ProgressDrawTarget::hidden());
     }
+    // Whoever would draw one now waits for the end.
+    std::mem::forget(shown);
 }
 
 #[cfg(test)]

@@ -76,7 +76,8 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
             self::files(files),
         );
         let exit = Exit::of_reads(&failures);
-        return Err(Failure::new(exit, anyhow::Error::msg(message)));
+        let hint = "model-fs verify shows all that is wrong, and what helps".to_owned();
+        return Err(Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint));
     }
     let stats = reader.stats();
     if stats.unkept_tables > 0 {

@@ -42,8 +42,6 @@ pub(crate) fn run(
         keeper::check_arguments(std::env::args_os())?;
         return keeper::run(&args, is_background_child, logging);
     }
-    let status = Arc::<OnceLock<StatusHandle>>::default();
-    options = options.shutdown(answers(args.foreground, logging.clone(), &status)?);
     raise_descriptor_limit();
     // What can't be done is found before anything is mounted.
     let pid_file = args.pid_file.as_deref().filter(|_| served.is_none());
@@ -65,6 +63,9 @@ pub(crate) fn run(
         .iter()
         .copied()
         .for_each(warn_of_old_tables);
+    // Not before: while nothing is mounted, a signal ends this process at once.
+    let status = Arc::<OnceLock<StatusHandle>>::default();
+    options = options.shutdown(answers(args.foreground, logging.clone(), &status)?);
     let (path, author) = (model.signed().location().path(), model.signed().signer());
     let mut served_as = None;
     if let Some(served) = served {

@@ -174,8 +174,10 @@ fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
         .iter()
         .map(|text| {
             let hex = text.strip_prefix("sha256:").unwrap_or(text);
-            Digest::from_hex(Algorithm::Sha256, hex)
-                .map_err(|error| usage(format!("{flag}: {error}")))
+            Digest::from_hex(Algorithm::Sha256, hex).map_err(|error| {
+                let hint = "\"model-fs inspect MODEL\" shows it".to_owned();
+                usage(format!("{flag}: {error}")).with_hint(hint)
+            })
         })
         .collect()
 }

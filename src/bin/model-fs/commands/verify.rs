@@ -37,7 +37,7 @@ pub(crate) fn report_failure(failure: Failure) -> Result<Exit, Failure> {
     let document = json!({
         "verified": false,
         "error": terminal::plain(&failure),
-        "hint": failure.hint,
+        "hint": failure.remedy(),
     });
     match terminal::print_json(&document) {
         Ok(()) => Ok(failure.exit),

@@ -41,7 +41,11 @@ pub(super) fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), 
     if places == 0 && !owner.locked_down {
         return match unread {
             0 => Ok(()),
-            _ => Err(anyhow::anyhow!("the model didn't give content {unread} times").into()),
+            _ => {
+                let error = anyhow::anyhow!("the model didn't give content {unread} times");
+                let hint = "look at its disk or network: \"journalctl -k\", and the mount's log";
+                Err(Failure::from(error).with_hint(hint.to_owned()))
+            }
         };
     }
     let places = match places {
@@ -56,7 +60,8 @@ pub(super) fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), 
         message.push('\n');
         message.push_str(violation);
     }
-    Err(Failure::new(Exit::Content, anyhow::Error::msg(message)))
+    let hint = "get these files anew from where the model came from; what is right again is served";
+    Err(Failure::new(Exit::Content, anyhow::Error::msg(message)).with_hint(hint.to_owned()))
 }
 
 /// The same of all mounts of this user, each for itself. The worst is the exit code.
