@@ -9,7 +9,7 @@ use test_support::built;
 use test_support::mounted::flip;
 use test_support::process::finish;
 
-use crate::support::{BLAKE3, CHUNK, Host, LIMIT, Mode, Model, Mount, open};
+use crate::support::{BLAKE3, CHUNK, Host, LIMIT, Mode, Model, Mount, open, python};
 
 /// A page that can't be had.
 const PLACE: u64 = 2_000_000;
@@ -28,9 +28,8 @@ fn mounted(host: &Host) -> (Model, Mount) {
 }
 
 fn populate(verb: &str, mount: &Mount, numbers: &[u64]) -> Command {
-    let mut command = Command::new("python3");
+    let mut command = python();
     command
-        .args(["-I", "-S"])
         .arg(built::repository("tests/mount/populate.py"))
         .arg(verb)
         .arg(mount.file("weights"))

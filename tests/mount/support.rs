@@ -12,7 +12,6 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -28,6 +27,7 @@ use test_support::keys;
 use test_support::missing::{Need, have, not_tested};
 use test_support::mounted::{clear, is_mounted, scratch};
 use test_support::process::{Finished, finish};
+use test_support::python_env;
 
 /// For a command: many times what it needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -567,13 +567,7 @@ pub(crate) fn tool<S: AsRef<OsStr>>(
 
 /// Python, without the user's own settings.
 pub(crate) fn python() -> Command {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    // The command of that name may be a slow script that looks for the right version.
-    let python = PYTHON.get_or_init(|| {
-        let found = tool("python3", ["-c", "import sys; print(sys.executable)"]);
-        found.expect("run python3").stdout.trim().into()
-    });
-    let mut command = Command::new(python);
+    let mut command = Command::new(python_env::interpreter());
     command.args(["-I", "-S"]);
     command
 }

@@ -35,23 +35,20 @@ StandardError=file:/show/log
 /// `sh -e` goes on after `! COMMAND`, whatever that ends with.
 const PRELUDE: &str = "fails() { if \"$@\"; then exit 1; fi; }\n";
 
-/// What goes into a container. `/srv/models/llm` is a signed model of another user's, and
-/// `/etc/model-fs/signer.pem` the key to trust.
-pub(crate) struct System(TempDir);
+/// What goes into a container.
+pub(crate) struct System {
+    folder: TempDir,
+    /// What is bound into it: the option of `systemd-nspawn`, what, and where.
+    binds: Vec<(&'static str, PathBuf, &'static str)>,
+}
 
 impl System {
-    /// `None` where tests are left out on purpose, and where nothing can be booted.
+    /// With our program, its units, a signed model of another user's in `/srv/models/llm`, and the
+    /// key to trust in `/etc/model-fs/signer.pem`. `None` where tests are left out on purpose, and
+    /// where nothing can be booted.
     #[track_caller]
     pub(crate) fn new() -> Option<Self> {
-        static BOOTS: LazyLock<bool> = LazyLock::new(|| {
-            let boots = System::with(&[]).boot("true").is_some();
-            if !boots {
-                not_tested("units in a running systemd: no container can be booted here");
-            }
-            boots
-        });
-        let needs = [Need::Root, Need::Fuse, Need::Systemd];
-        if !needs.into_iter().all(have) || !*BOOTS {
+        if !Self::boots() {
             return None;
         }
         let units = ["model-fs@.service", "mnt-llm.mount"];
@@ -60,7 +57,7 @@ impl System {
         let model = system.path("models/llm");
         fs::create_dir_all(&model).expect("mkdir");
         fs::write(model.join("weights"), vec![7; 300_000]).expect("write");
-        let mut sign = built::program_at_home(system.0.path());
+        let mut sign = built::program_at_home(system.folder.path());
         sign.arg("sign").arg(&model).arg("--private-key");
         finish(sign.arg(keys::path("p256-pkcs8.pem")), LIMIT).expect("sign");
         for entry in fs::read_dir(&model).expect("list") {
@@ -74,12 +71,51 @@ impl System {
         Some(system)
     }
 
-    fn with(units: &[PathBuf]) -> Self {
-        let system = Self(scratch());
-        for name in ["units", "etc", "models", "show", "usr/bin", "usr/sbin"] {
-            fs::create_dir_all(system.path(name)).expect("mkdir");
+    /// With nothing of ours; `given` is there as `/given`. `None` as for [`System::new`].
+    #[track_caller]
+    pub(crate) fn to_install_on(given: &Path) -> Option<Self> {
+        Self::boots().then(|| {
+            let mut system = Self::bare();
+            system.binds.push(("bind-ro", given.to_owned(), "/given"));
+            system
+        })
+    }
+
+    #[track_caller]
+    fn boots() -> bool {
+        static BOOTS: LazyLock<bool> = LazyLock::new(|| {
+            let boots = System::bare().boot("true").is_some();
+            if !boots {
+                not_tested("units in a running systemd: no container can be booted here");
+            }
+            boots
+        });
+        let needs = [Need::Root, Need::Fuse, Need::Systemd];
+        needs.into_iter().all(have) && *BOOTS
+    }
+
+    fn bare() -> Self {
+        let folder = scratch();
+        let (units, show) = (folder.path().join("units"), folder.path().join("show"));
+        let system = Self {
+            folder,
+            binds: vec![
+                ("bind", units, "/etc/systemd/system"),
+                ("bind", show, "/show"),
+            ],
+        };
+        for name in ["units", "show"] {
+            fs::create_dir(system.path(name)).expect("mkdir");
         }
         fs::write(system.path("units/show.service"), SHOW).expect("write");
+        system
+    }
+
+    fn with(units: &[PathBuf]) -> Self {
+        let mut system = Self::bare();
+        for name in ["etc", "models", "usr/bin", "usr/sbin"] {
+            fs::create_dir_all(system.path(name)).expect("mkdir");
+        }
         for unit in units {
             let name = unit.file_name().expect("a name");
             fs::copy(unit, system.path("units").join(name)).expect("copy a unit");
@@ -87,6 +123,13 @@ impl System {
         fs::copy(built::program(), system.path("usr/bin/model-fs")).expect("copy the program");
         let helper = system.path("usr/sbin/mount.fuse.model-fs");
         symlink("/usr/bin/model-fs", helper).expect("link the helper");
+        let (etc, models) = (system.path("etc"), system.path("models"));
+        let usr = format!("/usr:{}", system.path("usr").display());
+        system.binds.extend([
+            ("overlay-ro", usr.into(), "/usr"),
+            ("bind-ro", etc, "/etc/model-fs"),
+            ("bind", models, "/srv/models"),
+        ]);
         system
     }
 
@@ -106,7 +149,7 @@ impl System {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// Boots, and runs a script of sh as root, with `-eux`. What it said if it came to its end.
@@ -114,9 +157,6 @@ impl System {
     fn boot(&self, script: &str) -> Option<String> {
         let script = format!("{PRELUDE}{script}\nset +x\necho at the end\n");
         fs::write(self.path("show/script"), script).expect("write");
-        let bind = |option: &str, name: &str, to: &str| {
-            format!("--{option}={}:{to}", self.path(name).display())
-        };
         let mut command = Command::new("systemd-nspawn");
         command.args([
             "--directory=/",
@@ -124,12 +164,10 @@ impl System {
             "--register=no",
             "--keep-unit",
             "--bind=/dev/fuse",
-            &format!("--overlay-ro=/usr:{}:/usr", self.path("usr").display()),
-            &bind("bind-ro", "units", "/etc/systemd/system"),
-            &bind("bind-ro", "etc", "/etc/model-fs"),
-            &bind("bind", "models", "/srv/models"),
-            &bind("bind", "show", "/show"),
         ]);
+        for (option, what, to) in &self.binds {
+            command.arg(format!("--{option}={}:{to}", what.display()));
+        }
         if Path::new("/dev/autofs").exists() {
             command.arg("--bind=/dev/autofs");
         }

@@ -11,6 +11,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -20,6 +21,7 @@ use crate::missing::{Need, have};
 use crate::process::finish;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
+const ASK_LIMIT: Duration = Duration::from_secs(60);
 
 /// The OMS reference implementation. It doesn't name pyopenssl itself, yet can't be imported
 /// without it.
@@ -79,8 +81,20 @@ impl PythonEnv {
     }
 }
 
+/// Where Python lies. The command of that name may be a script that looks for the right version,
+/// each time for as long as a test takes.
+pub fn interpreter() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let mut command = Command::new("python3");
+        command.args(["-c", "import sys; print(sys.executable)"]);
+        let said = finish(&mut command, ASK_LIMIT).expect("run python3");
+        said.stdout.trim().into()
+    })
+}
+
 fn bare_python() -> Command {
-    let mut command = Command::new("python3");
+    let mut command = Command::new(interpreter());
     command
         .env_remove("PYTHONHOME")
         .env("PYTHONNOUSERSITE", "1")

@@ -15,6 +15,8 @@ use test_support::mounted::scratch;
 use test_support::process::{Finished, finish};
 use test_support::{built, keys};
 
+use crate::boot::System;
+
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Sets the machine up in `$1`, and runs the script `$2` there, which finds the files of `$3` in
@@ -145,21 +147,6 @@ fn what_the_package_holds_is_where_debian_has_it() {
             "{line}"
         );
     }
-    // The unit is the very one that `tests/packaging` boots a system with.
-    let unit = finish(
-        Command::new("sh")
-            .args([
-                "-c",
-                "dpkg-deb --fsys-tarfile \"$1\" | tar --extract --to-stdout \"$2\"",
-                "sh",
-            ])
-            .arg(&package)
-            .arg("./usr/lib/systemd/system/model-fs@.service"),
-        LIMIT,
-    );
-    let booted = built::repository("packaging/systemd/model-fs@.service");
-    let booted = std::fs::read_to_string(booted).expect("read the unit");
-    assert_eq!(unit.expect("unpack the unit").stdout, booted);
     let field = |name| {
         let mut command = Command::new("dpkg-deb");
         let field = command.arg("-f").arg(&package).arg(name);
@@ -223,4 +210,57 @@ fn a_mount_goes_on_through_upgrade_and_purge_and_nothing_is_left() {
         "/srv/model/weights",
     ];
     assert_eq!(left, made, "{finished}");
+}
+
+/// The same by the unit that the package brings, in a system that systemd runs. Its `/usr` is an
+/// overlay in memory, and its dpkg knows of no other package.
+const SERVICE: &str = r#"
+mkdir /run/over
+mount -t tmpfs tmpfs /run/over
+mkdir /run/over/upper /run/over/work
+mount -t overlay -o lowerdir=/usr,upperdir=/run/over/upper,workdir=/run/over/work overlay /usr
+mkdir -p /var/lib/dpkg/updates /var/lib/dpkg/info
+: > /var/lib/dpkg/status
+dpkg --force-depends --install /given/0.1.0-1.deb
+mkdir -p /srv/models/llm /etc/model-fs
+head -c 3000000 /dev/urandom > /srv/models/llm/weights
+model-fs sign /srv/models/llm --private-key /given/key.pem
+cp /given/key.pub /etc/model-fs/signer.pem
+cp /usr/share/doc/model-fs/examples/example.conf /etc/model-fs/llm.conf
+systemctl enable --now model-fs@llm.service
+systemctl is-active model-fs@llm.service
+exec 7< /mnt/llm/weights
+main() { systemctl show --property=MainPID --value model-fs@llm.service; }
+before=$(main)
+dpkg --force-depends --install /given/0.1.1-1.deb
+test "$(main)" = "$before"
+cmp /srv/models/llm/weights - <&7
+model-fs upgrade /mnt/llm
+cmp /srv/models/llm/weights /mnt/llm/weights
+systemctl is-active model-fs@llm.service
+exec 7<&-
+dpkg --purge model-fs
+# Who takes the program away doesn't take the model from its readers.
+cmp /srv/models/llm/weights /mnt/llm/weights
+systemctl disable --now model-fs@llm.service
+fails findmnt /mnt/llm
+find /run/over/upper ! -type d ! -type c ! -path '*/cache/*' | sed 's/^/LEFT /'
+find /etc /var ! -type d -path '*model-fs*' ! -path '/var/log/*' | sed 's/^/KEPT /'
+"#;
+
+#[test]
+fn a_service_goes_on_through_upgrade_and_purge() {
+    let Some(given) = packages() else { return };
+    let Some(system) = System::to_install_on(given.path()) else {
+        return;
+    };
+    let said = system.shows(SERVICE);
+    let mut kept: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("KEPT "))
+        .collect();
+    kept.sort_unstable();
+    let made = ["/etc/model-fs/llm.conf", "/etc/model-fs/signer.pem"];
+    assert_eq!(kept, made, "{said}");
+    assert!(!said.contains("\nLEFT "), "{said}");
 }
