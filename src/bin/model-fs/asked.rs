@@ -74,7 +74,7 @@ impl Mount {
         }
         if !is_root {
             let error = anyhow::anyhow!("{shown} is not a mountpoint, but lies beneath one");
-            let hint = format!("its mountpoint is {}", shell_word(&entry.mountpoint));
+            let hint = format!("model-fs status {}", shell_word(&entry.mountpoint));
             return Err(Failure::from(error).with_hint(hint));
         }
         Ok(Self {
