@@ -5,6 +5,7 @@
 //! for each kind of error. Guarantees: paths and names are shown as words of a shell command,
 //! harmless to a terminal. Doesn't: decide what is a failure, or with which exit code.
 
+use std::error::Error;
 use std::io::{self, ErrorKind::PermissionDenied};
 use std::path::Path;
 
@@ -218,7 +219,7 @@ pub(crate) fn by_cause(error: &anyhow::Error) -> Option<&'static str> {
     let certificate = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<CertificateError>());
-    let root = || error.chain().any(|cause| cause.is::<TrustedRootError>());
+    let root = || error.chain().any(<dyn Error>::is::<TrustedRootError>);
     match certificate {
         Some(CertificateError::NotFound { found }) if found.to_string().contains("KEY") => {
             Some("give a key with --public-key, or the certificate that was made for it")
@@ -349,7 +350,7 @@ pub(crate) fn signature(error: &VerifyManifestError) -> Option<String> {
     match error {
         VerifyManifestError::Signature(error) => {
             let timely = Remedy::of(error).map(|(_, hint)| hint);
-            timely.or_else(|| refused_signature(error).map(str::to_owned))
+            timely.or_else(|| Some(refused_signature(error).to_owned()))
         }
         VerifyManifestError::Statement(_) | VerifyManifestError::Manifest(_) => {
             Some("have the model signed anew".to_owned())
@@ -358,8 +359,8 @@ pub(crate) fn signature(error: &VerifyManifestError) -> Option<String> {
 }
 
 /// What helps where time has no part in it.
-fn refused_signature(error: &VerifyError) -> Option<&'static str> {
-    Some(match error {
+fn refused_signature(error: &VerifyError) -> &'static str {
+    match error {
         VerifyError::Bundle(_) => {
             "copy the signature anew from whoever signed, or name it with --signature FILE"
         }
@@ -385,7 +386,7 @@ fn refused_signature(error: &VerifyError) -> Option<&'static str> {
         VerifyError::Certificate(_) | VerifyError::SignerKey { .. } | VerifyError::Sigstore(_) => {
             "have the model signed anew"
         }
-    })
+    }
 }
 
 /// What an operator can do about certificates that are right but for time; the better, the greater.

@@ -39,14 +39,12 @@ pub(super) fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), 
     let places = owner.stats.violations;
     let unread = owner.stats.source_errors;
     if places == 0 && !owner.locked_down {
-        return match unread {
-            0 => Ok(()),
-            _ => {
-                let error = anyhow::anyhow!("the model didn't give content {unread} times");
-                let hint = "look at its disk or network: \"journalctl -k\", and the mount's log";
-                Err(Failure::from(error).with_hint(hint.to_owned()))
-            }
-        };
+        if unread == 0 {
+            return Ok(());
+        }
+        let error = anyhow::anyhow!("the model didn't give content {unread} times");
+        let hint = "look at its disk or network: \"journalctl -k\", and the mount's log";
+        return Err(Failure::from(error).with_hint(hint.to_owned()));
     }
     let places = match places {
         1 => "1 place".to_owned(),
