@@ -35,10 +35,11 @@ pub(crate) fn content_failure(failures: &[verify::Difference]) -> Failure {
     } else if failures.iter().all(is_unsigned) {
         "remove these files, or leave them out with --ignore-paths or --ignore-unsigned-files"
     } else if exit == Exit::Content {
-        "get these files anew from where the model came from; or if it was changed on purpose, have \
-         it signed anew"
+        "get these files anew from where the model came from; or if it was changed on purpose, \
+         have it signed anew"
     } else {
-        "see that this user may read these files, and \"journalctl -k\" for what else is in the way"
+        "see that this user may read these files, and \"journalctl -k\" for what else is in the \
+         way"
     };
     Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint.to_owned())
 }

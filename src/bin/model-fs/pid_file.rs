@@ -96,7 +96,8 @@ impl PidFile {
         };
         let Some(pid) = said else {
             bail!(
-                "{shown} is there and isn't a pid file; it is left alone: remove it, or name another"
+                "{shown} is there and isn't a pid file; it is left alone: remove it, or name \
+                 another"
             );
         };
         let own = rustix::process::getpid();

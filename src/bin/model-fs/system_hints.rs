@@ -1,7 +1,8 @@
 //! What the user could do where the system said no.
 //!
-//! Guarantees: for each reason that a user can do something about, one line that says what. Doesn't:
-//! name the path, which the error does; or know better than [`crate::hints`], which comes first.
+//! Guarantees: for each reason that a user can do something about, one line that says what.
+//! Doesn't: name the path, which the error does; or know better than [`crate::hints`], which comes
+//! first.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;

@@ -25,15 +25,9 @@ pub(crate) fn run(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
-    match command {
-        // Has an answer of its own to signals, when it serves.
-        Command::Mount(_) => {}
-        // Has more to take back.
-        Command::Demo(_) => signals::as_usual(),
-        _ => {
-            signals::as_usual();
-            signals::leave_nothing();
-        }
+    // A mount has an answer of its own, when it serves.
+    if !matches!(command, Command::Mount(_)) {
+        signals::as_usual();
     }
     match command {
         // May have another process's exit code to pass on.

@@ -21,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::hints;
 use crate::index_store::open_store;
 use crate::progress::Bar;
+use crate::signals;
 use crate::signing::{Author, Replaced, Signer, Tables};
 use crate::terminal::files;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let Some(hash) = args.hash() else {
         return Err(unreadable_by_the_reference());
     };
+    signals::leave_nothing();
     let signer = Signer::load(args)?;
     let location = ModelLocation::find_to_sign(&args.model.model, args.model.signature.as_deref())?;
     let links = if args.allow_symlinks {

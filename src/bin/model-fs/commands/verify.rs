@@ -16,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::findings::{content_failure, verdict};
 use crate::index_store::open_store;
 use crate::progress::Bar;
+use crate::signals;
 use crate::signed_model;
 use crate::terminal::{self, files};
 
@@ -56,6 +57,7 @@ struct Report {
 fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let options = signed_model::options(&args.model, &args.ignore, None);
     let model = signed_model::open(&args.model, args.trust, options)?;
+    signals::leave_nothing();
     let store = open_store(args.index_dir.as_deref(), model.location())?;
     let bytes = model.claimed_bytes();
     let mut failures = model.left_out_differences();
