@@ -7,9 +7,9 @@
 //! Doesn't: keep SIGKILL from leaving things, or take a mount away, which is the library's.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -69,10 +69,23 @@ fn mask(how: i32, signals: &[i32]) {
     }
 }
 
+/// What [`leave_nothing`] notes.
+static NOTED: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
 /// From now on, what ends this process does so when nothing is half done.
 pub(crate) fn leave_nothing() {
     // Without it, signals end the process as they do any.
-    let _ = before_the_end(|| {});
+    if let Ok(noted) = before_the_end(|| {}) {
+        let _ = NOTED.set(noted);
+    }
+}
+
+/// For a command that has failed: never returns where that is because of a signal that is about to
+/// end this process, and has ended a child before.
+pub(crate) fn wait_where_ending() {
+    while NOTED.get().is_some_and(|it| it.load(Ordering::SeqCst) != 0) {
+        thread::park();
+    }
 }
 
 /// The same, and does `last` before. Gives what [`noted`] does, which is set at once.

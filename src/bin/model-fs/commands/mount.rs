@@ -57,15 +57,15 @@ pub(crate) fn run(
     }
     opening.repair_from.clone_from(&args.repair_from);
     let found = signed_model::open(&args.model, args.trust, opening)?;
+    // Not before: while nothing is made or mounted, a signal ends this process at once.
+    let status = Arc::<OnceLock<StatusHandle>>::default();
+    options = options.shutdown(answers(args.foreground, logging.clone(), &status)?);
     let model = Model::new(found)?;
     model
         .table_store()
         .iter()
         .copied()
         .for_each(warn_of_old_tables);
-    // Not before: while nothing is mounted, a signal ends this process at once.
-    let status = Arc::<OnceLock<StatusHandle>>::default();
-    options = options.shutdown(answers(args.foreground, logging.clone(), &status)?);
     let (path, author) = (model.signed().location().path(), model.signed().signer());
     let mut served_as = None;
     if let Some(served) = served {
