@@ -69,10 +69,10 @@ pub struct Kept {
     pub keeper: u32,
     /// Processes that served it before the one that does now.
     pub earlier_processes: u16,
-    /// Whether the one that serves it now came by an upgrade.
+    /// Upgrades that went well.
     #[serde(default)]
-    pub upgraded: bool,
-    /// Upgrades that failed since the one that serves it now began.
+    pub upgrades: u32,
+    /// Upgrades that failed.
     #[serde(default)]
     pub failed_upgrades: u32,
     /// Why the last of them did.
@@ -86,7 +86,7 @@ impl Kept {
         Self {
             keeper,
             earlier_processes,
-            upgraded: false,
+            upgrades: 0,
             failed_upgrades: 0,
             last_failed_upgrade: None,
         }

@@ -10,7 +10,7 @@
 //! mounted there since; and because its error is a text.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,16 +19,15 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::FS_TYPE;
-use super::connection::{self, fuse_connection};
+use super::connection;
 use super::fusermount::{self, HelperError};
 use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
 use super::new_mount::{self, Identity};
 use super::options::MountOptions;
-use super::pages::control;
 use super::place::Place;
-use super::replace::DeadMount;
+use super::replace::{DeadMount, is_model};
 use super::serving::ConnectionControl;
 use crate::files::has_descriptor_paths;
 use crate::name::Escaped;
@@ -115,10 +114,10 @@ impl Attached {
     }
 
     /// The mount `identity`, which is there and was served by another process: `connection` is its
-    /// own, `parent` the directory that has the mountpoint.
+    /// own or that of what it reads from, `parent` the directory that has the mountpoint.
     pub(super) fn take_over(
         identity: Identity,
-        connection: &OwnedFd,
+        (connection, control): (&OwnedFd, ConnectionControl),
         parent: OwnedFd,
         mountpoint: PathBuf,
     ) -> Result<Self, MountError> {
@@ -131,7 +130,7 @@ impl Attached {
             parent: Some(Place::from(parent)),
             replaces: Mutex::default(),
             has_replaced: AtomicBool::new(false),
-            control: ConnectionControl::usual(identity.device),
+            control,
             identity,
             connection: second,
             spare: Mutex::new(spare),
@@ -204,18 +203,19 @@ impl Attached {
         self.has_replaced.load(Ordering::Relaxed)
     }
 
-    /// A file system that was attached to `place`, and reads from the FUSE file system behind
-    /// `connection`.
+    /// A mount through EROFS, which reads from the FUSE file system behind `connection`. It is on
+    /// `mountpoint`, or is to replace the dead mount there.
     pub(super) fn of_pages(
         mountpoint: PathBuf,
-        place: &Place,
+        parent: OwnedFd,
         identity: Identity,
         (connection, control): (OwnedFd, ConnectionControl),
+        replaces: Option<(Place, DeadMount)>,
     ) -> Result<Self, MountError> {
         let attached = Self {
             mountpoint,
-            parent: parent_of(place),
-            replaces: Mutex::default(),
+            parent: Some(Place::from(parent)),
+            replaces: Mutex::new(replaces),
             has_replaced: AtomicBool::new(false),
             identity,
             control,
@@ -401,14 +401,10 @@ fn find<'a>(
     connection: &OwnedFd,
     place: &Place,
 ) -> Option<&'a MountEntry> {
-    let info = format!("/proc/self/fdinfo/{}", connection.as_raw_fd());
-    let served = std::fs::read_to_string(info)
-        .ok()
-        .and_then(|info| fuse_connection(&info));
     let mut new = table
         .since(before)
         .filter(|entry| entry.fs_type == FS_TYPE && !table.is_covered(entry));
-    match served {
+    match connection::number(connection) {
         Some(minor) => new.find(|entry| entry.device == DeviceId { major: 0, minor }),
         None => new.find(|entry| is_at(place, entry)),
     }
@@ -437,11 +433,6 @@ pub(super) enum Target {
     Directory(Place, PathBuf),
     /// A dead mount of ours, to be replaced.
     Dead(DeadMount),
-}
-
-/// Whether a mount shows a model, in either lane.
-fn is_model(entry: &MountEntry) -> bool {
-    entry.fs_type == FS_TYPE || control::is_model(entry)
 }
 
 /// Looks at the mountpoint before anything is mounted. As with mount(8), it need not be empty.

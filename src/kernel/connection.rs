@@ -5,7 +5,7 @@
 //! [`Attached`](super::attach::Attached).
 
 use std::fs::OpenOptions;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -124,6 +124,13 @@ pub(super) fn stands(connection: &OwnedFd) -> bool {
     let now = Timespec::default();
     rustix::event::poll(&mut polled, Some(&now)).is_ok()
         && !polled[0].revents().contains(PollFlags::ERR)
+}
+
+/// The number of a connection, which is the minor number of its file system. `None` where the kernel
+/// doesn't tell (before Linux 6.15).
+pub(super) fn number(connection: &OwnedFd) -> Option<u32> {
+    let path = format!("/proc/self/fdinfo/{}", connection.as_raw_fd());
+    fuse_connection(&std::fs::read_to_string(path).ok()?)
 }
 
 /// The connection number in the `fdinfo` of a FUSE device; the minor number of the file system.

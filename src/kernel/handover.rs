@@ -14,14 +14,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::connection;
 use super::handshake::Handshake;
+use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
 use super::new_mount::Identity;
+use super::pages::{MOST_WAIT, control};
+use super::serving::ConnectionControl;
+use super::unmount::{UnmountError, unmount_or_detach};
 
 /// Whether a mount can go on with another process, or is to go on here.
 #[derive(Default)]
@@ -44,6 +49,14 @@ impl Keeping {
         match self {
             Self::No | Self::Kept(_) => 0,
             Self::TakeOver(handover, _) => handover.facts.next().unwrap_or(u16::MAX),
+        }
+    }
+
+    /// The number of the file system that goes on.
+    pub(super) fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::No | Self::Kept(_) => None,
+            Self::TakeOver(handover, _) => Some(handover.facts.identity().device),
         }
     }
 }
@@ -71,12 +84,46 @@ pub struct Handover {
     /// wasn't answered. While it is open the kernel waits with that; without it such requests are
     /// given up (`ECONNABORTED`).
     pub device: Option<OwnedFd>,
+    /// Of a mount through EROFS: the socket on which its status is asked for.
+    pub listener: Option<OwnedFd>,
 }
 
 impl Handover {
     /// Whether the mount is there: nobody has taken it away, and no connection was broken.
     pub fn stands(&self) -> bool {
         connection::stands(&self.connection)
+    }
+
+    /// Takes the mount away, which nobody serves any more: whatever waits for an answer gets an
+    /// error first, since it may be what can't be interrupted. Who uses it, if it is in use.
+    ///
+    /// # Errors
+    /// [`UnmountError`].
+    pub fn give_up(self) -> Result<Option<Holders>, UnmountError> {
+        let mountpoint = self.facts.mountpoint();
+        if let Some(control) = self.facts.pages_control(&self.connection)
+            && self.stands()
+            && !control.abort()
+        {
+            tracing::warn!("the connection could not be broken");
+        }
+        // Where nobody else has it, the connection ends here.
+        let forget = self.closed();
+        let taken_away = unmount_or_detach(&mountpoint);
+        forget();
+        taken_away
+    }
+
+    /// Leaves nothing behind of a mount that is gone.
+    pub fn forget(self) {
+        self.closed()();
+    }
+
+    /// Closes all of it; what comes back removes the name of a socket that nobody listens on.
+    fn closed(self) -> impl FnOnce() {
+        let pages = self.facts.is_pages().then(|| self.facts.identity().device);
+        drop(self);
+        move || pages.into_iter().for_each(control::forget)
     }
 }
 
@@ -89,10 +136,22 @@ pub struct HandoverFacts {
     major: u32,
     minor: u32,
     handshake: Handshake,
-    /// What the kernel was told: names, numbers, signature.
+    /// What the kernel was told: names, numbers, signature; through EROFS, all of the image.
     pub(super) shown: String,
     /// How many processes served it before the one that leaves this.
     processes: u16,
+    /// Of a mount through EROFS.
+    #[serde(default)]
+    pub(super) reads_from: Option<ReadsFrom>,
+}
+
+/// What a mount through EROFS reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReadsFrom {
+    /// The number of the connection.
+    pub(super) connection: u32,
+    /// The number of the mount among those of EROFS, by which its settings are found.
+    pub(super) settings: Option<u32>,
 }
 
 impl HandoverFacts {
@@ -111,7 +170,43 @@ impl HandoverFacts {
             handshake,
             shown,
             processes,
+            reads_from: None,
         }
+    }
+
+    /// The same, of a mount through EROFS.
+    pub(super) fn reading_from(self, what: ReadsFrom) -> Self {
+        Self {
+            reads_from: Some(what),
+            ..self
+        }
+    }
+
+    /// Whether it is a mount through EROFS. Then a process that goes on with it is given the
+    /// [socket](Handover::listener) as well.
+    pub fn is_pages(&self) -> bool {
+        self.reads_from.is_some()
+    }
+
+    /// How long the kernel may go without a process that answers: whoever waits for an answer can't
+    /// be let go. `None` where they can.
+    pub fn most_silence(&self) -> Option<Duration> {
+        self.reads_from.map(|_| MOST_WAIT)
+    }
+
+    /// A way to break the connection that a mount through EROFS reads from. Its number is that of
+    /// the process before, unless the kernel tells it; then nothing is broken where they differ.
+    pub(super) fn pages_control(&self, connection: &OwnedFd) -> Option<ConnectionControl> {
+        let number = self.reads_from?.connection;
+        if connection::number(connection).is_some_and(|said| said != number) {
+            return None;
+        }
+        ConnectionControl::own(DeviceId {
+            major: 0,
+            minor: number,
+        })
+        .inspect_err(|error| tracing::debug!(%error, "connections can't be broken"))
+        .ok()
     }
 
     /// Where it was mounted: absolute, without links.

@@ -152,6 +152,14 @@ pub enum MountError {
         /// Without links.
         mountpoint: PathBuf,
     },
+    /// A mount that was to go on can't be served.
+    #[error("the mount on {} can't go on: {reason}", Escaped::path(mountpoint))]
+    CannotGoOn {
+        /// Without links.
+        mountpoint: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A mount that was to go on has been served by as many processes as can be told apart.
     #[error(
         "the mount on {} was served by 65536 processes, one after the other, and has to be made \

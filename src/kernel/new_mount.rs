@@ -37,13 +37,7 @@ pub(super) fn mount(
     match make(connection, options) {
         Ok(made) => {
             let identity = identify(&made)?;
-            rustix::mount::move_mount(
-                &made,
-                "",
-                place,
-                "",
-                MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-            )?;
+            attach(&made, place)?;
             Ok(Some(identity))
         }
         Err(errno) => {
@@ -53,6 +47,17 @@ pub(super) fn mount(
             mount_in_one_call(connection, place, options).map(|()| None)
         }
     }
+}
+
+/// Attaches a mount that is attached nowhere yet to `place`.
+pub(super) fn attach(made: &Place, place: &Place) -> Result<(), Errno> {
+    rustix::mount::move_mount(
+        made,
+        "",
+        place,
+        "",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
 }
 
 /// Attaches what [`make`] made beneath the mount that has its root at `above`, which stays over it

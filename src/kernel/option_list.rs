@@ -5,8 +5,18 @@
 //! before anything else stands for what follows. Guarantees: [`joined`] of what [`split`] gives
 //! means the same. Doesn't: know any option.
 
+use crate::name::Escaped;
+
+/// A list with a quote that isn't closed: which options the rest would be can only be guessed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("mount option \"{0}\": a double quote in it isn't closed")]
+pub struct OpenQuote(Escaped);
+
 /// The options of a list, without quotes and backslashes. Empty ones are left out.
-pub fn split(list: &[u8]) -> Vec<Vec<u8>> {
+///
+/// # Errors
+/// [`OpenQuote`].
+pub fn split(list: &[u8]) -> Result<Vec<Vec<u8>>, OpenQuote> {
     let mut options = vec![Vec::new()];
     let (mut rest, mut quoted) = (list, false);
     while let Some((&byte, after)) = rest.split_first() {
@@ -27,8 +37,12 @@ pub fn split(list: &[u8]) -> Vec<Vec<u8>> {
             option.push(taken);
         }
     }
+    if quoted {
+        let last = options.pop().unwrap_or_default();
+        return Err(OpenQuote(Escaped::bounded(&String::from_utf8_lossy(&last))));
+    }
     options.retain(|option| !option.is_empty());
-    options
+    Ok(options)
 }
 
 /// What a backslash and the bytes after it stand for, which are taken from `rest`.
@@ -83,10 +97,8 @@ mod tests {
             // Nothing follows, or no octal number does.
             (r"key=\", &["key=\\"]),
             (r"key=\08\477", &["key=08477"]),
-            // A quote that isn't closed goes on to the end.
-            ("key=\"a,b", &["key=a,b"]),
         ] {
-            let found = split(list.as_bytes());
+            let found = split(list.as_bytes()).unwrap();
             let options: Vec<_> = options.iter().map(|it| it.as_bytes().to_vec()).collect();
             assert_eq!(found, options, "{list}");
         }
@@ -98,7 +110,19 @@ mod tests {
             options in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..5)
         ) {
             let lists: Vec<_> = options.iter().map(|option| joined(option)).collect();
-            prop_assert_eq!(split(&lists.join(&b',')), options);
+            prop_assert_eq!(split(&lists.join(&b',')), Ok(options));
+        }
+    }
+
+    #[test]
+    fn a_quote_that_isnt_closed_takes_no_option_with_it() {
+        for list in [
+            "key=\"a,b",
+            "comment=\"oops,public_key=/k",
+            "a,\"",
+            "x=\"a\"\"",
+        ] {
+            assert!(split(list.as_bytes()).is_err(), "{list}");
         }
     }
 }

@@ -127,7 +127,7 @@ impl MountOptions {
 
     /// Takes in a list of options as mount(8) has it, `name,name=value,…`.
     pub fn parse(&mut self, list: &str) -> Result<(), OptionError> {
-        let options = option_list::split(list.as_bytes());
+        let options = option_list::split(list.as_bytes())?;
         options.into_iter().try_for_each(|option| {
             let option = String::from_utf8(option).map_err(|error| OptionError::Unknown {
                 option: Escaped::bounded(&String::from_utf8_lossy(error.as_bytes())),
@@ -317,6 +317,9 @@ pub enum OptionError {
         /// The option, escaped.
         option: Escaped,
     },
+    /// A list that ends within quotes.
+    #[error(transparent)]
+    OpenQuote(#[from] option_list::OpenQuote),
     /// `allow_other` and `allow_root` together.
     #[error("mount options \"allow_other\" and \"allow_root\" exclude each other")]
     TwoAccesses,

@@ -161,9 +161,21 @@ impl<R: Answer> Watched for Waiting<R> {
     }
 }
 
-/// Looks after pending requests.
+/// Looks after pending requests. Its thread ends once all copies of it are gone and all requests
+/// are answered.
 #[derive(Clone, Default)]
-pub(super) struct Watch(Arc<Shared>);
+pub(super) struct Watch(Arc<Owner>);
+
+/// Ends the thread when it is dropped.
+#[derive(Default)]
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        lock(&self.0.state).over = true;
+        self.0.filled.notify_one();
+    }
+}
 
 #[derive(Default)]
 struct Shared {
@@ -175,6 +187,8 @@ struct Shared {
 struct State {
     waiting: Vec<Box<dyn Watched>>,
     started: bool,
+    /// Nothing more will be looked after.
+    over: bool,
 }
 
 impl Watch {
@@ -203,10 +217,11 @@ impl Watch {
             since: since_boot(),
             deadline,
         });
-        let mut state = lock(&self.0.state);
+        let shared = &self.0.0;
+        let mut state = lock(&shared.state);
         state.waiting.push(waiting);
         if !state.started {
-            let shared = Arc::clone(&self.0);
+            let shared = Arc::clone(shared);
             let spawned = thread::Builder::new()
                 .name("interrupts".to_owned())
                 .spawn(move || shared.attend());
@@ -214,7 +229,7 @@ impl Watch {
             state.started = spawned.is_ok();
         }
         drop(state);
-        self.0.filled.notify_one();
+        shared.filled.notify_one();
     }
 }
 
@@ -227,9 +242,13 @@ impl Shared {
     fn attend(&self) {
         loop {
             let state = lock(&self.state);
-            drop(wait_while(&self.filled, state, |state| {
-                state.waiting.is_empty()
-            }));
+            let state = wait_while(&self.filled, state, |state| {
+                state.waiting.is_empty() && !state.over
+            });
+            if state.waiting.is_empty() {
+                return;
+            }
+            drop(state);
             thread::sleep(TICK);
             let mut waiting = std::mem::take(&mut lock(&self.state).waiting);
             waiting.retain(|it| it.is_pending());
@@ -247,7 +266,7 @@ impl Shared {
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Watch")
-            .field("waiting", &lock(&self.0.state).waiting.len())
+            .field("waiting", &lock(&self.0.0.state).waiting.len())
             .finish()
     }
 }
@@ -303,5 +322,24 @@ mod tests {
         assert_eq!(of_alive.recv_timeout(limit), Ok(libc::EIO));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_watch_and_not_before_its_requests() {
+        let watch = Watch::default();
+        let shared = Arc::downgrade(&watch.0.0);
+        let (pending, answered) = channel();
+        let pending = Pending::new(pending);
+        watch.watch(std::process::id(), &pending, Some(Instant::now() + TICK));
+        drop(watch.clone());
+        drop(watch);
+        // The deadline holds all the same.
+        let limit = Duration::from_secs(60);
+        assert_eq!(answered.recv_timeout(limit), Ok(libc::EIO));
+        let deadline = Instant::now() + limit;
+        while shared.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "the thread goes on");
+            thread::sleep(TICK);
+        }
     }
 }

@@ -23,6 +23,7 @@ use super::FS_TYPE;
 use super::mount_error::MountError;
 use super::mountinfo::{MountEntry, MountTable};
 use super::new_mount::{self, Identity};
+use super::pages::{PAGES_FS_TYPE, control};
 use super::place::Place;
 use crate::name::Escaped;
 
@@ -52,10 +53,19 @@ impl DeadMount {
     /// The mount `entry`, whose root is at `root`; `None` if it is alive, doesn't answer, or isn't
     /// this user's.
     pub(super) fn new(root: Place, entry: &MountEntry) -> Option<Self> {
-        let ours = entry.user == Some(rustix::process::getuid().as_raw());
-        (ours && is_dead(&root)).then(|| Self {
-            root,
+        // Only root may mount EROFS, and only root knows that it is a model.
+        let is_pages = entry.fs_type == PAGES_FS_TYPE;
+        let ours = is_pages || entry.user == Some(rustix::process::getuid().as_raw());
+        let is_dead = || {
+            if is_pages {
+                control::is_dead(entry.device)
+            } else {
+                is_dead(&root)
+            }
+        };
+        (ours && is_dead()).then(|| Self {
             entry: entry.clone(),
+            root,
         })
     }
 
@@ -70,7 +80,7 @@ impl DeadMount {
         let above = table.at(self.mountpoint());
         let Some(above) = above.filter(|above| above.id == self.entry.id) else {
             return Err(match above {
-                Some(above) if above.fs_type == FS_TYPE => MountError::AlreadyMounted {
+                Some(above) if is_model(above) => MountError::AlreadyMounted {
                     mountpoint: mountpoint(),
                 },
                 _ => MountError::Unusable {
@@ -118,11 +128,19 @@ impl DeadMount {
             mountpoint = %Escaped::path(self.mountpoint()),
             "replaced a dead mount, whose process was gone"
         );
+        if self.entry.fs_type == PAGES_FS_TYPE {
+            control::forget(self.entry.device);
+        }
         Ok(())
     }
 }
 
-/// Whether the mount with this root has lost its process. One that is stuck doesn't answer, and
+/// Whether a mount shows a model, in either lane.
+pub(super) fn is_model(entry: &MountEntry) -> bool {
+    entry.fs_type == FS_TYPE || control::is_model(entry)
+}
+
+/// Whether the mount with this root, one of FUSE, has lost its process. One that is stuck doesn't answer, and
 /// isn't dead; so another thread asks.
 fn is_dead(root: &Place) -> bool {
     let Ok(root) = root.as_fd().try_clone_to_owned() else {

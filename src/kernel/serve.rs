@@ -13,6 +13,7 @@ use super::fuse::FuseAdaptor;
 use super::handover::Keeping;
 use super::memory_limit;
 use super::mount_error::MountError;
+use super::mountinfo::DeviceId;
 use super::options::{Lane, MountOptions};
 use super::page_cache::PageCache;
 use super::pages::{self, Attempt, NoPages, NotStarted};
@@ -62,11 +63,18 @@ pub fn serve_or_go_on(
     let is_kept = !matches!(keeping, Keeping::No);
     let reader = Arc::clone(fs.reader());
     reader.sources().for_each(Source::expect_mount);
+    let never_enter = |device: DeviceId| {
+        let never = (device.major, device.minor);
+        reader.sources().for_each(|it| it.never_enter(never));
+    };
+    // What is there already is known before anything is read.
+    let known = keeping.device();
+    known.into_iter().for_each(never_enter);
     let (session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)
         .inspect_err(|_| reader.sources().for_each(Source::mount_failed))?;
-    let device = session.device();
-    let never = (device.major, device.minor);
-    reader.sources().for_each(|it| it.never_enter(never));
+    if known.is_none() {
+        never_enter(session.device());
+    }
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
@@ -108,25 +116,38 @@ fn start(
     shutdown: Shutdown,
     keeping: Keeping,
 ) -> Result<(MountSession, Option<NoPages>), MountError> {
+    let (mut keeper, taken_over) = match keeping {
+        Keeping::No => (None, None),
+        Keeping::Kept(keeper) => (Some(keeper), None),
+        Keeping::TakeOver(handover, keeper) if handover.facts.is_pages() => {
+            let started = pages::go_on(fs, options, &shutdown, *handover, keeper)?;
+            return Ok((MountSession::of_pages(started, options, shutdown), None));
+        }
+        Keeping::TakeOver(handover, keeper) => (Some(keeper), Some(handover)),
+    };
     let attempt = Attempt {
         fs,
         mountpoint,
         options,
-        is_kept: !matches!(keeping, Keeping::No),
         shutdown: &shutdown,
     };
-    let not_pages = match pages::start(attempt) {
-        Ok(started) => return Ok((MountSession::of_pages(started, options, shutdown), None)),
-        Err(NotStarted::Mount(error)) => return Err(error),
-        Err(NotStarted::Lane(reason)) => reason,
+    let not_pages = match &taken_over {
+        Some(_) if options.lane == Lane::Pages => NoPages::GoesOn,
+        Some(_) => NoPages::NotAsked,
+        None => match pages::start(attempt, &mut keeper) {
+            Ok(started) => return Ok((MountSession::of_pages(started, options, shutdown), None)),
+            Err(NotStarted::Mount(error)) => return Err(error),
+            Err(NotStarted::Lane(reason)) => reason,
+        },
     };
     if options.lane == Lane::Pages {
         tracing::warn!(reason = %not_pages.with_remedy(), "the model is shown through FUSE");
     }
     let adaptor = FuseAdaptor::new(Arc::clone(fs), options);
-    let shown = match keeping {
-        Keeping::No => String::new(),
-        Keeping::Kept(_) | Keeping::TakeOver(..) => fs.shown_digest(),
+    let (keeping, shown) = match (keeper, taken_over) {
+        (None, _) => (Keeping::No, String::new()),
+        (Some(keeper), None) => (Keeping::Kept(keeper), fs.shown_digest()),
+        (Some(keeper), Some(handover)) => (Keeping::TakeOver(handover, keeper), fs.shown_digest()),
     };
     let session =
         MountSession::start_or_go_on(adaptor, mountpoint, options, shutdown, keeping, shown)?;

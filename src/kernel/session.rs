@@ -35,7 +35,7 @@ use super::mountinfo::DeviceId;
 use super::options::MountOptions;
 use super::page_cache::PageCache;
 use super::pages::{self, Started};
-use super::serving;
+use super::serving::{self, ConnectionControl};
 use super::session_threads;
 use super::shutdown::{Event, Shutdown, StopReason};
 use super::tuning::{self, TuningReport};
@@ -137,6 +137,7 @@ impl MountSession {
                     connection,
                     place,
                     device: _,
+                    listener: _,
                 } = *handover;
                 if facts.shown != shown {
                     return Err(MountError::AnotherModel {
@@ -145,7 +146,8 @@ impl MountSession {
                 }
                 let processes = facts.next_or_end()?;
                 let (identity, path) = (facts.identity(), facts.mountpoint());
-                let attached = Attached::take_over(identity, &connection, place, path)?;
+                let control = ConnectionControl::usual(identity.device);
+                let attached = Attached::take_over(identity, (&connection, control), place, path)?;
                 (attached, connection, Some((facts, processes)), Some(keeper))
             }
         };
@@ -459,6 +461,7 @@ fn keep<F: Filesystem>(
         connection,
         place,
         device: device.transpose()?,
+        listener: None,
     })?;
     Ok(session)
 }
@@ -496,6 +499,8 @@ impl Drop for MountSession {
             // there must not meet the directory beneath all of a sudden.
             if self.is_waited_for || !self.attached.has_replaced() {
                 detach_or_warn(&self.attached);
+            } else if let Some(pages) = &self.pages {
+                pages.leave_name();
             }
             self.attached.abort();
         }

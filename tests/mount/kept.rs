@@ -3,18 +3,20 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Advice;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use test_support::built;
 use test_support::mounted::{flip, is_mounted};
 use test_support::process::{Finished, finish};
 
+use crate::passes::Stopped;
 use crate::support::{
     ANNOTATED, BLAKE3, Dice, Host, LIMIT, Mode, Model, Mount, SHA256, assert_eio, assert_same,
-    open, part, pread, read_range,
+    has_pages, map, open, part, pread, python, read_range, text,
 };
 
 const KEPT: &[&str] = &["--keep-alive"];
@@ -94,6 +96,18 @@ fn readers_see_nothing_of_a_server_that_is_killed() {
                     }
                 });
             }
+            let (golden, path) = (model.golden("weights"), mount.file("weights"));
+            let arguments = ["compare", "private", text(&path), text(&golden)].map(str::to_owned);
+            scope.spawn(|| {
+                let arguments = arguments;
+                while !done.load(Ordering::Relaxed) {
+                    // SIGBUS would end it.
+                    map(&arguments).expect("compare what is mapped");
+                    // What isn't mapped any more is asked for anew.
+                    let file = open(&mount.file("weights"), Mode::Cached).expect("open");
+                    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).expect("drop");
+                }
+            });
             let mut dice = Dice::new("kills");
             for _ in 0..KILLS {
                 std::thread::sleep(Duration::from_millis(dice.below(60)));
@@ -334,7 +348,7 @@ fn install(program: &Path, path: &Path) {
     fs::rename(&new, path).expect("rename");
 }
 
-fn mount_by(host: &Host, program: &Path, model: &Model) -> Mount {
+fn mount_by(host: &Host, program: &Path, model: &Model, directory: Option<&Path>) -> Mount {
     let usual = host.on_model("mount", &model.path(), &["--keep-alive", "--foreground"]);
     let mountpoint = tempfile::tempdir().expect("make a mountpoint");
     let mut command = Command::new(program);
@@ -342,6 +356,9 @@ fn mount_by(host: &Host, program: &Path, model: &Model) -> Mount {
         .args(usual.get_args())
         .arg("--")
         .arg(mountpoint.path());
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
     for (name, value) in usual.get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -366,7 +383,7 @@ fn a_new_version_goes_on_while_others_read() {
     let Some(host) = Host::new() else { return };
     let model = model(ANNOTATED);
     let program = installed(&model);
-    let mount = mount_by(&host, &program, &model);
+    let mount = mount_by(&host, &program, &model, None);
     let (done, bytes) = (AtomicBool::new(false), model.bytes("weights"));
     std::thread::scope(|scope| {
         let (done, path) = (&done, mount.file("weights"));
@@ -401,7 +418,7 @@ fn a_version_that_doesnt_start_changes_nothing() {
     let Some(host) = Host::new() else { return };
     let model = model(BLAKE3);
     let program = installed(&model);
-    let mount = mount_by(&host, &program, &model);
+    let mount = mount_by(&host, &program, &model, None);
     let server = server_of(mount.pid());
     install("/bin/false".as_ref(), &program);
     let failed = upgrade(&mount).expect_code(1, "upgrade");
@@ -417,6 +434,47 @@ fn a_version_that_doesnt_start_changes_nothing() {
     mount.unmount();
 }
 
+/// A program that says that it is ready, as this one does, and fails once it is told to go on: a
+/// copy of Python, whose first argument, the verb, is a script in the directory of the mount.
+const FAILS_LATE: &str = r#"
+import socket, sys
+keeper = socket.socket(fileno=0)
+keeper.send(b'"Prepared"')
+assert keeper.recv(65536).startswith(b'{"TakeOver"')
+keeper.send(b'{"Failed":"as a test wants it"}')
+sys.exit(1)
+"#;
+
+#[test]
+fn a_version_that_fails_once_it_takes_over_is_told_of_and_the_one_before_goes_on() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let program = installed(&model);
+    let directory = model.beside("directory");
+    fs::create_dir(&directory).expect("mkdir");
+    fs::write(directory.join("mount"), FAILS_LATE).expect("write");
+    let mount = mount_by(&host, &program, &model, Some(&directory));
+    let python = python().get_program().to_owned();
+    for failed in 1..=2 {
+        install(Path::new(&python), &program);
+        let said = upgrade(&mount).expect_code(1, "upgrade");
+        assert!(said.stderr.contains("as a test wants it"), "{said}");
+        let kept = mount.owner_status().kept.expect("kept");
+        assert_eq!((kept.upgrades, kept.failed_upgrades), (0, failed));
+        let read = read_range(&mount.file("weights"), Mode::Direct, 0, 4096).expect("read");
+        assert_same(&read, part(model.bytes("weights"), 0, 4096), "a read");
+    }
+    install(built::program().as_ref(), &program);
+    upgrade(&mount).expect("upgrade");
+    let kept = mount.owner_status().kept.expect("kept");
+    assert_eq!((kept.upgrades, kept.failed_upgrades), (1, 2));
+    // What is counted goes on with a server that is killed.
+    kill(&mount);
+    let kept = mount.owner_status().kept.expect("kept");
+    assert_eq!((kept.upgrades, kept.failed_upgrades), (1, 2));
+    mount.unmount();
+}
+
 #[test]
 fn a_mount_that_isnt_kept_isnt_upgraded() {
     let Some(host) = Host::new() else { return };
@@ -424,5 +482,181 @@ fn a_mount_that_isnt_kept_isnt_upgraded() {
     let mount = host.mount(&model.path(), &[]);
     let failed = upgrade(&mount).expect_code(1, "upgrade");
     assert!(failed.stderr.contains("--keep-alive"), "{failed}");
+    mount.unmount();
+}
+
+/// A kept mount through EROFS, and the mount that it reads from; `None` where there can't be one.
+fn pages_on_a_source_that_can_hang(host: &Host) -> Option<(Model, Mount, Mount)> {
+    if !has_pages() {
+        return None;
+    }
+    let model = model(BLAKE3);
+    let source = host.mount(&model.path(), &["--lane", "fuse", "--allow-other"]);
+    let options = ["--keep-alive", "--lane", "pages"];
+    let mount = Host::anywhere().mount(source.path(), &options);
+    assert_eq!(mount.facts().lane, "pages");
+    Some((model, source, mount))
+}
+
+/// A process that reads what nothing was read of, and so waits for the source.
+fn reader_of(mount: &Mount, offset: u64) -> Child {
+    let mut dd = Command::new("dd");
+    dd.arg(format!("if={}", mount.file("weights").display()))
+        .args(["of=/dev/null", "bs=4096", "count=1"])
+        .arg(format!("skip={}", offset / 4096))
+        .stderr(Stdio::null());
+    dd.spawn().expect("start a reader")
+}
+
+/// The end of a process, which comes.
+#[track_caller]
+fn end_of(process: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(status) = process.try_wait().expect("wait for a child") {
+            return status.code();
+        }
+        assert!(Instant::now() < deadline, "it doesn't end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Stops the source of a mount, and waits for a reader to wait for it.
+fn stop(source: &Mount, mount: &Mount) -> (Stopped, Child) {
+    // The kernel mustn't have its pages.
+    let file = File::open(source.file("weights")).expect("open");
+    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).expect("drop");
+    drop(file);
+    let stopped = Stopped::new(source.pid());
+    let reader = reader_of(mount, 8 << 20);
+    hangs(&reader);
+    (stopped, reader)
+}
+
+/// Waits until a reader waits for an answer, which in this lane no signal ends.
+fn hangs(reader: &Child) {
+    let deadline = Instant::now() + LIMIT;
+    let stat = format!("/proc/{}/stat", reader.id());
+    loop {
+        let stat = fs::read_to_string(&stat).expect("look");
+        if stat
+            .rsplit(") ")
+            .next()
+            .is_some_and(|it| it.starts_with('D'))
+        {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it doesn't wait: {stat}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[track_caller]
+fn stops_while_a_source_hangs(is_killed: bool) {
+    let Some(host) = Host::new() else { return };
+    let Some((_model, source, mut mount)) = pages_on_a_source_that_can_hang(&host) else {
+        return;
+    };
+    let (stopped, mut reader) = stop(&source, &mount);
+    let mut server = server_of(mount.pid());
+    if is_killed {
+        // The next one hangs where it looks for the signature.
+        kill_process(server, Signal::KILL).expect("kill");
+        let deadline = Instant::now() + LIMIT;
+        while server_of(mount.pid()) == server {
+            assert!(Instant::now() < deadline, "no other is started");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server = server_of(mount.pid());
+    }
+    kill_process(mount.pid(), Signal::TERM).expect("signal");
+    assert_eq!(end_of(&mut reader), Some(1), "an error");
+    assert_eq!(
+        mount.wait(),
+        Some(i32::from(!is_killed)),
+        "{}",
+        mount.stderr()
+    );
+    assert!(!is_mounted(mount.path()));
+    assert!(test_kill_process(server).is_err(), "the server has ended");
+    drop(stopped);
+    source.unmount();
+}
+
+#[test]
+fn a_stop_lets_go_those_who_wait_for_a_source_that_hangs() {
+    stops_while_a_source_hangs(false);
+}
+
+#[test]
+fn a_stop_between_two_servers_lets_go_those_who_wait() {
+    stops_while_a_source_hangs(true);
+}
+
+#[test]
+fn a_mount_that_nobody_answers_for_ends_and_lets_go_those_who_wait() {
+    let Some(host) = Host::new() else { return };
+    let Some((_model, source, mut mount)) = pages_on_a_source_that_can_hang(&host) else {
+        return;
+    };
+    let (stopped, mut reader) = stop(&source, &mount);
+    // The next one hangs where it looks for the signature.
+    kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+    assert_eq!(end_of(&mut reader), Some(1), "an error");
+    assert_eq!(mount.wait(), Some(1), "{}", mount.stderr());
+    assert!(mount.stderr().contains("in time"), "{}", mount.stderr());
+    assert!(!is_mounted(mount.path()));
+    drop(stopped);
+    source.unmount();
+}
+
+#[test]
+fn lengths_that_cant_be_proved_again_end_a_mount_through_erofs() {
+    let Some(host) = Host::new() else { return };
+    if !has_pages() {
+        return;
+    }
+    let model = model(BLAKE3);
+    let mut mount = host.mount(&model.path(), &["--keep-alive", "--lane", "pages"]);
+    let file = open(&mount.file("weights"), Mode::Cached).expect("open");
+    // What this host has proved, and the end of the file.
+    fs::remove_dir_all(host.store()).expect("remove");
+    flip(&model.file("weights"), LEN - 1);
+    kill_process(server_of(mount.pid()), Signal::KILL).expect("kill");
+    assert_eq!(mount.wait(), Some(1), "{}", mount.stderr());
+    let said = mount.stderr();
+    assert!(
+        said.contains("can't go on: the length of weights"),
+        "{said}"
+    );
+    assert!(!is_mounted(mount.path()));
+    assert_eio(pread(&file, 8 << 20, 4096), "what wasn't read before");
+}
+
+#[test]
+fn a_mount_goes_on_in_the_lane_that_it_was_made_in() {
+    let Some(host) = Host::new() else { return };
+    let model = model(BLAKE3);
+    let options = ["--keep-alive", "--lane", "pages", "-o", "max_read=65536"];
+    let mount = host.mount(&model.path(), &options);
+    kill(&mount);
+    let deadline = Instant::now() + LIMIT;
+    let facts = loop {
+        // A server that has just begun doesn't tell yet.
+        if let Some(facts) = mount.owner_status().mount {
+            break facts;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "it doesn't tell how it is mounted"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let reason = facts.not_pages.expect("a reason");
+    assert_eq!(facts.lane, "fuse");
+    assert!(
+        reason.contains("as the process before showed it"),
+        "{reason}"
+    );
     mount.unmount();
 }

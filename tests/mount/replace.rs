@@ -3,11 +3,14 @@
 //! Needs root and Linux 6.5; elsewhere the dead mount stays, which is tested too.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use model_fs::kernel::FS_TYPE;
+use model_fs::kernel::mountinfo::MountTable;
+use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use test_support::built;
@@ -16,7 +19,8 @@ use test_support::mounted::{clear, is_mounted};
 use test_support::process::{Finished, finish};
 
 use crate::background::daemon_of;
-use crate::support::{BLAKE3, Host, LIMIT, Model, assert_same, public_key, tool};
+use crate::passes::Stopped;
+use crate::support::{BLAKE3, Host, LIMIT, Model, assert_same, has_pages, public_key, tool};
 
 fn model() -> Model {
     let model = Model::new([("weights", 600_000), ("dir/config.json", 100)]);
@@ -50,7 +54,8 @@ impl Mountpoint {
         let place = self.path().to_str().expect("text");
         table
             .lines()
-            .filter(|line| line.contains(FS_TYPE) && line.split(' ').nth(4) == Some(place))
+            .filter(|line| line.contains(FS_TYPE) || line.contains(" - erofs "))
+            .filter(|line| line.split(' ').nth(4) == Some(place))
             .map(|line| line.split(' ').next().expect("a number").to_owned())
             .collect()
     }
@@ -88,6 +93,12 @@ impl Mountpoint {
     }
 
     fn is_dead(&self) -> bool {
+        let table = MountTable::read().expect("read the table");
+        let entry = table.at(self.path()).expect("something is mounted");
+        if entry.fs_type == PAGES_FS_TYPE {
+            let asked = control::status(entry.device);
+            return asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+        }
         rustix::fs::statfs(self.path()).err() == Some(rustix::io::Errno::NOTCONN)
     }
 }
@@ -163,6 +174,28 @@ fn a_dead_mount_is_replaced_and_nobody_sees_what_lies_beneath() {
     .expect("umount");
     assert_eq!(place.mounts().len(), 0);
     assert!(place.file("unsigned").exists());
+}
+
+#[test]
+fn a_dead_mount_of_either_lane_is_replaced_by_one_of_either() {
+    let Some(host) = Host::new() else { return };
+    if !can_replace() || !has_pages() {
+        return;
+    }
+    let (model, place) = (model(), Mountpoint::new());
+    for lane in ["pages", "fuse", "pages", "pages"] {
+        if is_mounted(place.path()) {
+            place.kill();
+        }
+        let options = ["--lane", lane];
+        host.run(&mut place.command(&host, &model, &options))
+            .expect("mount");
+        let table = MountTable::read().expect("read the table");
+        let entry = table.at(place.path()).expect("it is mounted");
+        assert_eq!(entry.fs_type == PAGES_FS_TYPE, lane == "pages", "{entry:?}");
+        assert_eq!(place.mounts().len(), 1);
+        place.is_read(&model, "the new mount");
+    }
 }
 
 #[test]
@@ -299,10 +332,10 @@ fn a_mount_that_is_stopped_or_covered_is_not_replaced() {
     }
     let (model, place) = (model(), Mountpoint::new());
     place.mount(&host, &model);
-    let (daemon, before) = (daemon_of(place.path()), place.mounts());
-    kill_process(daemon, Signal::STOP).expect("stop");
+    let before = place.mounts();
+    let stopped = Stopped::new(daemon_of(place.path()));
     let failed = host.run(&mut place.command(&host, &model, &[]));
-    kill_process(daemon, Signal::CONT).expect("let go on");
+    drop(stopped);
     let failed = failed.expect_code(1, "mount");
     assert!(failed.stderr.contains("already mounted"), "{failed}");
     assert_eq!(place.mounts(), before);

@@ -76,9 +76,20 @@ fn the_service_serves_is_started_again_and_ends() {
          systemctl reload model-fs@llm.service
          systemctl is-active model-fs@llm.service
 
+         # What lies beneath, and nobody signed, shows at no moment of a new start.
+         ( set +x
+           while sleep 0.002; do
+               if seen=$(ls /mnt/llm); then echo seen: $seen; fi
+           done > /show/seen 2> /dev/null ) &
+         looks=$!
          first=$(systemctl show --property=MainPID --value model-fs@llm.service)
          kill -KILL \"$first\"
          until cmp /srv/models/llm/weights /mnt/llm/weights; do sleep 0.1; done
+         kill $looks
+         case $(uname -r) in [1-5].*|6.[0-4].*|6.[0-4]-*) ;; *)
+             grep -q weights /show/seen
+             fails grep -x seen: /show/seen ;;
+         esac
          test \"$(systemctl show --property=NRestarts --value model-fs@llm.service)\" = 1
          test \"$(findmnt --noheadings --types fuse.model-fs | wc -l)\" = 1
 
@@ -192,6 +203,56 @@ fn the_first_look_mounts_what_fstab_has_for_automount() {
          cmp /srv/models/llm/weights /mnt/later/weights
          systemctl is-active mnt-later.mount
          findmnt --types fuse.model-fs /mnt/later",
+    );
+}
+
+#[test]
+fn a_service_that_is_killed_takes_no_mount_of_another_away() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.shows(
+        "systemctl start model-fs@llm.service
+         # Another one for the same place, which waits for its key before it mounts anything.
+         mkfifo /show/key
+         sed 's|--public-key [^ ]*|--public-key /show/key|; s|--keep-alive||' /etc/model-fs/llm.conf > /show/two.conf
+         mkdir -p /run/systemd/system/model-fs@two.service.d
+         printf '[Unit]\\nAssertPathExists=\\n[Service]\\nEnvironmentFile=\\n%s\\n' \
+             EnvironmentFile=/show/two.conf > /run/systemd/system/model-fs@two.service.d/two.conf
+         systemctl daemon-reload
+         systemctl start --no-block model-fs@two.service
+         until systemctl show --property=MainPID --value model-fs@two.service | grep -v '^0$'; do
+             sleep 0.1
+         done
+         systemctl kill --signal=KILL model-fs@two.service
+         until systemctl show --property=NRestarts --value model-fs@two.service | grep -v '^0$'; do
+             sleep 0.1
+         done
+         cmp /srv/models/llm/weights /mnt/llm/weights
+         systemctl is-active model-fs@llm.service
+         systemctl stop model-fs@two.service model-fs@llm.service",
+    );
+}
+
+#[test]
+fn options_with_a_list_and_names_like_flags_do_not_take_the_model() {
+    let Some(system) = System::new() else {
+        return;
+    };
+    system.shows(
+        "mkdir /srv/-m
+         cp /srv/models/llm/weights /srv/models/llm/model.sig /srv/-m/
+         mkdir -p /run/systemd/system/model-fs@llm.service.d
+         printf '[Service]\\nEnvironment=\\nWorkingDirectory=/srv\\nEnvironmentFile=/show/more\\n' \
+             > /run/systemd/system/model-fs@llm.service.d/more.conf
+         {
+             echo MODEL=-m
+             echo OPTIONS=--allow-other --public-key /etc/model-fs/signer.pem --ignore-paths nothing
+         } > /show/more
+         systemctl daemon-reload
+         systemctl start model-fs@llm.service
+         cmp /srv/models/llm/weights /mnt/llm/weights
+         systemctl stop model-fs@llm.service",
     );
 }
 

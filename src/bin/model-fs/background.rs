@@ -11,7 +11,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -93,16 +93,27 @@ fn close_inherited() {
     }
 }
 
-/// Starts the child, with this as `HOME` if it is given, and waits for it to be ready or to fail.
-/// In the latter case it has said why.
-pub(crate) fn spawn(home: Option<&Path>) -> Result<ExitCode, Failure> {
+/// `HOME` for the child.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// What this process was given.
+    #[default]
+    AsGiven,
+    /// This one, or none.
+    Is(Option<PathBuf>),
+}
+
+/// Starts the child, and waits for it to be ready or to fail. In the latter case it has said why.
+pub(crate) fn spawn(home: &Home) -> Result<ExitCode, Failure> {
     signals::as_usual();
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("model-fs"));
     // Not by name: the file at that path may be another one by now.
     let mut command = Command::new("/proc/self/exe");
-    if let Some(home) = home {
-        command.env("HOME", home);
+    match home {
+        Home::AsGiven => {}
+        Home::Is(Some(home)) => drop(command.env("HOME", home)),
+        Home::Is(None) => drop(command.env_remove("HOME")),
     }
     command
         .arg0(name)

@@ -46,7 +46,9 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
         MountError::Dead { mountpoint } | MountError::AlreadyMounted { mountpoint } => {
             format!("model-fs umount {}", shell_word(mountpoint))
         }
-        MountError::AnotherModel { mountpoint } | MountError::NoNumberLeft { mountpoint } => {
+        MountError::AnotherModel { mountpoint }
+        | MountError::CannotGoOn { mountpoint, .. }
+        | MountError::NoNumberLeft { mountpoint } => {
             format!(
                 "unmount, and mount again: model-fs umount {}",
                 shell_word(mountpoint)

@@ -16,7 +16,7 @@ use crate::fs::inode::Inode;
 use crate::fs::tree::Node;
 
 /// The context for what tells one image from another. Another encoding needs another context.
-const UUID_CONTEXT: &str = "model-fs 2026-11-30 uuid of an image v1";
+const DIGEST_CONTEXT: &str = "model-fs 2026-12-01 digest of an image v2";
 
 /// What an image says beyond the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct Image<'a> {
     extents: &'a Extents,
     options: ImageOptions,
     plan: Plan,
+    digest: blake3::Hash,
 }
 
 impl<'a> Image<'a> {
@@ -48,12 +49,25 @@ impl<'a> Image<'a> {
         extents: &'a Extents,
         options: ImageOptions,
     ) -> Result<Self, ImageError> {
-        Ok(Self {
+        let mut image = Self {
             plan: Plan::new(fs)?,
             fs,
             extents,
             options,
-        })
+            digest: [0; 32].into(),
+        };
+        // Of the image with this as its UUID.
+        let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
+        hasher.update(fs.shown_digest().as_bytes());
+        image.write(&mut hasher)?;
+        image.digest = hasher.finalize();
+        Ok(image)
+    }
+
+    /// A digest of all that a kernel that has the image goes on believing: the image, to the byte,
+    /// where each file lies in the data file, and the signature.
+    pub fn digest(&self) -> String {
+        self.digest.to_string()
     }
 
     /// Bytes of it.
@@ -61,17 +75,16 @@ impl<'a> Image<'a> {
         u64::from(self.plan.all_blocks) * BLOCK
     }
 
-    /// What tells this image from those of other models, and from others of this one.
+    /// What tells this image from any other: the beginning of its [digest](Self::digest).
     pub fn uuid(&self) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_derive_key(UUID_CONTEXT);
-        hasher.update(self.fs.reader().manifest().payload_digest().as_bytes());
-        let ImageOptions { uid, gid, others } = self.options;
-        for number in [uid, gid, others.into()] {
-            hasher.update(&number.to_le_bytes());
-        }
-        let mut uuid = [0; 16];
-        hasher.finalize_xof().fill(&mut uuid);
-        uuid
+        std::array::from_fn(|at| self.digest.as_bytes()[at])
+    }
+
+    /// What a kernel that has the image says of it (`f_fsid` of statvfs(3)), made of its UUID.
+    pub fn number(&self) -> u64 {
+        let uuid = u128::from_le_bytes(self.uuid());
+        let halves = [uuid, uuid >> 64].map(|half| half & u128::from(u64::MAX));
+        u64::try_from(halves[0] ^ halves[1]).unwrap_or_default()
     }
 
     /// Writes all of it.

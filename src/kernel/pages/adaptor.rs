@@ -34,7 +34,7 @@ const SHORT_INO: INodeNo = INodeNo(3);
 
 /// How long a read may take before it is EIO. What waits for it can't be interrupted, so there is a
 /// bound; a source that is slower than this can't be read in this lane.
-const MOST_WAIT: Duration = Duration::from_secs(60);
+pub(in crate::kernel) const MOST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long the kernel may believe attributes, which never change.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -5,19 +5,23 @@
 //! is sent the status, and that is all.
 //!
 //! Guarantees: the folder is root's alone, so owner and root are the only ones that can connect.
+//! Where a mount goes on with another process, so does the socket: who connects meanwhile waits.
 //! Doesn't: take anything in; outlive its daemon, but for a name that leads nowhere, which the next
 //! mount of that number replaces and `umount` removes.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use serde::de::IgnoredAny;
 
 use super::error::NoPages;
 use crate::fs::{Audience, FileSystem};
@@ -83,6 +87,8 @@ pub(super) struct Control {
     /// Which file the name leads to: once the mount is gone, another may have its number.
     file: u64,
     listener: Arc<UnixListener>,
+    /// Whether the name stays when nobody listens any more.
+    is_left: AtomicBool,
 }
 
 impl Control {
@@ -97,21 +103,35 @@ impl Control {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            let listener = UnixListener::bind(&path)?;
-            Ok((listener, fs::symlink_metadata(&path)?.ino()))
+            UnixListener::bind(&path)
         };
-        let (listener, file) = listen().map_err(NoPages::io("a control socket"))?;
+        let started = listen().and_then(|listener| {
+            Self::on(listener, path.clone(), fs).inspect_err(|_| drop(fs::remove_file(&path)))
+        });
+        started.map_err(NoPages::io("a control socket"))
+    }
+
+    /// Goes on with the socket that another process listened on, or with a new one where its name
+    /// is gone.
+    pub(super) fn go_on(
+        fs: &Arc<FileSystem>,
+        device: DeviceId,
+        listener: OwnedFd,
+    ) -> Result<Self, NoPages> {
+        match Self::on(listener.into(), path(device), fs) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new(fs, device),
+            started => started.map_err(NoPages::io("a control socket")),
+        }
+    }
+
+    fn on(listener: UnixListener, path: PathBuf, fs: &Arc<FileSystem>) -> io::Result<Self> {
         let listener = Arc::new(listener);
-        let control = Self {
-            path,
-            file,
-            listener: Arc::clone(&listener),
-        };
+        let (file, asked) = (fs::symlink_metadata(&path)?.ino(), Arc::clone(&listener));
         let fs = Arc::downgrade(fs);
         std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                while let Ok((asking, _)) = listener.accept() {
+                while let Ok((asking, _)) = asked.accept() {
                     let Some(fs) = fs.upgrade() else { return };
                     let text = fs.status_text(Audience::Owner);
                     drop(fs);
@@ -119,9 +139,23 @@ impl Control {
                         tracing::debug!(%error, "a status couldn't be told");
                     }
                 }
-            })
-            .map_err(NoPages::io("a thread"))?;
-        Ok(control)
+            })?;
+        Ok(Self {
+            path,
+            file,
+            listener,
+            is_left: AtomicBool::new(false),
+        })
+    }
+
+    /// Has the name stay at the end: the mount does, and is known by it.
+    pub(super) fn leave_name(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// The socket, for a process that goes on with the mount.
+    pub(super) fn listener(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
     }
 }
 
@@ -132,7 +166,8 @@ fn tell(mut asking: UnixStream, text: &str) -> io::Result<()> {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        if let Ok(_lock) = lock()
+        if !self.is_left.load(Ordering::Relaxed)
+            && let Ok(_lock) = lock()
             && fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.file)
         {
             let _ = fs::remove_file(&self.path);
@@ -153,14 +188,38 @@ pub fn is_model(entry: &MountEntry) -> bool {
     rustix::fs::getxattr(&entry.mountpoint, MARK, &mut value[..]).is_ok()
 }
 
-/// The status of a mount, as JSON.
+/// Whether nobody is left who serves the mount of this number, of which a name is there.
+pub(crate) fn is_dead(device: DeviceId) -> bool {
+    let asked = UnixStream::connect(path(device));
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The status of a mount, as JSON. Asked again where a process was killed while it was asked, and
+/// another goes on.
 ///
 /// # Errors
 /// [`io::ErrorKind::ConnectionRefused`] or [`io::ErrorKind::NotFound`] where no daemon is left,
 /// [`io::ErrorKind::WouldBlock`] and [`io::ErrorKind::TimedOut`] where it doesn't answer.
 pub fn status(device: DeviceId) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match ask(device, left) {
+            Ok(text) if serde_json::from_slice::<IgnoredAny>(&text).is_ok() => return Ok(text),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(STEP);
+    }
+}
+
+fn ask(device: DeviceId, patience: Duration) -> io::Result<Vec<u8>> {
     let asked = UnixStream::connect(path(device))?;
-    asked.set_read_timeout(Some(PATIENCE))?;
+    asked.set_read_timeout(Some(patience))?;
     let mut text = Vec::new();
     asked.take(MOST_BYTES).read_to_end(&mut text)?;
     Ok(text)

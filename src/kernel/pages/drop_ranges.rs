@@ -13,6 +13,7 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{Advice, Mode, OFlags};
@@ -20,6 +21,7 @@ use rustix::fs::{Advice, Mode, OFlags};
 use crate::fs::data::Part;
 use crate::fs::{FileSystem, Inode, Node};
 use crate::kernel::attach::Attached;
+use crate::kernel::mount_error::MountError;
 
 /// The largest folio, in bytes: a range is dropped only with all folios that it touches.
 const FOLIO: u64 = 2 << 20;
@@ -35,7 +37,7 @@ type FailedRange = (Part, Range<u64>);
 pub(super) struct Failed(Sender<FailedRange>);
 
 impl Failed {
-    /// A place to tell, and what the thread that [drops](drop_when_told) waits for.
+    /// A place to tell, and what the thread that [drops](start) waits for.
     pub(super) fn new() -> (Self, Receiver<FailedRange>) {
         let (sender, receiver) = channel();
         (Self(sender), receiver)
@@ -48,14 +50,24 @@ impl Failed {
     }
 }
 
+/// Starts the thread that drops what `told` says.
+pub(super) fn start(
+    told: Receiver<FailedRange>,
+    attached: &Arc<Attached>,
+    fs: &Arc<FileSystem>,
+) -> Result<(), MountError> {
+    let (attached, fs) = (Arc::downgrade(attached), Arc::downgrade(fs));
+    thread::Builder::new()
+        .name("drop-ranges".to_owned())
+        .spawn(move || drop_when_told(&told, &attached, &fs))
+        .map_err(MountError::Thread)?;
+    Ok(())
+}
+
 /// Drops what it is told of, as long as the mount is there.
-pub(super) fn drop_when_told(
-    told: &Receiver<FailedRange>,
-    attached: &Weak<Attached>,
-    fs: &Weak<FileSystem>,
-) {
+fn drop_when_told(told: &Receiver<FailedRange>, attached: &Weak<Attached>, fs: &Weak<FileSystem>) {
     while let Ok(first) = told.recv() {
-        std::thread::sleep(AFTER[0]);
+        thread::sleep(AFTER[0]);
         let mut ranges: BTreeMap<(usize, u64), Part> = BTreeMap::new();
         for (part, range) in std::iter::once(first).chain(told.try_iter()) {
             let key = match part {
@@ -75,7 +87,7 @@ pub(super) fn drop_when_told(
                 }
             }
             drop((attached, fs));
-            std::thread::sleep(wait);
+            thread::sleep(wait);
         }
     }
 }

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::fs::data::NoExtents;
 use crate::fs::image::ImageError;
+use crate::kernel::mount_error::MountError;
 use crate::name::{Escaped, FileName};
 
 /// Steps that say by their failure what the kernel lacks.
@@ -19,12 +20,12 @@ pub enum NoPages {
     /// The user wants the other lane, or doesn't say.
     #[error("it wasn't asked for")]
     NotAsked,
-    /// Another process couldn't go on with what this one has attached nowhere.
-    #[error("a mount that is kept alive is one of FUSE")]
-    Kept,
-    /// Only a mount of FUSE comes beneath another one.
-    #[error("a dead mount is replaced by one of FUSE")]
-    InPlaceOfDead,
+    /// It is to be kept alive, and what a process left unanswered would wait for ever.
+    #[error("the kernel can't ask again what the process that ends didn't answer")]
+    NoResend,
+    /// Another process has shown it through FUSE.
+    #[error("it goes on as the process before showed it")]
+    GoesOn,
     /// Cached pages that are mapped can't be taken back.
     #[error("a lockdown couldn't take back what is mapped")]
     Lockdown,
@@ -56,6 +57,9 @@ pub enum NoPages {
     /// The FUSE half has no asynchronous direct reads.
     #[error("the kernel's FUSE has no asynchronous direct reads")]
     NoAsyncReads,
+    /// The connection of another process isn't the one that it was said to be, or can't be broken.
+    #[error("the connection to the kernel can't be broken when it has to end")]
+    NoControl,
     /// A length takes a full pass.
     #[error(
         "the length of {} is known only once the file was read as a whole (see \"index\")",
@@ -93,8 +97,10 @@ impl NoPages {
     /// What would change it; `None` where that follows from the reason.
     fn remedy(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NotAsked | Self::Extents(_) | Self::Image(_) => return None,
-            Self::Kept | Self::InPlaceOfDead => "without that it can be",
+            Self::NotAsked | Self::GoesOn | Self::NoControl | Self::Extents(_) | Self::Image(_) => {
+                return None;
+            }
+            Self::NoResend => "without --keep-alive it can be",
             Self::Lockdown => "without lockdown it can be",
             Self::MaxRead => "without that option it can be",
             Self::Kernel { .. } | Self::Zeros => "another kernel is needed",
@@ -135,6 +141,25 @@ impl NoPages {
             file: file.clone(),
             reason: error.to_string(),
         }
+    }
+}
+
+/// Why there is no mount: not in this lane, or not at all.
+#[derive(Debug)]
+pub(in crate::kernel) enum NotStarted {
+    Lane(NoPages),
+    Mount(MountError),
+}
+
+impl From<NoPages> for NotStarted {
+    fn from(error: NoPages) -> Self {
+        Self::Lane(error)
+    }
+}
+
+impl From<MountError> for NotStarted {
+    fn from(error: MountError) -> Self {
+        Self::Mount(error)
     }
 }
 

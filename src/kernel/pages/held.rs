@@ -7,7 +7,7 @@ use super::control::Control;
 #[derive(Debug)]
 pub(in crate::kernel) struct Held {
     pub(super) answers: Answers,
-    pub(super) _control: Control,
+    pub(super) control: Control,
 }
 
 impl Held {
@@ -15,5 +15,10 @@ impl Held {
     /// wait for an answer when the mount is to end.
     pub(in crate::kernel) fn cut_off(&self) {
         self.answers.cut_off();
+    }
+
+    /// Has the mount stay known as one of ours when it is left dead.
+    pub(in crate::kernel) fn leave_name(&self) {
+        self.control.leave_name();
     }
 }

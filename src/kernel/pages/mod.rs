@@ -6,8 +6,9 @@
 //!
 //! Guarantees: the FUSE file system and the image are attached nowhere and have no path; only the
 //! kernel reads them. A request is answered whole or with EIO, never short. Where any part is
-//! missing (see [`NoPages`]), nothing is left and another lane may be taken. Doesn't: take pages
-//! back that are mapped, so a lockdown needs the other lane.
+//! missing (see [`NoPages`]), nothing is left and another lane may be taken. A mount goes on with
+//! another process, or replaces a dead one, as in the other lane. Doesn't: take pages back that are
+//! mapped, so a lockdown needs the other lane.
 //!
 //! | file | holds |
 //! |---|---|
@@ -18,8 +19,12 @@
 //! | `drop_ranges` | taking back what failed, so that its neighbours are read anew |
 //! | `control` | the socket that tells the status |
 //! | `gate` | who is told of the end of the FUSE half |
+//! | `half` | the FUSE half: agreed on with the kernel, and served |
 //! | `held` | what lives as long as the mount |
+//! | `proving` | proving all lengths first |
+//! | `settings` | the kernel's settings of a mount |
 //! | `start` | all of it, in order |
+//! | `go_on` | the same with what another process left |
 
 mod adaptor;
 mod answers;
@@ -29,12 +34,19 @@ mod drop_ranges;
 mod error;
 mod floor;
 mod gate;
+mod go_on;
+mod half;
 mod held;
+mod proving;
+mod settings;
 mod start;
 
+pub(super) use self::adaptor::MOST_WAIT;
 pub use self::error::NoPages;
+pub(super) use self::error::NotStarted;
+pub(super) use self::go_on::go_on;
 pub(super) use self::held::Held;
-pub(super) use self::start::{Attempt, NotStarted, Started, start};
+pub(super) use self::start::{Attempt, Started, start};
 
 /// The file system type in the mount table.
 pub const PAGES_FS_TYPE: &str = "erofs";

@@ -4,55 +4,41 @@
 //! before all lengths are proved; whatever fails leaves nothing behind. Doesn't: take another lane;
 //! the caller may.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter};
+use std::fs::File;
+use std::io::BufWriter;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use fuser::{Config, Session, SessionACL};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MoveMountFlags};
+use rustix::mount::MountAttrFlags;
 
-use super::adaptor::{DATA, DataAdaptor, SHORT};
+use super::adaptor::{DATA, SHORT};
 use super::answers::Answers;
 use super::calls::{self, Erofs};
 use super::control::{self, Control};
 use super::drop_ranges::{self, Failed};
-use super::error::NoPages;
+use super::error::{NoPages, NotStarted};
 use super::floor;
-use super::gate::Gate;
+use super::half::{New, Parts};
 use super::held::Held;
+use super::proving::prove_lengths;
+use super::settings::Settings;
+use crate::fs::FileSystem;
 use crate::fs::data::DataFile;
 use crate::fs::image::{Image, ImageOptions, SCRATCH_FILE, scratch};
-use crate::fs::{FileSystem, Lengths};
 use crate::kernel::attach::{Attached, Target};
-use crate::kernel::guarded::{Guarded, Requests};
-use crate::kernel::mount_error::{FUSE_DEVICE, MountError};
+use crate::kernel::guarded::Requests;
+use crate::kernel::handover::{Handover, HandoverFacts, Keeper, ReadsFrom};
+use crate::kernel::mount_error::MountError;
 use crate::kernel::new_mount;
 use crate::kernel::options::{Access, Lane, MountOptions};
 use crate::kernel::place::Place;
-use crate::kernel::serving::{self, ConnectionControl};
-use crate::kernel::session_threads;
-use crate::kernel::shutdown::{Event, Shutdown};
-use crate::kernel::tuning::{self, TuningReport};
-
-/// How long the session's threads get to start.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How often they are looked for.
-const START_STEP: Duration = Duration::from_millis(1);
-
-/// How often it is looked whether a stop was asked for while lengths are proved.
-const LENGTHS_STEP: Duration = Duration::from_millis(100);
-
-/// How often it is said how far that is.
-const PROGRESS_STEP: Duration = Duration::from_secs(10);
+use crate::kernel::refusal::MountRefusal;
+use crate::kernel::shutdown::Shutdown;
+use crate::kernel::tuning::TuningReport;
 
 /// Bytes of the image that are written at a time.
 const IMAGE_BUFFER: usize = 1 << 20;
@@ -63,7 +49,6 @@ pub(in crate::kernel) struct Attempt<'a> {
     pub(in crate::kernel) fs: &'a Arc<FileSystem>,
     pub(in crate::kernel) mountpoint: &'a Path,
     pub(in crate::kernel) options: &'a MountOptions,
-    pub(in crate::kernel) is_kept: bool,
     pub(in crate::kernel) shutdown: &'a Shutdown,
 }
 
@@ -75,72 +60,107 @@ pub(in crate::kernel) struct Started {
     pub(in crate::kernel) held: Held,
 }
 
-/// Why there is no mount: not in this lane, or not at all.
-pub(in crate::kernel) enum NotStarted {
-    Lane(NoPages),
-    Mount(MountError),
-}
-
-impl From<NoPages> for NotStarted {
-    fn from(error: NoPages) -> Self {
-        Self::Lane(error)
-    }
-}
-
-impl From<MountError> for NotStarted {
-    fn from(error: MountError) -> Self {
-        Self::Mount(error)
-    }
-}
-
-/// Mounts a model through EROFS.
-pub(in crate::kernel) fn start(attempt: Attempt<'_>) -> Result<Started, NotStarted> {
+/// Mounts a model through EROFS. A `keeper` is given what another process takes to go on with it,
+/// before it is attached.
+pub(in crate::kernel) fn start(
+    attempt: Attempt<'_>,
+    keeper: &mut Option<Keeper>,
+) -> Result<Started, NotStarted> {
     let Attempt { fs, options, .. } = attempt;
     may_be(fs, options)?;
-    if attempt.is_kept {
-        return Err(NoPages::Kept.into());
-    }
-    let (place, mountpoint) = match Attached::check(attempt.mountpoint, options)? {
-        Target::Directory(place, mountpoint) => (place, mountpoint),
-        Target::Dead(_) => return Err(NoPages::InPlaceOfDead.into()),
+    let target = Attached::check(attempt.mountpoint, options)?;
+    let (parent, mountpoint) = match &target {
+        Target::Directory(place, path) => {
+            let parent = Place::open_no_link(&place.descriptor_path().join(".."));
+            (parent, path.clone())
+        }
+        Target::Dead(dead) => {
+            let path = dead.mountpoint();
+            let parent = path.parent().unwrap_or(path);
+            (Place::open_no_link(parent), path.to_owned())
+        }
     };
-    prove_lengths(attempt)?;
+    let parent = OwnedFd::from(parent.map_err(|source| MountError::Unusable {
+        mountpoint: mountpoint.clone(),
+        source,
+    })?);
+    prove_lengths(fs, attempt.shutdown)?;
     let data = DataFile::new(Arc::clone(fs)).map_err(NoPages::from)?;
+    let image = image_of(&data, options)?;
     let (failed, told) = Failed::new();
     let answers = Answers::default();
-    let served = Served::start(&data, &answers, failed, options)?;
-    try_kernel(&served)?;
-    let (root, tuning) = served.mount_image(&data, options)?;
+    let parts = Parts {
+        data: &data,
+        answers: &answers,
+        failed: &failed,
+        options,
+    };
+    let New {
+        half,
+        root: fuse,
+        control: breaks,
+        number,
+        agreed,
+    } = New::make(parts, keeper.is_some())?;
+    let served = half.serve()?;
+    try_kernel(&fuse)?;
+    let (root, settings) = mount_image(&image, &fuse, options)?;
+    let shown = image.digest();
+    drop((image, fuse));
     let identity = new_mount::identify(&root).map_err(NoPages::step("an EROFS mount"))?;
     let control = Control::new(fs, identity.device)?;
-    rustix::mount::move_mount(
-        &root,
-        "",
-        &place,
-        "",
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
-    )
-    .map_err(NoPages::step("attaching the mount"))?;
-    drop(root);
-    let connection = (served.connection, served.control);
-    let attached = Attached::of_pages(mountpoint, &place, identity, connection)?;
+    if let (Some(keeper), Some((handshake, device))) = (keeper.take(), agreed) {
+        let facts = HandoverFacts::new(&mountpoint, identity, handshake, shown, 0);
+        let left = || {
+            keeper(Handover {
+                facts: facts.reading_from(ReadsFrom {
+                    connection: number,
+                    settings: settings.number(),
+                }),
+                connection: served.connection.try_clone()?,
+                place: parent.try_clone()?,
+                device: Some(device),
+                listener: Some(control.listener()?),
+            })
+        };
+        left().map_err(MountError::Handshake)?;
+    }
+    let replaces = match target {
+        Target::Directory(place, _) => {
+            new_mount::attach(&root, &place).map_err(|errno| MountError::Kernel {
+                mountpoint: mountpoint.clone(),
+                source: errno.into(),
+                reason: MountRefusal::of_errno(errno),
+            })?;
+            None
+        }
+        // Once all else is done.
+        Target::Dead(dead) => Some((root, dead)),
+    };
+    let connection = (served.connection, breaks);
+    let attached = Attached::of_pages(mountpoint, parent, identity, connection, replaces)?;
     let attached = Arc::new(attached);
-    let (weak, weak_fs) = (Arc::downgrade(&attached), Arc::downgrade(fs));
-    thread::Builder::new()
-        .name("drop-ranges".to_owned())
-        .spawn(move || drop_ranges::drop_when_told(&told, &weak, &weak_fs))
-        .map_err(MountError::Thread)
-        .inspect_err(|_| drop(attached.detach()))?;
+    drop_ranges::start(told, &attached, fs).inspect_err(|_| drop(attached.detach()))?;
     served.gate.open(&attempt.shutdown.sender);
     Ok(Started {
         attached,
-        tuning,
+        tuning: settings.tune(),
         requests: served.requests,
-        held: Held {
-            answers,
-            _control: control,
-        },
+        held: Held { answers, control },
     })
+}
+
+/// The image of what `data` has the content of.
+pub(super) fn image_of<'a>(
+    data: &'a DataFile,
+    options: &MountOptions,
+) -> Result<Image<'a>, NoPages> {
+    let of_image = ImageOptions {
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        others: options.access == Access::Everybody,
+    };
+    Ok(Image::new(data.fs(), data.extents(), of_image)?)
 }
 
 /// What can be told without trying anything.
@@ -160,159 +180,32 @@ fn may_be(fs: &FileSystem, options: &MountOptions) -> Result<(), NoPages> {
     floor::check()
 }
 
-/// Proves all lengths, with full passes where the lane was asked for.
-fn prove_lengths(attempt: Attempt<'_>) -> Result<(), NotStarted> {
-    let Attempt { fs, shutdown, .. } = attempt;
-    let manifest = fs.reader().manifest();
-    let mut proving = fs.prove_lengths(attempt.options.lane == Lane::Pages);
-    let mut said = Instant::now();
-    loop {
-        match proving.go_on(LENGTHS_STEP) {
-            Lengths::Proved => return Ok(()),
-            Lengths::TakesPass(index) => {
-                let file = manifest.at(index).name.clone();
-                return Err(NoPages::TakesPass { file }.into());
-            }
-            Lengths::Failed(index, error) => {
-                return Err(NoPages::length(&manifest.at(index).name, &error).into());
-            }
-            Lengths::UnderWay { left } => {
-                if let Ok(Event::Stop(_)) = shutdown.events.try_recv() {
-                    return Err(MountError::Interrupted.into());
-                }
-                if said.elapsed() >= PROGRESS_STEP {
-                    said = Instant::now();
-                    tracing::info!(files = left, "lengths are still being proved");
-                }
-            }
-        }
-    }
-}
-
-/// The FUSE half, served.
-struct Served {
-    root: Place,
-    /// To end it by.
-    control: ConnectionControl,
-    connection: OwnedFd,
-    requests: Requests,
-    gate: Gate,
-}
-
-impl Served {
-    fn start(
-        data: &Arc<DataFile>,
-        answers: &Answers,
-        failed: Failed,
-        options: &MountOptions,
-    ) -> Result<Self, NotStarted> {
-        let opened = OpenOptions::new().read(true).write(true).open(FUSE_DEVICE);
-        let connection = OwnedFd::from(opened.map_err(NoPages::io(FUSE_DEVICE))?);
-        let second = connection.try_clone().map_err(MountError::Descriptors)?;
-        let root = calls::fuse(&connection)?;
-        let device = root.device().map_err(NoPages::io("a FUSE mount"))?;
-        // Ending it must be possible while everything waits for it.
-        let control =
-            ConnectionControl::own(device).map_err(NoPages::io("breaking FUSE connections"))?;
-        let adaptor = DataAdaptor::new(Arc::clone(data), answers.clone(), failed);
-        let has_async_reads = adaptor.has_async_reads();
-        let adaptor = Guarded::new(adaptor);
-        let requests = adaptor.requests();
-        let mut config = Config::default();
-        // The kernel asks as whoever reads, and lets in whom the permissions do.
-        config.acl = SessionACL::All;
-        config.n_threads = Some(options.threads.get());
-        config.clone_fd = true;
-        let session = Session::from_fd(adaptor, connection, SessionACL::All, config)
-            .map_err(NoPages::io("a FUSE session"))?;
-        if !has_async_reads.load(Ordering::SeqCst) {
-            return Err(NoPages::NoAsyncReads.into());
-        }
-        let gate = Gate::default();
-        let at_end = gate.clone();
-        thread::Builder::new()
-            .name("session".to_owned())
-            .spawn(move || at_end.end(serving::run(session)))
-            .map_err(MountError::Thread)?;
-        let served = Self {
-            root,
-            control,
-            connection: second,
-            requests,
-            gate,
-        };
-        served.wait_for_threads(options.threads.get())?;
-        Ok(served)
-    }
-
-    fn wait_for_threads(&self, threads: usize) -> Result<(), NoPages> {
-        let deadline = Instant::now() + START_TIMEOUT;
-        loop {
-            let there = session_threads::all_there(threads);
-            if there.map_err(NoPages::io("the threads of a FUSE session"))? {
-                return Ok(());
-            }
-            if self.gate.has_ended() || Instant::now() >= deadline {
-                let ended = io::Error::from(io::ErrorKind::NotConnected);
-                return Err(NoPages::io("the threads of a FUSE session")(ended));
-            }
-            thread::sleep(START_STEP);
-        }
-    }
-
-    /// EROFS on the image of the model, attached nowhere.
-    fn mount_image(
-        &self,
-        data: &DataFile,
-        options: &MountOptions,
-    ) -> Result<(Place, TuningReport), NoPages> {
-        let folder = calls::ramfs()?;
-        let (file, name) = calls::create(&folder, &options.encoded_device_name())?;
-        let of_image = ImageOptions {
-            uid: rustix::process::getuid().as_raw(),
-            gid: rustix::process::getgid().as_raw(),
-            others: options.access == Access::Everybody,
-        };
-        let image = Image::new(data.fs(), data.extents(), of_image)?;
-        image.write(BufWriter::with_capacity(IMAGE_BUFFER, file))?;
-        let erofs = Erofs {
-            folder: &folder,
-            image: &name,
-            fuse: &self.root,
-            device: DATA,
-            flags: new_mount::attributes(options.flags()),
-        };
-        // Which settings are those of the new mount, the kernel doesn't say.
-        let _lock = control::lock_folder()?;
-        let before = settings();
-        let root = erofs.mount()?;
-        let mut new = settings();
-        new.retain(|name| !before.contains(name));
-        let file = match &new[..] {
-            [one] => one.join("read_ahead_kb"),
-            _ => PathBuf::from("/sys/class/bdi/erofs-N/read_ahead_kb"),
-        };
-        Ok((root, tuning::tune_file(file)))
-    }
-}
-
-/// The settings of all EROFS mounts.
-fn settings() -> Vec<PathBuf> {
-    let Ok(all) = std::fs::read_dir("/sys/class/bdi") else {
-        return Vec::new();
+/// EROFS on the image of the model, attached nowhere.
+fn mount_image(
+    image: &Image<'_>,
+    fuse: &Place,
+    options: &MountOptions,
+) -> Result<(Place, Settings), NoPages> {
+    let folder = calls::ramfs()?;
+    let (file, name) = calls::create(&folder, &options.encoded_device_name())?;
+    image.write(BufWriter::with_capacity(IMAGE_BUFFER, file))?;
+    let erofs = Erofs {
+        folder: &folder,
+        image: &name,
+        fuse,
+        device: DATA,
+        flags: new_mount::attributes(options.flags()),
     };
-    let names = all.flatten().map(|entry| entry.path());
-    names
-        .filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"erofs-"))
-        })
-        .collect()
+    // Which settings are those of the new mount, the kernel doesn't say.
+    let _lock = control::lock_folder()?;
+    let before = Settings::all();
+    let root = erofs.mount()?;
+    Ok((root, Settings::new_since(&before)))
 }
 
 /// Shows the kernel an answer that is too short: it has to be an error to who reads. Some versions
 /// make zeros of it, which nobody signed, and keep them.
-fn try_kernel(served: &Served) -> Result<(), NoPages> {
+fn try_kernel(fuse: &Place) -> Result<(), NoPages> {
     let what = "a try of EROFS";
     let folder = calls::ramfs()?;
     let (file, name) = calls::create(&folder, "scratch")?;
@@ -322,7 +215,7 @@ fn try_kernel(served: &Served) -> Result<(), NoPages> {
     let erofs = Erofs {
         folder: &folder,
         image: &name,
-        fuse: &served.root,
+        fuse,
         device: SHORT,
         flags: MountAttrFlags::MOUNT_ATTR_RDONLY,
     };

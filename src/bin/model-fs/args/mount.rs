@@ -11,6 +11,7 @@ use super::ignore::IgnoreArgs;
 use super::model::ModelArgs;
 use super::size::ByteSize;
 use super::trust_flags::TrustArgs;
+use crate::background::Home;
 
 /// A number of threads.
 fn threads(text: &str) -> Result<NonZeroUsize, &'static str> {
@@ -100,9 +101,9 @@ pub(crate) struct MountArgs {
     #[command(flatten)]
     pub(crate) trust: TrustArgs,
 
-    /// `HOME` for the process in the background, where this one was given none.
+    /// `HOME` for the process in the background.
     #[arg(skip)]
-    pub(crate) home: Option<PathBuf>,
+    pub(crate) home: Home,
 }
 
 /// What is done in the background once a model is mounted.

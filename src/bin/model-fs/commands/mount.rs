@@ -26,12 +26,12 @@ pub(crate) fn run(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
-    let mut options = mount_options(&args)?;
+    let options = mount_options(&args)?;
     let hook = args.on_violation_exec.as_deref().map(Hook::new);
     let hook = hook.transpose()?;
     let served = keeper::of_this_process()?;
     if served.is_none() && !args.foreground && !is_background_child {
-        return background::spawn(args.home.as_deref());
+        return background::spawn(&args.home);
     }
     if args.keep_alive && args.on_violation == OnViolation::Lockdown {
         let error = anyhow::anyhow!("--keep-alive and --on-violation lockdown exclude each other");
@@ -42,6 +42,23 @@ pub(crate) fn run(
         keeper::check_arguments(std::env::args_os())?;
         return keeper::run(&args, is_background_child, logging);
     }
+    let told = served.as_ref();
+    serve(args, options, hook, told, is_background_child, logging).inspect_err(|failure| {
+        if let Some(served) = told {
+            served.failed(&failure.error);
+        }
+    })
+}
+
+/// Mounts, and serves until the end.
+fn serve(
+    args: MountArgs,
+    mut options: MountOptions,
+    hook: Option<Hook>,
+    served: Option<&keeper::Served>,
+    is_background_child: bool,
+    logging: &Detached,
+) -> Result<ExitCode, Failure> {
     raise_descriptor_limit();
     // What can't be done is found before anything is mounted.
     let pid_file = args.pid_file.as_deref().filter(|_| served.is_none());

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &UpgradeArgs) -> Result<(), Failure> {
         let Some(now) = kept(&mount)? else {
             continue;
         };
-        if now.earlier_processes > before.earlier_processes && now.upgraded {
+        if now.upgrades > before.upgrades {
             terminal::note(&format!(
                 "{path} is served by the program as it is installed now"
             ));

@@ -18,7 +18,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, openat2};
 
 use crate::args::WarmArgs;
 use crate::asked::Mount;
-use crate::background;
+use crate::background::{self, Home};
 use crate::exit::{Exit, Failure};
 use crate::logging::Detached;
 use crate::progress::Bar;
@@ -34,7 +34,7 @@ pub(crate) fn run(
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
     if !args.wait && !is_background_child {
-        return background::spawn(None);
+        return background::spawn(&Home::AsGiven);
     }
     signals::leave_nothing();
     let mount = Mount::find(&args.mountpoint)?;

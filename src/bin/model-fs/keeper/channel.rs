@@ -5,9 +5,9 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use model_fs::kernel::HandoverFacts;
+use model_fs::kernel::{Handover, HandoverFacts};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,28 +17,66 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 
 /// Most descriptors with one message.
-const MAX_DESCRIPTORS: usize = 3;
+const MAX_DESCRIPTORS: usize = 4;
 
 /// Most bytes of a message: paths, and what kernel and server agreed on.
 const MAX_BYTES: usize = 64 << 10;
 
-/// What is said.
+/// What is said. A keeper may be of an earlier version than its servers, and is of no later one.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
     /// Server: the model is verified, and nothing is mounted yet.
     Prepared,
     /// Keeper: mount it.
     Mount,
-    /// Keeper: go on with this mount. Two descriptors: the connection, and the directory beneath.
-    TakeOver(HandoverFacts),
-    /// Server: what the next one takes. The same two descriptors, and the device if it is needed.
+    /// Keeper: go on with this mount. Descriptors: see [`handover`].
+    TakeOver(HandoverFacts, Upgrades),
+    /// Server: what the next one takes. The same descriptors, and the device if it is needed.
     Left(HandoverFacts),
     /// Server: the mount is served.
     Serving,
-    /// Keeper: the server that was to follow has taken over, by an upgrade.
-    Upgraded,
+    /// Server: it can't be, and this is why.
+    Failed(String),
     /// Keeper: the server that was to follow failed.
-    UpgradeFailed(String),
+    UpgradeFailed(Upgrades),
+}
+
+/// How upgrades went so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Upgrades {
+    /// Those that went well; of a server that takes over, its own included.
+    pub(super) done: u32,
+    pub(super) failed: u32,
+    /// Why the last of them failed.
+    pub(super) last_failed: Option<String>,
+}
+
+/// What a mount is left with. Its descriptors, in order: the connection, the directory beneath, the
+/// socket for the status if the mount is one through EROFS, and the device if there is one. `None`
+/// if any is missing.
+pub(super) fn handover(facts: HandoverFacts, descriptors: Vec<OwnedFd>) -> Option<Handover> {
+    let mut descriptors = descriptors.into_iter();
+    let (connection, place) = (descriptors.next()?, descriptors.next()?);
+    let listener = if facts.is_pages() {
+        Some(descriptors.next()?)
+    } else {
+        None
+    };
+    Some(Handover {
+        facts,
+        connection,
+        place,
+        listener,
+        device: descriptors.next(),
+    })
+}
+
+/// The descriptors of `left`, in this order.
+pub(super) fn descriptors(left: &Handover, with_device: bool) -> Vec<BorrowedFd<'_>> {
+    let device = left.device.as_ref().filter(|_| with_device);
+    let more = left.listener.iter().chain(device);
+    let all = [&left.connection, &left.place].into_iter().chain(more);
+    all.map(OwnedFd::as_fd).collect()
 }
 
 /// One end.
@@ -113,10 +151,8 @@ impl Channel {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::os::fd::AsFd as _;
-
     use super::*;
+    use std::io::{Read as _, Write as _};
 
     #[test]
     fn messages_come_whole_with_their_descriptors() {
@@ -125,7 +161,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let many = vec![writer.as_fd(); MAX_DESCRIPTORS];
         one.send(&Message::Serving, &many).unwrap();
-        one.send(&Message::UpgradeFailed("x".repeat(MAX_BYTES / 2)), &[])
+        one.send(&Message::Failed("x".repeat(MAX_BYTES / 2)), &[])
             .unwrap();
         drop(writer);
         let (message, descriptors) = other.receive().unwrap().unwrap();
@@ -138,7 +174,7 @@ mod tests {
         reader.read_to_string(&mut said).unwrap();
         assert_eq!(said, "through");
         let (message, descriptors) = other.receive().unwrap().unwrap();
-        assert!(matches!(message, Message::UpgradeFailed(_)) && descriptors.is_empty());
+        assert!(matches!(message, Message::Failed(_)) && descriptors.is_empty());
         drop(one);
         assert!(other.receive().unwrap().is_none());
         assert!(other.send(&Message::Mount, &[]).is_err());
@@ -151,7 +187,7 @@ mod tests {
         let null = std::fs::File::open("/dev/null").unwrap();
         let many = vec![null.as_fd(); 3 * MAX_DESCRIPTORS];
         assert!(one.send(&Message::Serving, &many).is_err());
-        one.send(&Message::UpgradeFailed("x".repeat(MAX_BYTES)), &[])
+        one.send(&Message::Failed("x".repeat(MAX_BYTES)), &[])
             .unwrap();
         assert!(other.receive().is_err());
     }

@@ -6,18 +6,18 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use model_fs::kernel::{Handover, HandoverFacts, unmount_or_detach};
+use model_fs::kernel::{Handover, HandoverFacts};
 use model_fs::name::Escaped;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::channel::Message;
+use super::channel::{Message, Upgrades, descriptors, handover};
 use super::event::Event;
 use super::server::{Program, Server, Stage, Start};
 use crate::args::MountArgs;
@@ -33,6 +33,9 @@ const MOST_KILLED: u32 = 8;
 
 /// How long the keeper waits before it starts the one after; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often it is looked whether anybody answers, where whoever reads can't be let go.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Whether another process can be started with these arguments later. What a shell passes on by a
 /// descriptor is gone once it was read.
@@ -81,9 +84,14 @@ pub(crate) fn run(
         next: None,
         started: 1,
         left: None,
+        upgrades: Upgrades::default(),
+        said: None,
         is_there: false,
         stopping: false,
         killed: 0,
+        not_started: 0,
+        start_at: None,
+        silent_since: None,
     };
     Ok(keeper.run(&received)?)
 }
@@ -125,26 +133,43 @@ struct Keeper {
     started: u64,
     /// What the last server left.
     left: Option<Handover>,
+    upgrades: Upgrades,
+    /// What the server said of why it fails.
+    said: Option<String>,
     /// Whether a server has said that it serves.
     is_there: bool,
     stopping: bool,
     /// Servers in a row that were killed before they served.
     killed: u32,
+    /// Attempts in a row to start one that failed.
+    not_started: u32,
+    /// When the next is started, while there is none.
+    start_at: Option<Instant>,
+    /// Since when none answers.
+    silent_since: Option<Instant>,
 }
 
 impl Keeper {
     fn run(mut self, events: &Receiver<Event>) -> anyhow::Result<ExitCode> {
         loop {
-            let end = match events.recv()? {
-                Event::Signal(number) => {
-                    self.signalled(number);
-                    None
+            let event = match self.next_look() {
+                None => Some(events.recv()?),
+                Some(at) => {
+                    match events.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                        Ok(event) => Some(event),
+                        Err(RecvTimeoutError::Timeout) => None,
+                        Err(error @ RecvTimeoutError::Disconnected) => return Err(error.into()),
+                    }
                 }
-                Event::Said(id, message, descriptors) => {
+            };
+            let end = match event {
+                None => self.look()?,
+                Some(Event::Signal(number)) => self.signalled(number)?,
+                Some(Event::Said(id, message, descriptors)) => {
                     self.said(id, message, descriptors)?;
                     None
                 }
-                Event::Ended(id, status) => self.ended(id, status?)?,
+                Some(Event::Ended(id, status)) => self.ended(id, status?)?,
             };
             if let Some(code) = end {
                 return Ok(code);
@@ -152,7 +177,46 @@ impl Keeper {
         }
     }
 
-    fn signalled(&mut self, number: i32) {
+    /// When something is to be done though nothing happens.
+    fn next_look(&self) -> Option<Instant> {
+        let bounded = self.most_silence().is_some();
+        let look = bounded.then(|| Instant::now() + LOOK);
+        self.start_at.into_iter().chain(look).min()
+    }
+
+    /// How long the mount may go without a server; `None` where those who wait can be let go.
+    fn most_silence(&self) -> Option<Duration> {
+        self.left.as_ref()?.facts.most_silence()
+    }
+
+    /// Starts the next server if it is time to, and ends what nobody answers for.
+    fn look(&mut self) -> anyhow::Result<Option<ExitCode>> {
+        if self.start_at.is_some_and(|at| at <= Instant::now()) {
+            return self.start_next();
+        }
+        let serving = self.server.as_ref();
+        let serving = serving.filter(|server| server.stage == Stage::Serving);
+        // It may wait for an answer itself, and then ends only with the mount.
+        if self.silent_since.is_none() && serving.is_some_and(Server::is_ending) {
+            self.silent_since = Some(Instant::now());
+        }
+        let silent = self.silent_since.zip(self.most_silence());
+        if silent.is_none_or(|(since, most)| since.elapsed() < most) {
+            return Ok(None);
+        }
+        tracing::error!("no process has answered for the mount for too long; it ends");
+        let next = self.next.as_ref().map(|(next, _)| next);
+        for server in self.server.iter().chain(next) {
+            server.signal(Signal::KILL);
+        }
+        self.take_away();
+        if self.stopping {
+            return Ok(Some(ExitCode::SUCCESS));
+        }
+        Err(anyhow!("no process could go on with the mount in time"))
+    }
+
+    fn signalled(&mut self, number: i32) -> anyhow::Result<Option<ExitCode>> {
         match number {
             SIGUSR2 => self.upgrade(),
             SIGHUP | SIGUSR1 => self.pass_on(number),
@@ -160,6 +224,14 @@ impl Keeper {
                 self.stopping = true;
                 if let Some((next, _)) = &self.next {
                     next.signal(Signal::KILL);
+                }
+                // Between two servers.
+                if self.server.is_none() {
+                    self.take_away();
+                    if self.is_there {
+                        return Ok(Some(ExitCode::SUCCESS));
+                    }
+                    return Err(anyhow!("interrupted before the mount was ready"));
                 }
                 // One that doesn't serve yet has nothing to end in good order, and may hang.
                 let later = self.server.as_ref().filter(|_| self.is_there);
@@ -169,6 +241,7 @@ impl Keeper {
                 }
             }
         }
+        Ok(None)
     }
 
     /// Passes a signal on. A server that doesn't know signals yet ends by one.
@@ -187,6 +260,7 @@ impl Keeper {
     fn said(&mut self, id: u64, message: Message, descriptors: Vec<OwnedFd>) -> anyhow::Result<()> {
         match message {
             Message::Prepared if self.is_next(id) => self.prepared_to_follow(),
+            Message::Failed(why) if self.is_next(id) => self.said = Some(why),
             _ if self.server.as_ref().is_none_or(|server| server.id != id) => {}
             Message::Prepared => {
                 self.set_stage(Stage::Prepared);
@@ -194,10 +268,8 @@ impl Keeper {
             }
             Message::Left(facts) => self.left(facts, descriptors)?,
             Message::Serving => self.serving()?,
-            Message::Mount
-            | Message::TakeOver(_)
-            | Message::Upgraded
-            | Message::UpgradeFailed(_) => {}
+            Message::Failed(why) => self.said = Some(why),
+            Message::Mount | Message::TakeOver(..) | Message::UpgradeFailed(_) => {}
         }
         Ok(())
     }
@@ -221,33 +293,26 @@ impl Keeper {
         match &self.left {
             None => server.tell(&Message::Mount, &[]),
             Some(left) => {
-                let message = Message::TakeOver(left.facts.clone());
-                server.tell(&message, &[&left.connection, &left.place]);
+                let mut upgrades = self.upgrades.clone();
+                upgrades.done += u32::from(self.replaced.is_some());
+                let message = Message::TakeOver(left.facts.clone(), upgrades);
+                server.tell(&message, &descriptors(left, false));
             }
         }
         self.set_stage(Stage::Told);
     }
 
     fn left(&mut self, facts: HandoverFacts, descriptors: Vec<OwnedFd>) -> anyhow::Result<()> {
-        let mut descriptors = descriptors.into_iter();
-        let (Some(connection), Some(place)) = (descriptors.next(), descriptors.next()) else {
-            return Err(anyhow!("the process that serves left descriptors out"));
-        };
-        self.left = Some(Handover {
-            facts,
-            connection,
-            place,
-            device: descriptors.next(),
-        });
+        let left = handover(facts, descriptors);
+        self.left = Some(left.context("the process that serves left descriptors out")?);
         Ok(())
     }
 
     fn serving(&mut self) -> anyhow::Result<()> {
         self.set_stage(Stage::Serving);
         self.killed = 0;
-        if let (Some(_), Some(server)) = (self.replaced.take(), &self.server) {
-            server.tell(&Message::Upgraded, &[]);
-        }
+        self.silent_since = None;
+        self.upgrades.done += u32::from(self.replaced.take().is_some());
         let is_first = !std::mem::replace(&mut self.is_there, true);
         if is_first {
             if let Some(file) = &mut self.pid_file {
@@ -263,7 +328,7 @@ impl Keeper {
     /// Starts a server with the program that has the path of this one now.
     fn upgrade(&mut self) {
         if let Err(error) = self.try_upgrade() {
-            self.upgrade_failed(&format!("{error:#}"));
+            self.upgrade_failed(format!("{error:#}"));
         }
     }
 
@@ -285,13 +350,22 @@ impl Keeper {
         Ok(())
     }
 
-    fn upgrade_failed(&self, why: &str) {
+    fn upgrade_failed(&mut self, why: String) {
         tracing::error!(why, "the upgrade failed");
-        // Any other waits to be told something else.
+        self.upgrades.failed += 1;
+        self.upgrades.last_failed = Some(why);
+        // Any other is told when it takes over.
         let serving = |server: &&Server| server.stage == Stage::Serving;
         if let Some(server) = self.server.as_ref().filter(serving) {
-            server.tell(&Message::UpgradeFailed(why.to_owned()), &[]);
+            server.tell(&Message::UpgradeFailed(self.upgrades.clone()), &[]);
         }
+    }
+
+    /// Why a new version failed that ended like this.
+    fn why(&mut self, status: ExitStatus) -> String {
+        let said = self.said.take();
+        let said = said.map_or_else(String::new, |why| format!(": {why}"));
+        format!("the new version ended with {status}{said}")
     }
 
     /// The next server is ready, so the one that serves makes way.
@@ -299,9 +373,25 @@ impl Keeper {
         if let Some((next, _)) = &mut self.next {
             next.stage = Stage::Prepared;
         }
-        if let Some(server) = &self.server {
-            server.signal(Signal::KILL);
+        match &self.server {
+            Some(server) => server.signal(Signal::KILL),
+            None => {
+                self.follow();
+            }
         }
+    }
+
+    /// Has the next server go on, if it is ready: whether it is.
+    fn follow(&mut self) -> bool {
+        let ready = |(next, _): &mut (Server, Program)| next.stage == Stage::Prepared;
+        let Some((next, program)) = self.next.take_if(ready) else {
+            return false;
+        };
+        self.start_at = None;
+        self.server = Some(next);
+        self.replaced = Some(std::mem::replace(&mut self.program, program));
+        self.tell_to_serve();
+        true
     }
 
     /// What follows from the end of a server: the exit code, if it is the end of all.
@@ -309,7 +399,8 @@ impl Keeper {
         if self.is_next(id) {
             self.next = None;
             if !self.stopping {
-                self.upgrade_failed(&format!("the new version ended with {status}"));
+                let why = self.why(status);
+                self.upgrade_failed(why);
             }
             return Ok(None);
         }
@@ -318,13 +409,12 @@ impl Keeper {
         }
         let ended = self.server.take();
         let stage = ended.map_or(Stage::Starting, |server| server.stage);
-        let Some(left) = &self.left else {
-            // It has said why.
-            return end(false, status);
-        };
-        if !left.stands() {
-            // Taken away while nobody served it; or by the server, which says how that went.
-            let nobody = stage != Stage::Serving && self.is_there;
+        self.silent_since.get_or_insert_with(Instant::now);
+        if self.left.as_ref().is_none_or(|left| !left.stands()) {
+            // It has said why. Or the mount was taken away: while nobody served it, or by the
+            // server, which says how that went.
+            let nobody = self.left.is_some() && stage != Stage::Serving && self.is_there;
+            self.left.take().into_iter().for_each(Handover::forget);
             return end(nobody, status);
         }
         if status.success() || (self.stopping && self.is_there) {
@@ -333,66 +423,71 @@ impl Keeper {
             let clean = matches!(status.code(), None | Some(0)) || stage != Stage::Serving;
             return end(clean, status);
         }
-        if let Some((next, program)) = self.next.take_if(|(next, _)| next.stage == Stage::Prepared)
-        {
-            self.server = Some(next);
-            self.replaced = Some(std::mem::replace(&mut self.program, program));
-            self.tell_to_serve();
+        if self.follow() {
             return Ok(None);
         }
+        let mut pause = Duration::ZERO;
         if stage != Stage::Serving {
             self.killed += 1;
             if let Some(replaced) = self.replaced.take() {
-                tracing::error!(%status, "the upgrade failed; the version before goes on");
+                let why = self.why(status);
+                self.upgrade_failed(why);
                 self.program = replaced;
             } else if status.code().is_some() || self.killed > MOST_KILLED {
                 tracing::error!(%status, "no process can go on with the mount, which ends");
                 self.take_away();
                 return end(false, status);
             }
-            thread::sleep(FIRST_PAUSE * 2_u32.pow(self.killed.saturating_sub(1).min(MOST_KILLED)));
+            pause = pause_after(self.killed.saturating_sub(1));
         }
         tracing::warn!(%status, "the process that serves has ended; another one goes on");
-        self.start_next()
+        self.said = None;
+        if pause.is_zero() {
+            return self.start_next();
+        }
+        self.start_at = Some(Instant::now() + pause);
+        Ok(None)
     }
 
-    /// Starts the next server, also where no process can be started for a moment.
+    /// Starts the next server; later, where no process can be started for a moment.
     fn start_next(&mut self) -> anyhow::Result<Option<ExitCode>> {
-        for attempt in 0..=MOST_KILLED {
-            match Server::start(self.started, &self.program, &self.start, &self.events) {
-                Ok(server) => {
-                    self.started += 1;
-                    self.server = Some(server);
-                    return Ok(None);
-                }
-                Err(error) if attempt == MOST_KILLED => {
-                    tracing::error!("no process can be started to go on; the mount ends");
-                    self.take_away();
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no process can be started now");
-                    thread::sleep(FIRST_PAUSE * 2_u32.pow(attempt));
-                }
+        self.start_at = None;
+        match Server::start(self.started, &self.program, &self.start, &self.events) {
+            Ok(server) => {
+                self.started += 1;
+                self.not_started = 0;
+                self.server = Some(server);
+            }
+            Err(error) if self.not_started == MOST_KILLED => {
+                tracing::error!("no process can be started to go on; the mount ends");
+                self.take_away();
+                return Err(error);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no process can be started now");
+                self.start_at = Some(Instant::now() + pause_after(self.not_started));
+                self.not_started += 1;
             }
         }
         Ok(None)
     }
 
-    /// Unmounts what nobody serves any more. The connection ends with this process, so whoever has
-    /// a file open there gets an error.
+    /// Unmounts what nobody serves any more, so whoever has a file open there gets an error.
     fn take_away(&mut self) {
         let Some(left) = self.left.take() else {
             return;
         };
         let mountpoint = left.facts.mountpoint();
-        // Broken first, so that nothing waits while it is looked at.
-        drop(left);
-        if let Err(error) = unmount_or_detach(&mountpoint) {
+        if let Err(error) = left.give_up() {
             let mountpoint = Escaped::path(&mountpoint);
             tracing::error!(%error, %mountpoint, "cannot unmount");
         }
     }
+}
+
+/// The pause after so many failures in a row.
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE * 2_u32.pow(failures.min(MOST_KILLED))
 }
 
 /// The end of this process: clean, or as that of its server.

@@ -17,4 +17,4 @@ mod server;
 mod serving;
 
 pub(crate) use keep::{check_arguments, run};
-pub(crate) use serving::{is_kept_in_background, of_this_process};
+pub(crate) use serving::{Served, is_kept_in_background, of_this_process};

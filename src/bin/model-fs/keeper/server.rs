@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -60,6 +60,7 @@ impl Start {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) id: u64,
+    number: u32,
     /// The process, also when its number is another's by then.
     process: OwnedFd,
     channel: Channel,
@@ -105,6 +106,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .context("cannot start the process that serves")?;
+        let number = child.id();
         let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         let listening = channel.try_clone()?;
         let events = events.clone();
@@ -113,6 +115,7 @@ impl Server {
             .spawn(move || listen(id, &listening, child, &events))?;
         Ok(Self {
             id,
+            number,
             process,
             channel,
             stage: Stage::Starting,
@@ -120,14 +123,20 @@ impl Server {
     }
 
     /// Tells it something; if it is gone, that is told by its end.
-    pub(super) fn tell(&self, message: &Message, descriptors: &[&OwnedFd]) {
-        let descriptors: Vec<_> = descriptors
-            .iter()
-            .map(|descriptor| descriptor.as_fd())
-            .collect();
-        if let Err(error) = self.channel.send(message, &descriptors) {
+    pub(super) fn tell(&self, message: &Message, descriptors: &[BorrowedFd<'_>]) {
+        if let Err(error) = self.channel.send(message, descriptors) {
             tracing::debug!(%error, "the server can't be told");
         }
+    }
+
+    /// Whether it was killed, and some of its threads can't end (proc(5): the first one has).
+    pub(super) fn is_ending(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.number));
+        let state = stat.ok().and_then(|stat| {
+            let (_, after) = stat.rsplit_once(") ")?;
+            after.chars().next()
+        });
+        state == Some('Z')
     }
 
     /// Sends it a signal.

@@ -1,6 +1,5 @@
 //! The server's side: what it says to its keeper.
 
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 
@@ -9,7 +8,7 @@ use model_fs::StatusHandle;
 use model_fs::fs::Kept;
 use model_fs::kernel::{Handover, Keeper, Keeping};
 
-use super::channel::{Channel, Message};
+use super::channel::{Channel, Message, Upgrades, descriptors, handover};
 
 /// The variable by which a server knows that it is one: the number of its keeper, which is its
 /// parent, and where that is. Its standard input is the channel.
@@ -20,6 +19,9 @@ pub(super) const FOREGROUND: &str = "foreground";
 
 /// A keeper that leaves its terminal once the mount is there.
 pub(super) const BACKGROUND: &str = "background";
+
+/// Most characters of a reason.
+const MOST_SAID: usize = 1000;
 
 /// The number of this process's keeper, and where it is.
 fn keeper() -> Option<(u32, String)> {
@@ -63,35 +65,36 @@ impl Served {
     pub(crate) fn prepared(&self) -> anyhow::Result<(Keeping, Kept)> {
         let lost = "the process that keeps the mount is gone";
         self.channel.send(&Message::Prepared, &[]).context(lost)?;
-        let keeping = match self.channel.receive().context(lost)? {
-            Some((Message::Mount, _)) => Keeping::Kept(self.keeper()),
-            Some((Message::TakeOver(facts), descriptors)) => {
-                let Ok([connection, place]) = <[_; 2]>::try_from(descriptors) else {
+        let (keeping, upgrades) = match self.channel.receive().context(lost)? {
+            Some((Message::Mount, _)) => (Keeping::Kept(self.keeper()), Upgrades::default()),
+            Some((Message::TakeOver(facts, upgrades), descriptors)) => {
+                let Some(left) = handover(facts, descriptors) else {
                     bail!("the process that keeps the mount left descriptors out");
                 };
-                let handover = Handover {
-                    facts,
-                    connection,
-                    place,
-                    device: None,
-                };
-                Keeping::TakeOver(Box::new(handover), self.keeper())
+                (Keeping::TakeOver(Box::new(left), self.keeper()), upgrades)
             }
             Some((other, _)) => bail!("the process that keeps the mount said {other:?}"),
             None => bail!(lost),
         };
-        let kept = Kept::new(self.pid, keeping.earlier_processes());
+        let mut kept = Kept::new(self.pid, keeping.earlier_processes());
+        note(&mut kept, upgrades);
         Ok((keeping, kept))
+    }
+
+    /// Says why the mount can't be served.
+    pub(crate) fn failed(&self, error: &anyhow::Error) {
+        let why: String = format!("{error:#}").chars().take(MOST_SAID).collect();
+        if let Err(error) = self.channel.send(&Message::Failed(why), &[]) {
+            tracing::debug!(%error, "the keeper can't be told");
+        }
     }
 
     /// Leaves with the keeper what another process takes to go on with the mount.
     fn keeper(&self) -> Keeper {
         let channel = Arc::clone(&self.channel);
         Box::new(move |left: Handover| {
-            let message = Message::Left(left.facts);
-            let mut descriptors = vec![left.connection.as_fd(), left.place.as_fd()];
-            descriptors.extend(left.device.as_ref().map(OwnedFd::as_fd));
-            channel.send(&message, &descriptors)
+            let message = Message::Left(left.facts.clone());
+            channel.send(&message, &descriptors(&left, true))
         })
     }
 
@@ -107,18 +110,21 @@ impl Served {
     }
 }
 
+/// Has the status tell of upgrades.
+fn note(kept: &mut Kept, upgrades: Upgrades) {
+    kept.upgrades = upgrades.done;
+    kept.failed_upgrades = upgrades.failed;
+    kept.last_failed_upgrade = upgrades.last_failed;
+}
+
 /// Takes in what the keeper says while the mount is served.
 fn listen(channel: &Channel, mut kept: Kept, status: &StatusHandle) {
     loop {
         match channel.receive() {
-            Ok(Some((Message::UpgradeFailed(why), _))) => {
+            Ok(Some((Message::UpgradeFailed(upgrades), _))) => {
+                let why = upgrades.last_failed.as_deref().unwrap_or_default();
                 tracing::error!(why, "the upgrade failed; this process serves on");
-                kept.failed_upgrades += 1;
-                kept.last_failed_upgrade = Some(why);
-                status.set_kept(kept.clone());
-            }
-            Ok(Some((Message::Upgraded, _))) => {
-                kept.upgraded = true;
+                note(&mut kept, upgrades);
                 status.set_kept(kept.clone());
             }
             Ok(Some((other, _))) => tracing::debug!(?other, "said by the keeper"),

@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Parser};
 use model_fs::kernel::{self, MountOptions};
 use model_fs::name::Escaped;
+use nix::unistd::{Uid, User};
 
 use self::options::{Options, UnknownOptions};
 use crate::args::{self, Cli, Command};
+use crate::background::Home;
 use crate::exit::{Exit, Failure};
 use crate::{background, terminal};
 
@@ -144,11 +146,10 @@ fn understood(arguments: &[OsString]) -> Result<Option<Cli>, Failure> {
         if args.allow_other {
             known.allow_other()?;
         }
-        // mount(8) takes HOME away. The trust store and the table store are the user's all the
-        // same.
-        if std::env::var_os("HOME").is_none() {
-            args.home = std::env::home_dir();
-        }
+        // mount(8) takes HOME away, and mount.fuse3 says root's for everybody. Trust store and
+        // table store are the user's all the same.
+        let user = User::from_uid(Uid::effective()).ok().flatten();
+        args.home = Home::Is(user.map(|user| user.dir));
     }
     if call.fake {
         return Ok(None);
@@ -210,8 +211,8 @@ mod tests {
     fn a_call_becomes_a_mount() {
         for line in [
             "mount.model-fs /m /p",
-            "mount.fuse.model-fs /m /p -s -n -v -o ro,public_key=k -t fuse.model-fs",
-            "model-fs /m /p -o ro,dev,suid,public_key=k",
+            "mount.fuse.model-fs /m /p -s -n -v -o ro,public_key=/k -t fuse.model-fs",
+            "model-fs /m /p -o ro,dev,suid,public_key=/k",
         ] {
             let cli = asked(line).unwrap().unwrap();
             assert!(matches!(cli.command, Command::Mount(_)), "{line}");

@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use clap::{Command, CommandFactory as _};
-use model_fs::kernel::OPTION_NAMES;
 use model_fs::kernel::option_list::{joined, split};
+use model_fs::kernel::{OPTION_NAMES, OptionError};
 use model_fs::name::Escaped;
 
 use crate::args::Cli;
@@ -58,6 +58,34 @@ const WITHOUT_EFFECT: [&str; 37] = [
     "loud",
 ];
 
+/// The flag that is no option: mount(8) goes on when what it calls has ended.
+const FOREGROUND: &str = "foreground";
+
+/// Flags with files by which is decided whom to trust, or what was signed.
+const TRUST_FILES: [&str; 4] = [
+    "public-key",
+    "certificate-chain",
+    "trust-config",
+    "signature",
+];
+
+/// Options of the file system that a remount changes, or that every mount has.
+const TAKEN_BY_REMOUNT: [&str; 7] = [
+    "exec",
+    "noexec",
+    "nosuid",
+    "nodev",
+    "noatime",
+    "defaults",
+    "default_permissions",
+];
+
+/// Words, and beginnings of words, in names of options that say whom to trust or whom to let in,
+/// whatever file system they are for.
+const OF_TRUST: [&str; 9] = [
+    "key", "cert", "issuer", "trust", "ident", "sign", "verif", "mode", "auth",
+];
+
 /// How alike two names are that one of which may be a misspelling of the other, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
@@ -89,10 +117,10 @@ impl Options {
     /// Reads lists as they come after `-o`.
     pub(super) fn read(lists: &[OsString], unknown: UnknownOptions) -> Result<Self, Failure> {
         let flags = flags();
-        let list: Vec<_> = lists
-            .iter()
-            .flat_map(|list| split(list.as_bytes()))
-            .collect();
+        let mut list = Vec::new();
+        for one in lists {
+            list.extend(split(one.as_bytes()).map_err(OptionError::from)?);
+        }
         let mut options = Self {
             remount: list.iter().any(|option| option == b"remount"),
             ..Self::default()
@@ -116,13 +144,34 @@ impl Options {
         let name = String::from_utf8_lossy(name);
         let long = name.replace('_', "-");
         if let Some(flag) = flags.iter().find(|flag| flag.long == long) {
-            self.flags.push(flag.with(&name, value)?);
+            if flag.long == FOREGROUND {
+                return Err(wrong(format!(
+                    "mount option \"{FOREGROUND}\": mount(8) waits for what it calls; \
+                     \"model-fs mount\" takes it"
+                )));
+            }
+            if let Some(value) = value
+                && TRUST_FILES.contains(&&*flag.long)
+                && !value.starts_with(b"/")
+            {
+                return Err(wrong(format!(
+                    "mount option \"{name}\" takes an absolute path: mount(8) is called from \
+                     anywhere, and another directory may have another file of that name"
+                )));
+            }
+            let argument = flag.with(&name, value)?;
+            // The line of fstab and the command line may both say it. What has a value is another
+            // matter: who may add options to a line doesn't change those that it has.
+            let again = flag.value.is_none() && self.flags.contains(&argument);
+            if flag.long == "verbose" || !again {
+                self.flags.push(argument);
+            }
             return Ok(());
         }
         match &*name {
             "remount" => {}
             // What the mount table says of a mount is handed on as well.
-            "user_id" | "group_id" if self.remount => {}
+            "user_id" | "group_id" | "seclabel" | "idmapped" if self.remount => {}
             "ro" | "rw" => self.read_write = name == "rw",
             _ if WITHOUT_EFFECT.contains(&&*name) => {}
             _ if name.starts_with("x-") || name.starts_with("X-") => {}
@@ -133,7 +182,7 @@ impl Options {
                     .push(String::from_utf8_lossy(&joined(option)).into_owned());
             }
             _ => match (nearest(flags, &name), unknown) {
-                (None, UnknownOptions::PassOver) => {
+                (None, UnknownOptions::PassOver) if !may_be_of_trust(&name) => {
                     self.passed_over.push(Escaped::bounded(&name).to_string());
                 }
                 (nearest, _) => return Err(unknown_option(&name, nearest)),
@@ -167,7 +216,8 @@ impl Options {
     /// What the user may want to know of them.
     pub(super) fn notes(&self, mountpoint: &Path) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.remount && !self.flags.is_empty() {
+        let stays = |list: &String| !TAKEN_BY_REMOUNT.contains(&list.as_str());
+        if self.remount && (!self.flags.is_empty() || self.lists.iter().any(stays)) {
             notes.push(format!(
                 "note: {} stays as it was mounted, but for exec and noexec; to change other \
                  options, unmount it and mount it again",
@@ -247,8 +297,18 @@ fn flags() -> Vec<Flag> {
 pub(crate) fn flag_options() -> Vec<(String, Option<String>, String)> {
     let options = flags().into_iter();
     options
+        .filter(|flag| flag.long != FOREGROUND)
         .map(|flag| (flag.long.replace('-', "_"), flag.value, flag.help))
         .collect()
+}
+
+/// Whether an option by this name may be meant to say whom to trust, or whom to let in.
+fn may_be_of_trust(name: &str) -> bool {
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| {
+        let word = word.to_ascii_lowercase();
+        word == "ca" || OF_TRUST.iter().any(|start| word.starts_with(start))
+    })
 }
 
 /// The option that is spelt most like `name`, as it is written in lists.
@@ -319,12 +379,12 @@ mod tests {
                 assert_eq!(argument.get_short(), Some('o'), "{argument}");
                 continue;
             };
-            if long == "help" {
+            if long == "help" || long == FOREGROUND {
                 continue;
             }
             for name in [long.to_owned(), long.replace('-', "_")] {
                 let (option, flag) = if argument.get_action().takes_values() {
-                    (format!("{name}=a=b"), format!("--{long}=a=b"))
+                    (format!("{name}=/a=b"), format!("--{long}=/a=b"))
                 } else {
                     (name.clone(), format!("--{long}"))
                 };
@@ -362,12 +422,12 @@ mod tests {
             ["noexec", "nosuid", "nodev", "fsname=a\\,b", "uid=7"]
         );
         assert_eq!(args.trust.chosen(), args::Trust::PublicKey("/k".into()));
-        let chains = arguments("certificate_chain=a,certificate_chain=b")
+        let chains = arguments("certificate_chain=/a,certificate_chain=/b")
             .trust
             .chosen();
         assert_eq!(
             chains,
-            args::Trust::CertificateChain(vec!["a".into(), "b".into()])
+            args::Trust::CertificateChain(vec!["/a".into(), "/b".into()])
         );
     }
 
@@ -394,9 +454,10 @@ mod tests {
             "mount option \"public_key\" takes a value: public_key=PEM"
         );
         assert_eq!(
-            refused("foreground=1").0,
-            "mount option \"foreground\" takes no value"
+            refused("allow_other=1").0,
+            "mount option \"allow_other\" takes no value"
         );
+        assert!(refused("foreground").0.contains("\"model-fs mount\""));
         assert!(!refused("x\u{1b}[2J").0.contains('\u{1b}'));
     }
 
@@ -407,6 +468,49 @@ mod tests {
         assert_eq!(options.passed_over, ["frobnicate"]);
         assert!(options.notes(Path::new("/p"))[0].contains("frobnicate"));
         assert!(sloppy("publik_key=/k").is_err());
+        // Of other file systems, and meant to keep somebody out.
+        for option in [
+            "key_file=/k",
+            "ca=/c",
+            "sslcert=no",
+            "verify=full",
+            "mode=0700",
+            "x,ca-file=/c",
+        ] {
+            assert_eq!(sloppy(option).is_err(), option != "sslcert=no", "{option}");
+        }
+        assert!(sloppy("kernel_cache,big_writes").is_ok());
+    }
+
+    #[test]
+    fn a_flag_without_a_value_may_come_twice_and_one_with_a_value_may_not() {
+        let args = arguments("allow_other,keep_alive,allow-other");
+        assert!(args.allow_other && args.keep_alive);
+        let line = read("public_key=/a,public_key=/b").unwrap();
+        let line = line.command_line(Path::new("/m"), Path::new("/p"), 0);
+        args::parse(&line).unwrap_err();
+    }
+
+    #[test]
+    fn files_of_trust_are_named_from_the_root() {
+        for option in TRUST_FILES {
+            let (text, _) = refused(&format!("ro,{option}=k"));
+            assert!(text.contains("absolute"), "{text}");
+        }
+        assert!(
+            refused("comment=\"oops,public_key=/k")
+                .0
+                .contains("isn't closed")
+        );
+    }
+
+    #[test]
+    fn a_remount_says_what_it_leaves() {
+        let notes = |list| read(list).unwrap().notes(Path::new("/p"));
+        for list in ["remount,umask=077", "remount,uid=1", "remount,allow_other"] {
+            assert!(notes(list)[0].contains("unmount it"), "{list}");
+        }
+        assert!(notes("remount,ro,noexec,nosuid,defaults,seclabel,user_id=0").is_empty());
     }
 
     #[test]

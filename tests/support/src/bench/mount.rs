@@ -120,7 +120,11 @@ pub struct Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let ended = || !Path::new(&format!("/proc/{}", self.pid)).exists();
+        // Whoever has to take note of its end may take a while.
+        let ended = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+        };
         // What was read just now may keep the mount busy for a moment.
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
