@@ -284,7 +284,9 @@ fn what_earlier_processes_of_a_mount_did_is_said_not_to_be_known() {
     assert_eq!(then["process"]["earlier_processes"], 1);
     let said = then["process"]["not_counted"].as_str().expect("a text");
     assert!(said.contains("isn't known"), "{said}");
-    assert_eq!(then["counts"]["verified_bytes"], 0);
+    // What the next process verified is what it took to go on, at most.
+    let again = then["counts"]["verified_bytes"].as_u64().expect("a number");
+    assert!(again < 600_000, "{then}");
     assert_eq!(then["mount"]["since"], first["mount"]["since"]);
     let after = mount.facts();
     assert_eq!(after.since, before.since);
