@@ -229,8 +229,10 @@ fn from_signing_with_a_certificate_to_trusting_it() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
         error.starts_with("error: signature ")
-            && error
-                .ends_with("model.sig: signed by \"acme\", who is not trusted for this model\n"),
+            && error.contains(
+                "model.sig: signed by \"acme\", who is not trusted for this model\n\
+                 hint: `model-fs trust list`"
+            ),
         "{error}"
     );
 }

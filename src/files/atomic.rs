@@ -1,7 +1,8 @@
 //! Files that others see whole or not at all.
 //!
 //! Guarantees: opening a file that is written here gives the old one or all of the new one, after a
-//! crash too; where writing fails the old one stays. Doesn't: see to it that the new one is there
+//! crash too; where writing fails the old one stays. A process that is asked to end can leave
+//! nothing that is on its way ([`abandon_files`]). Doesn't: see to it that the new one is there
 //! after a crash, for which its directory has to be synchronised; or follow a link that has the
 //! name, which is replaced.
 
@@ -9,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,6 +19,25 @@ use super::directory::{Directory, component, parent_of};
 
 /// How often a name is made up for a temporary file.
 const MAX_NAMES: u32 = 64;
+
+/// Temporary files of this process that have a name. Whoever gives one a name, or takes it away,
+/// holds the lock.
+static UNDER_WAY: Mutex<Vec<(Directory, String)>> = Mutex::new(Vec::new());
+
+fn under_way() -> MutexGuard<'static, Vec<(Directory, String)>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all that is on its way to its name, for a process that ends now, wherever its threads
+/// are: what writes, or begins to, waits for that end.
+pub fn abandon_files() {
+    let mut files = under_way();
+    for (directory, name) in files.drain(..) {
+        // If it can't be removed, its name tells what it was.
+        let _ = directory.remove_file(OsStr::new(&name));
+    }
+    std::mem::forget(files);
+}
 
 /// Writes a file with these permission bits, less those of the umask, in place of what is there.
 ///
@@ -108,8 +129,10 @@ impl<'a> Temporary<'a> {
             aws_lc_rs::rand::fill(&mut random)
                 .map_err(|_| io::Error::other("no random numbers"))?;
             let name = format!(".model-fs-{}", hex::encode(random));
+            let mut files = under_way();
             match rustix::fs::openat(directory, &name, flags, Mode::from_raw_mode(mode)) {
                 Ok(fd) => {
+                    files.push((directory.clone(), name.clone()));
                     return Ok(Self {
                         directory,
                         name,
@@ -123,8 +146,9 @@ impl<'a> Temporary<'a> {
     }
 
     fn rename(mut self, name: &OsStr) -> io::Result<()> {
-        let directory = self.directory;
+        let (directory, mut files) = (self.directory, under_way());
         rustix::fs::renameat(directory, &self.name, directory, name)?;
+        files.retain(|(_, other)| *other != self.name);
         self.name.clear();
         Ok(())
     }
@@ -133,6 +157,8 @@ impl<'a> Temporary<'a> {
 impl Drop for Temporary<'_> {
     fn drop(&mut self) {
         if !self.name.is_empty() {
+            let mut files = under_way();
+            files.retain(|(_, other)| *other != self.name);
             // If it can't be removed, its name tells what it was.
             let _ = self.directory.remove_file(OsStr::new(&self.name));
         }

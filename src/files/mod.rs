@@ -27,7 +27,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use self::atomic::write_file;
+pub use self::atomic::{abandon_files, write_file};
 pub use self::directory::{Directory, nearest, parent_of};
 pub use self::identity::Identity;
 pub(crate) use self::identity::describe;

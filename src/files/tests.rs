@@ -66,6 +66,35 @@ fn a_directory_stays_the_one_that_was_opened() {
     assert!(directory.locate().is_err());
 }
 
+/// In a process of its own: what ends now is all of it.
+#[test]
+fn a_process_that_ends_leaves_nothing_on_its_way() {
+    const PLACE: &str = "MODEL_FS_TEST_ABANDON";
+    let names = |path: &Path| {
+        let listed = std::fs::read_dir(path).unwrap().flatten();
+        let mut names: Vec<_> = listed.map(|entry| entry.file_name()).collect();
+        names.sort();
+        names
+    };
+    if let Some(place) = std::env::var_os(PLACE) {
+        let place = Path::new(&place);
+        let directory = Directory::open(place).unwrap();
+        write(&directory, "done", "all of it").unwrap();
+        let _ = directory.write_file(OsStr::new("half"), 0o644, |_| {
+            assert_eq!(names(place).len(), 2, "a file is on its way");
+            abandon_files();
+            std::process::exit(77)
+        });
+        unreachable!("it has ended");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let this = "files::tests::a_process_that_ends_leaves_nothing_on_its_way";
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", this]).env(PLACE, dir.path());
+    assert_eq!(command.output().unwrap().status.code(), Some(77));
+    assert_eq!(names(dir.path()), ["done"]);
+}
+
 #[test]
 fn a_failure_leaves_the_old_file_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();

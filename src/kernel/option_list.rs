@@ -93,7 +93,7 @@ mod tests {
             ("ro,key=\"a,b\",x", &["ro", "key=a,b", "x"]),
             (r"key=a\,b,x", &["key=a,b", "x"]),
             (r"key=a\054b\040c\\", &["key=a,b c\\"]),
-            (r#"key=\"a,b""#, &["key=\"a", "b"]),
+            (r#"key=\"a,b"#, &["key=\"a", "b"]),
             // Nothing follows, or no octal number does.
             (r"key=\", &["key=\\"]),
             (r"key=\08\477", &["key=08477"]),

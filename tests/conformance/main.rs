@@ -13,3 +13,4 @@ mod signed;
 mod sizes;
 mod statements;
 mod vectors;
+mod widths;

@@ -9,19 +9,21 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use model_fs::kernel::MountError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::exit::Failure;
-use crate::hints;
 use crate::logging::Detached;
+use crate::{hints, signals};
 
 /// The variable by which a child knows that it is one: it holds the number of the first process,
 /// its parent. Not an argument, which `ps` would show for as long as the mount is there.
@@ -31,6 +33,12 @@ use crate::logging::Detached;
 /// otherwise. A process that the child itself starts has another parent, and so doesn't take itself
 /// for one.
 const PARENT_VARIABLE: &str = "MODEL_FS_BACKGROUND_PARENT";
+
+/// How long a child may take to end that isn't ready yet.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// What the child writes when it is ready. Whatever else comes is an error.
 const READY: &[u8] = b"ready\n";
@@ -97,6 +105,7 @@ pub(crate) enum Home {
 
 /// Starts the child, and waits for it to be ready or to fail. In the latter case it has said why.
 pub(crate) fn spawn(home: &Home) -> Result<ExitCode, Failure> {
+    signals::as_usual();
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_else(|| OsString::from("model-fs"));
     // Not by name: the file at that path may be another one by now.
@@ -106,16 +115,20 @@ pub(crate) fn spawn(home: &Home) -> Result<ExitCode, Failure> {
         Home::Is(Some(home)) => drop(command.env("HOME", home)),
         Home::Is(None) => drop(command.env_remove("HOME")),
     }
-    let child = command
+    command
         .arg0(name)
         .args(args)
         .env(PARENT_VARIABLE, std::process::id().to_string())
         // A key may come through it. The child gives it up when it goes to the background.
         .stdin(Stdio::inherit())
-        .stdout(Stdio::piped())
-        .spawn();
-    match child {
-        Ok(child) => wait_until_ready(child),
+        .stdout(Stdio::piped());
+    let end = EndBefore::new();
+    match end.start(&mut command) {
+        Ok(child) => {
+            let result = wait_until_ready(child);
+            end.decide();
+            result
+        }
         // The program is there, since it runs.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(MountError::NoProc.into()),
         Err(error) => {
@@ -123,6 +136,57 @@ pub(crate) fn spawn(home: &Home) -> Result<ExitCode, Failure> {
             let error = anyhow::Error::new(error).context("cannot start the background process");
             Err(Failure::from(error).with_hint(hint))
         }
+    }
+}
+
+/// A signal that ends this process ends the child before: who interrupts a mount finds none. Once
+/// it is decided what has become of the child, it is too late for that.
+struct EndBefore {
+    /// The child, if there is one. Whoever decides holds the lock: this process is ended, or goes
+    /// on to its exit code.
+    child: Arc<Mutex<Option<OwnedFd>>>,
+    /// Zero until a signal has come.
+    signal: Arc<AtomicUsize>,
+}
+
+impl EndBefore {
+    fn new() -> Self {
+        let child = Arc::<Mutex<Option<OwnedFd>>>::default();
+        let to_end = Arc::clone(&child);
+        let end = move || {
+            let child = to_end.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(process) = &*child {
+                let _ = pidfd_send_signal(process, Signal::TERM);
+                // Its end, or too late; then it will find that nobody waits for it.
+                let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&PATIENCE));
+            }
+            std::mem::forget(child);
+        };
+        // Where it can't be, the child ends too, and perhaps a moment later.
+        let signal = signals::before_the_end(end).unwrap_or_default();
+        Self { child, signal }
+    }
+
+    /// Starts the child.
+    fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = command.spawn()?;
+        *child = pidfd_open(Pid::from_child(&started), PidfdFlags::empty()).ok();
+        Ok(started)
+    }
+
+    /// Never returns where a signal was first.
+    fn decide(self) {
+        let child = self.child.lock();
+        if self.signal.load(Ordering::SeqCst) != 0 {
+            // The child may have had it, too. The other thread ends this process.
+            drop(child);
+            loop {
+                std::thread::park();
+            }
+        }
+        // From here on, the other thread waits.
+        std::mem::forget(child);
     }
 }
 

@@ -33,11 +33,12 @@ pub(crate) fn claims(
     location: Option<&ModelLocation>,
     signature: &Path,
 ) -> Result<UnverifiedManifest, Failure> {
+    let about = |failure: Failure| failure.about_signature(signature);
     let bundle = match location {
         Some(location) => location.read_signature()?,
         None => read_given_signature(signature)?,
     };
-    Ok(UnverifiedManifest::parse_without_verifying(bundle)?)
+    UnverifiedManifest::parse_without_verifying(bundle).map_err(|error| about(error.into()))
 }
 
 /// The digest of what a signature says, whether or not that is true: that of a signature file, or

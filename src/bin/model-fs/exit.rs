@@ -113,6 +113,12 @@ impl Failure {
         self
     }
 
+    /// What the user could do, as far as that is known.
+    pub(crate) fn remedy(&self) -> Option<&str> {
+        let own = self.hint.as_deref();
+        own.or_else(|| hints::by_cause(&self.error))
+    }
+
     /// Adds what the user could do.
     pub(crate) fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
@@ -154,7 +160,8 @@ impl From<RemountError> for Failure {
 
 impl From<OptionError> for Failure {
     fn from(error: OptionError) -> Self {
-        Self::new(Exit::Usage, error)
+        let hint = hints::option(&error);
+        Self::new(Exit::Usage, error).with_hint(hint)
     }
 }
 

@@ -37,18 +37,17 @@ pub(crate) fn content_failure(failures: &[verify::Difference]) -> Failure {
         let _ = write!(message, "\n… and {} more", more + 1);
     }
     let left_out = |failure: &verify::Difference| matches!(failure, verify::Difference::LeftOut(_));
-    let hint = failures.iter().any(left_out).then(|| {
-        "--ignore-paths leaves out what isn't signed; a mount may hide signed files, too".to_owned()
-    });
-    Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint)
-}
-
-/// The same for names alone, before any content was read.
-pub(crate) fn names_differ(differences: &[verify::Difference]) -> Failure {
     let is_unsigned = |it: &verify::Difference| matches!(it, verify::Difference::Unsigned(_));
-    let hint = differences.iter().all(is_unsigned).then(|| {
+    let hint = if failures.iter().any(left_out) {
+        "--ignore-paths leaves out what isn't signed; a mount may hide signed files, too"
+    } else if failures.iter().all(is_unsigned) {
         "remove these files, or leave them out with --ignore-paths or --ignore-unsigned-files"
-            .to_owned()
-    });
-    content_failure(differences).with_hint(hint)
+    } else if exit == Exit::Content {
+        "get these files anew from where the model came from; or if it was changed on purpose, \
+         have it signed anew"
+    } else {
+        "see that this user may read these files, and \"journalctl -k\" for what else is in the \
+         way"
+    };
+    Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint.to_owned())
 }

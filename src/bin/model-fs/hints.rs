@@ -5,15 +5,16 @@
 //! for each kind of error. Guarantees: paths and names are shown as words of a shell command,
 //! harmless to a terminal. Doesn't: decide what is a failure, or with which exit code.
 
+use std::error::Error;
 use std::io::{self, ErrorKind::PermissionDenied};
 use std::path::Path;
 
-use model_fs::kernel::{MountError, MountRefusal, UnmountError};
+use model_fs::kernel::{MountError, MountRefusal, OptionError, UnmountError};
 use model_fs::manifest::{VerifyManifestError, VerifyWithStoreError};
 use model_fs::model::StoreError;
 use model_fs::name::{Escaped, shell_word};
 use model_fs::oms::bundle::Method;
-use model_fs::oms::certificate::{Moment, PathError};
+use model_fs::oms::certificate::{CertificateError, Moment, PathError};
 use model_fs::oms::claim::Claim;
 use model_fs::oms::key::KeyError;
 #[cfg(feature = "pkcs11")]
@@ -21,11 +22,14 @@ use model_fs::oms::pkcs11::{Pkcs11Error, UriError};
 use model_fs::oms::sign::SignError;
 #[cfg(feature = "sigstore-sign")]
 use model_fs::oms::sign::sigstore::SigstoreSigningError;
+use model_fs::oms::sigstore::trusted_root::TrustedRootError;
 use model_fs::oms::sigstore::{EntryRule, SigstoreError};
 use model_fs::oms::trust_store::{FileRule, Problem, TrustStoreError};
 use model_fs::oms::verify::VerifyError;
 use model_fs::reading::TableStoreError;
 use model_fs::reading::location::LocationError;
+
+use crate::system_hints;
 
 /// Where a PIN may come from.
 #[cfg(feature = "pkcs11")]
@@ -88,8 +92,8 @@ pub(crate) fn mount(error: &MountError) -> Option<String> {
         MountError::HelperFailed(error) if error.kind() == PermissionDenied => {
             "let this user run fusermount3 (perhaps by a group), or mount as root".into()
         }
-        MountError::NotADirectory { .. }
-        | MountError::Unusable { .. }
+        MountError::NotADirectory { .. } => "name a directory to mount on".into(),
+        MountError::Unusable { .. }
         | MountError::HelperFailed(_)
         | MountError::Table(_)
         | MountError::Vanished { .. }
@@ -169,6 +173,14 @@ pub(crate) fn key(error: &KeyError, path: &Path) -> Option<String> {
     let path = shell_word(path);
     Some(match error {
         KeyError::NoPassword => "give its password in a file: --password-file FILE".to_owned(),
+        KeyError::WrongPassword => {
+            "give the right one with --password-file: the first line of the file is it".to_owned()
+        }
+        KeyError::TooLarge { .. } => format!("name a key in PEM form: {path} is none"),
+        KeyError::Pem | KeyError::Malformed => {
+            "copy it anew from where it was made: it is cut or changed".to_owned()
+        }
+        KeyError::Several(label) => format!("leave one {label} block in the file"),
         KeyError::NotFound { wanted, found } => {
             let found = found.to_string();
             match *wanted {
@@ -204,6 +216,23 @@ pub(crate) fn key(error: &KeyError, path: &Path) -> Option<String> {
     })
 }
 
+/// What helps where nothing better is known, by the causes of an error.
+pub(crate) fn by_cause(error: &anyhow::Error) -> Option<&'static str> {
+    let certificate = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<CertificateError>());
+    let root = || error.chain().any(<dyn Error>::is::<TrustedRootError>);
+    match certificate {
+        Some(CertificateError::NotFound { found }) if found.to_string().contains("KEY") => {
+            Some("give a key with --public-key, or the certificate that was made for it")
+        }
+        Some(CertificateError::TooMany { .. }) => Some("give those alone that are trusted"),
+        Some(_) => Some("give certificates in PEM form, as they were issued"),
+        None if root() => Some("give the trusted_root.json that the instance's operator gives out"),
+        None => system_hints::of(error),
+    }
+}
+
 /// Labels of the PEM blocks that are wanted.
 const PUBLIC: &str = "PUBLIC KEY";
 const PRIVATE: &str = "PRIVATE KEY";
@@ -220,14 +249,22 @@ pub(crate) fn unmount(error: &UnmountError) -> Option<String> {
         UnmountError::Refused { .. } => {
             "only root and the user who mounted it can unmount it".into()
         }
+        UnmountError::NotMounted { .. } => WHAT_IS_MOUNTED.into(),
         UnmountError::Path { .. }
         | UnmountError::Table(_)
-        | UnmountError::NotMounted { .. }
         | UnmountError::HelperFailed(_)
         | UnmountError::Kernel { .. }
         | UnmountError::Moved { .. }
         | UnmountError::Remains { .. } => return None,
     })
+}
+
+/// How to see what is mounted.
+pub(crate) const WHAT_IS_MOUNTED: &str = "\"model-fs status\" shows what is mounted";
+
+/// What helps where a mount option can't be.
+pub(crate) fn option(error: &OptionError) -> Option<String> {
+    matches!(error, OptionError::Weakens { .. }).then(|| "leave it out".to_owned())
 }
 
 /// What helps where a model or its signature isn't found.
@@ -240,13 +277,17 @@ pub(crate) fn location(error: &LocationError) -> Option<String> {
         ),
         LocationError::NoProc => Some(NO_PROC.to_owned()),
         LocationError::Several(_) => Some("say which with --signature FILE".to_owned()),
-        LocationError::Model { .. }
-        | LocationError::Kind(_)
-        | LocationError::Name(_)
-        | LocationError::NotUtf8(_)
-        | LocationError::Signature { .. }
-        | LocationError::LargeSignature(_)
-        | LocationError::Ignored(_) => None,
+        LocationError::Kind(_) => Some("name a directory, or a file of a model".to_owned()),
+        LocationError::Name(_) | LocationError::NotUtf8(_) => Some("rename it".to_owned()),
+        LocationError::LargeSignature(_) => {
+            Some("name the signature with --signature FILE: this is none".to_owned())
+        }
+        LocationError::Ignored(_) => {
+            Some("give paths in the model, absolute or relative to it".to_owned())
+        }
+        LocationError::Model { error, .. } | LocationError::Signature { error, .. } => {
+            system_hints::of_io(error).map(str::to_owned)
+        }
     }
 }
 
@@ -270,11 +311,13 @@ pub(crate) fn trust_store(error: &TrustStoreError) -> Option<String> {
         Problem::Exists(name) => Some(format!(
             "choose another --name, or first: model-fs trust remove {name}"
         )),
-        Problem::Io(_)
-        | Problem::File(_)
-        | Problem::Toml(_)
-        | Problem::Signers { .. }
-        | Problem::Signer { .. } => None,
+        Problem::Toml(_) | Problem::Signers { .. } => Some(
+            "mend it there; or move the file away, and make it anew with model-fs trust add"
+                .to_owned(),
+        ),
+        Problem::Signer { .. } => Some("mend that entry, or leave it out".to_owned()),
+        Problem::Io(error) => system_hints::of_io(error).map(str::to_owned),
+        Problem::File(_) => None,
     }
 }
 
@@ -299,15 +342,52 @@ pub(crate) fn nobody_trusted(error: &VerifyWithStoreError) -> Option<String> {
                     |(_, hint)| hint,
                 ),
         ),
-        VerifyWithStoreError::Invalid(_) | VerifyWithStoreError::OtherModels { .. } => None,
+        VerifyWithStoreError::Invalid(error) => signature(error),
+        VerifyWithStoreError::OtherModels { .. } => Some(who_may_sign()),
     }
 }
 
 /// What helps where the signature of one signer, whom flags name, isn't trusted.
 pub(crate) fn signature(error: &VerifyManifestError) -> Option<String> {
     match error {
-        VerifyManifestError::Signature(error) => Remedy::of(error).map(|(_, hint)| hint),
-        _ => None,
+        VerifyManifestError::Signature(error) => {
+            let timely = Remedy::of(error).map(|(_, hint)| hint);
+            timely.or_else(|| Some(refused_signature(error).to_owned()))
+        }
+        VerifyManifestError::Statement(_) | VerifyManifestError::Manifest(_) => {
+            Some("have the model signed anew".to_owned())
+        }
+    }
+}
+
+/// What helps where time has no part in it.
+fn refused_signature(error: &VerifyError) -> &'static str {
+    match error {
+        VerifyError::Bundle(_) => {
+            "copy the signature anew from whoever signed, or name it with --signature FILE"
+        }
+        VerifyError::Method { found, .. } => match found {
+            Method::Key => "if you trust the signer, give their key: --public-key PEM",
+            Method::Certificate => {
+                "if you trust the signer's authority, give its certificate: --certificate-chain PEM"
+            }
+            Method::Sigstore => {
+                "if you trust the signer, name them: --identity ID --identity-provider URL"
+            }
+        },
+        VerifyError::OtherKey { .. } => {
+            "if you trust that key too, give it; else get the model from whom you trust"
+        }
+        VerifyError::Signature => {
+            "the signature was changed, or made with another key: get it anew from the signer"
+        }
+        VerifyError::Path(_) => {
+            "if you trust the authority that issued it, give its certificate: --certificate-chain \
+             PEM"
+        }
+        VerifyError::Certificate(_) | VerifyError::SignerKey { .. } | VerifyError::Sigstore(_) => {
+            "have the model signed anew"
+        }
     }
 }
 
@@ -624,7 +704,8 @@ mod tests {
                 assert!(!has_date || together.last < now.second());
             }
         }
-        assert_eq!(signature(&VerifyError::Signature.into()), None);
+        let anew = signature(&VerifyError::Signature.into()).unwrap();
+        assert!(anew.contains("from the signer"), "{anew}");
         let work = hint_of(&[PathError::Work.into()]);
         assert!(!work.contains("trust add"), "{work}");
     }

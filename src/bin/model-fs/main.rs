@@ -32,8 +32,10 @@ mod pages;
 mod periodic;
 mod pid_file;
 mod progress;
+mod signals;
 mod signed_model;
 mod signing;
+mod system_hints;
 mod systemd;
 mod terminal;
 mod trust;
@@ -41,10 +43,21 @@ mod trust;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use model_fs::files::abandon_files;
+
 use crate::args::Cli;
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
+    signals::hold_back();
+    let code = begin();
+    // Threads of a mount may still be writing what was proved: this is the end of that.
+    abandon_files();
+    code
+}
+
+/// Does what this program is called for, and says what became of it.
+fn begin() -> ExitCode {
     background::begin();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(called) = mount_helper::called(&arguments) {
@@ -66,6 +79,7 @@ fn main() -> ExitCode {
         }
     };
     result.unwrap_or_else(|failure| {
+        signals::wait_where_ending();
         terminal::show_failure(&failure);
         failure.exit.into()
     })

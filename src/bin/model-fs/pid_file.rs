@@ -89,13 +89,16 @@ impl PidFile {
         let said = match self.read() {
             Ok((_, said)) => said,
             Err(Errno::NOENT) => return Ok(false),
-            Err(Errno::LOOP) => bail!("pid file {shown} is a link; it is left alone"),
+            Err(Errno::LOOP) => bail!("pid file {shown} is a link; it is left alone: name another"),
             Err(errno) => {
                 return Err(errno).with_context(|| format!("cannot look at pid file {shown}"));
             }
         };
         let Some(pid) = said else {
-            bail!("{shown} is there and isn't a pid file; it is left alone");
+            bail!(
+                "{shown} is there and isn't a pid file; it is left alone: remove it, or name \
+                 another"
+            );
         };
         let own = rustix::process::getpid();
         // After a restart of a container, this process may well have the number of the last one.

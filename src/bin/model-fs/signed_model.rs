@@ -8,8 +8,9 @@ use model_fs::{OpenError, OpenOptions, SignedModel};
 
 use crate::args::{IgnoreArgs, ModelArgs, TrustArgs};
 use crate::exit::{Exit, Failure};
-use crate::findings::names_differ;
+use crate::findings::content_failure;
 use crate::index_store;
+use crate::system_hints;
 use crate::trust::{self, load_trust, not_trusted};
 
 /// What a verb's flags say about opening a model.
@@ -47,13 +48,17 @@ pub(crate) fn open(
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
+        let repair = match &error {
+            OpenError::Repair { error, .. } => system_hints::of_io(error).map(str::to_owned),
+            _ => None,
+        };
         match error {
             OpenError::Location(error) => error.into(),
             OpenError::Signature(error) => error.into(),
             OpenError::Signer(error) => not_trusted(error),
-            OpenError::Differs(differences) => names_differ(&differences),
+            OpenError::Differs(differences) => content_failure(&differences),
             OpenError::Store(error) => error.into(),
-            other => Self::new(Exit::Failed, other),
+            other => Self::new(Exit::Failed, other).with_hint(repair),
         }
     }
 }

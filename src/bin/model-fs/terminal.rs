@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model_fs::name::{Escaped, is_hostile, json_string};
@@ -170,6 +172,19 @@ pub(crate) fn colours() -> bool {
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// Columns of the terminal that output goes to, or came from; of none where there is none.
+pub(crate) fn columns() -> Option<usize> {
+    let stdin = io::stdin();
+    let columns = columns_of(io::stdout()).or_else(|| columns_of(io::stderr()));
+    columns.or_else(|| columns_of(stdin))
+}
+
+fn columns_of(terminal: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    // Zero: it doesn't know itself.
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
 /// Writes `error: cause: cause`, then `hint: …`.
 pub(crate) fn show_failure(failure: &Failure) {
     let text = render(failure, colours());
@@ -204,7 +219,7 @@ pub(crate) fn text_of(value: &serde_json::Value) -> String {
 fn render(failure: &Failure, colours: bool) -> String {
     let message = plain(failure);
     let mut text = line("error", "\u{1b}[1;31m", &message, colours);
-    if let Some(hint) = &failure.hint {
+    if let Some(hint) = failure.remedy() {
         text.push_str(&line("hint", "\u{1b}[1;36m", hint, colours));
     }
     text
@@ -238,7 +253,10 @@ pub(crate) fn files(count: usize) -> String {
     }
 }
 
-/// A bar that counts bytes; drawn on a terminal only.
+/// Columns that a bar takes with all that there is to tell.
+const WIDE: usize = 60;
+
+/// A bar that counts bytes; drawn on a terminal only, and in one line of it.
 pub(crate) fn bytes_bar(total: u64, label: &'static str) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
@@ -246,12 +264,35 @@ pub(crate) fn bytes_bar(total: u64, label: &'static str) -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(total), target);
-    let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    *shown_bar() = Some(bar.clone());
+    let template = if columns_of(io::stderr()).is_some_and(|columns| columns < WIDE) {
+        "{prefix} {percent}% {wide_bar} {bytes_per_sec}"
+    } else {
+        "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+    };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar.set_prefix(label);
     bar
+}
+
+/// The bar that is drawn, or was.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+fn shown_bar() -> MutexGuard<'static, Option<ProgressBar>> {
+    BAR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the bar off the terminal, if one is drawn, for a process that ends now.
+pub(crate) fn clear_bar() {
+    let mut shown = shown_bar();
+    if let Some(bar) = shown.take() {
+        bar.finish_and_clear();
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    // Whoever would draw one now waits for the end.
+    std::mem::forget(shown);
 }
 
 #[cfg(test)]

@@ -60,7 +60,9 @@ pub(super) const SIGN: &str = "\
 Examples:
   model-fs sign ./model --private-key key.pem
   openssl ecparam -name prime256v1 -genkey -noout -out key.pem
-  openssl pkey -in key.pem -pubout -out pub.pem";
+  openssl pkey -in key.pem -pubout -out pub.pem
+
+Keys on tokens (PKCS #11) need a build with the feature pkcs11.";
 
 pub(super) const INDEX: &str = "\
 Examples:

@@ -29,11 +29,14 @@ mod upgrade;
 mod verify;
 mod version;
 mod warm;
+mod width;
 
 use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 use model_fs::name::Escaped;
+
+use crate::terminal;
 
 pub(crate) use self::attest::AttestArgs;
 pub(crate) use self::demo::DemoArgs;
@@ -123,7 +126,19 @@ pub(crate) enum Command {
 /// Reads a command line. What clap has to say about a wrong one shows arguments as they may be
 /// shown: clap repeats them, and a name that a shell's pattern found isn't the user's.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments).map_err(|message| shown::<Cli>(message, arguments))
+    try_parse::<Cli>(arguments).map_err(|message| shown::<Cli>(message, arguments))
+}
+
+/// Reads a command line of `P`. What there is to tell of it fits the terminal.
+pub(crate) fn try_parse<P: Parser>(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<P, clap::Error> {
+    let mut command = P::command();
+    if let Some(columns) = terminal::columns() {
+        command = width::fit(command, columns);
+    }
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    P::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// What clap has to say about these arguments of `P`, with arguments as they may be shown.
@@ -135,5 +150,5 @@ pub(crate) fn shown<P: Parser>(message: clap::Error, arguments: &[OsString]) -> 
     let escaped = escaped.map(|argument| argument.to_string());
     // It is about the same argument. Where it isn't, it was about one that is no text, and shows
     // none.
-    P::try_parse_from(escaped).err().unwrap_or(message)
+    try_parse::<P>(escaped).err().unwrap_or(message)
 }

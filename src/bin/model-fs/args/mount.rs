@@ -13,6 +13,11 @@ use super::size::ByteSize;
 use super::trust_flags::TrustArgs;
 use crate::background::Home;
 
+/// A number of threads.
+fn threads(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "give a number, at least 1")
+}
+
 /// `mount`.
 #[derive(Debug, Args)]
 pub(crate) struct MountArgs {
@@ -47,7 +52,7 @@ pub(crate) struct MountArgs {
     pub(crate) index_dir: Option<PathBuf>,
 
     /// Threads that take requests from the kernel
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
 
     /// How the kernel shows the model: by FUSE, or through the page cache of its own EROFS, where

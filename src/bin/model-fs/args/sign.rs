@@ -11,13 +11,20 @@ use super::model::ModelArgs;
 use super::signer::{IDENTITY_TOKENS, Signer, SigstoreArgs};
 use super::size::ByteSize;
 
+/// clap's own would be one line with every way to name a signer.
+const USAGE: &str = if cfg!(feature = "pkcs11") {
+    "model-fs sign [OPTIONS] --private-key <PEM> <MODEL>
+       model-fs sign [OPTIONS] --pkcs11-uri <URI> <MODEL>
+       model-fs sign [OPTIONS] --identity-token-file <FILE> <MODEL>"
+} else {
+    "model-fs sign [OPTIONS] --private-key <PEM> <MODEL>
+       model-fs sign [OPTIONS] --identity-token-file <FILE> <MODEL>"
+};
+
 /// `sign`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("signer").required(true))]
-#[cfg_attr(
-    not(feature = "pkcs11"),
-    command(after_help = "Keys on tokens (--pkcs11-uri) need a build with the feature pkcs11")
-)]
+#[command(override_usage = USAGE)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct SignArgs {
     #[command(flatten)]

@@ -26,7 +26,7 @@ const OF_KEYS: [&str; 1] = ["password_file"];
 
 /// How to sign with Sigstore. Every build knows the flags, so that one that can't sign so says why.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Sigstore (needs a build with the feature sigstore-sign)")]
+#[command(next_help_heading = "Sigstore (feature sigstore-sign)")]
 pub(crate) struct SigstoreArgs {
     /// Sign as whom this identity token names. Other users of this host can see it in the list of
     /// processes: prefer a file

@@ -6,7 +6,7 @@ use clap::Args;
 
 /// How a signature earns trust. Without any of these, the trust store decides.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Trust (default: the trust store decides)")]
+#[command(next_help_heading = "Trust (default: the trust store)")]
 pub(crate) struct TrustArgs {
     /// Trust signatures by this key
     #[arg(long, value_name = "PEM", conflicts_with_all = ["certificate_chain", "identity"])]

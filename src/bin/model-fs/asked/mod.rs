@@ -27,6 +27,7 @@ pub(crate) use self::question::answer;
 use self::question::{Question, Said, Whom};
 pub(crate) use self::several::Questions;
 use crate::exit::Failure;
+use crate::hints;
 
 /// How long a mount may take to answer. It reads nothing for that, so it answers at once or never.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,7 +63,8 @@ impl Mount {
             } else {
                 anyhow::anyhow!("{shown} is not a mount of model-fs")
             };
-            return Err(error.into());
+            let hint = hints::WHAT_IS_MOUNTED.to_owned();
+            return Err(Failure::from(error).with_hint(hint));
         }
         if !is_root {
             let error = anyhow::anyhow!("{shown} is not a mountpoint, but lies beneath one");

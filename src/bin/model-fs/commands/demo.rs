@@ -2,13 +2,16 @@
 //!
 //! Guarantees: every step runs the program as a user would, checks what it says it shows, and the
 //! first that doesn't hold ends the demo with an error; nothing is left mounted or on disk either
-//! way. Doesn't: measure anything.
+//! way, nor where a signal ends it. Doesn't: measure anything.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::encoding::{AsDer as _, EcPrivateKeyRfc5915Der, PublicKeyX509Der};
@@ -22,7 +25,7 @@ use model_fs::name::Escaped;
 
 use crate::args::DemoArgs;
 use crate::exit::Failure;
-use crate::terminal;
+use crate::{signals, terminal};
 
 const MIB: u64 = 1 << 20;
 
@@ -42,6 +45,11 @@ pub(crate) fn run(_args: &DemoArgs) -> Result<(), Failure> {
     let result = demo.tell();
     // Also after a failure: nothing stays mounted.
     let cleaned = demo.clean_up();
+    let signal = demo.signal();
+    if signal != 0 {
+        drop(demo);
+        signals::end_by(signal);
+    }
     result?;
     cleaned?;
     terminal::print("\nall of it held\n")
@@ -51,10 +59,13 @@ struct Demo {
     folder: TempDir,
     mounted: bool,
     step: u32,
+    /// The signal that is to end it, if not zero.
+    signal: Arc<AtomicUsize>,
 }
 
 impl Demo {
     fn new() -> anyhow::Result<Self> {
+        let signal = signals::noted().context("cannot listen for signals")?;
         let folder = tempfile::Builder::new()
             .prefix("model-fs-demo-")
             .tempdir()
@@ -66,6 +77,7 @@ impl Demo {
             folder,
             mounted: false,
             step: 0,
+            signal,
         })
     }
 
@@ -77,7 +89,18 @@ impl Demo {
         self.path("mnt").join(name)
     }
 
+    fn signal(&self) -> usize {
+        self.signal.load(Ordering::Relaxed)
+    }
+
+    /// An error where a signal has asked for the end.
+    fn go_on(&self) -> anyhow::Result<()> {
+        ensure!(self.signal() == 0, "interrupted");
+        Ok(())
+    }
+
     fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        self.go_on()?;
         self.step += 1;
         tell(&format!("\n{}. {text}", self.step))
     }
@@ -131,6 +154,7 @@ impl Demo {
         self.say("then all of it, and it is the model byte for byte")?;
         let mut compared = 0;
         for name in files(&self.path("model"))? {
+            self.go_on()?;
             let len = self.path("model").join(&name).metadata()?.len();
             self.compare(&name, 0, len)?;
             compared += len;
@@ -187,6 +211,7 @@ impl Demo {
     /// Runs a verb of this very program in the demo's folder, and shows it. It has an index store
     /// of its own: the user's stays as it is.
     fn command(&self, args: &[&str]) -> anyhow::Result<()> {
+        self.go_on()?;
         tell(&format!("   $ model-fs {}", args.join(" ")))?;
         let output = self
             .program(args)
@@ -210,6 +235,8 @@ impl Demo {
             .args(args)
             .current_dir(self.folder.path())
             .env("XDG_CACHE_HOME", self.path("cache"))
+            // Not reached by Ctrl-C: what has begun is done before the demo takes it back.
+            .process_group(0)
             .stdin(Stdio::null());
         // `mount` stays behind in the background and keeps these open: a pipe would never end.
         if args.first() == Some(&"mount") {

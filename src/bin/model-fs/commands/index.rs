@@ -11,6 +11,7 @@ use crate::args::{IgnoreArgs, IndexArgs};
 use crate::exit::{Exit, Failure};
 use crate::index_store::warn_of_old_tables;
 use crate::progress::Bar;
+use crate::signals;
 use crate::signed_model;
 use crate::terminal::{self, files};
 
@@ -27,6 +28,7 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
     // Nothing is read again.
     options.cache_bytes = 0;
     let signed = signed_model::open(&args.model, args.trust, options)?;
+    signals::leave_nothing();
     let model = Model::new(signed)?;
     let Some(store) = model.table_store() else {
         return Err(
@@ -76,7 +78,8 @@ pub(crate) fn run(args: IndexArgs) -> Result<(), Failure> {
             self::files(files),
         );
         let exit = Exit::of_reads(&failures);
-        return Err(Failure::new(exit, anyhow::Error::msg(message)));
+        let hint = "model-fs verify shows all that is wrong, and what helps".to_owned();
+        return Err(Failure::new(exit, anyhow::Error::msg(message)).with_hint(hint));
     }
     let stats = reader.stats();
     if stats.unkept_tables > 0 {

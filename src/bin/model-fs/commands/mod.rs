@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use crate::args::Command;
 use crate::exit::{Exit, Failure};
 use crate::logging::Detached;
+use crate::signals;
 
 /// Does what a verb says.
 pub(crate) fn run(
@@ -25,6 +26,10 @@ pub(crate) fn run(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
+    // A mount has an answer of its own, when it serves.
+    if !matches!(command, Command::Mount(_)) {
+        signals::as_usual();
+    }
     match command {
         // May have another process's exit code to pass on.
         Command::Mount(args) => return mount::run(args, is_background_child, logging),

@@ -19,7 +19,7 @@ use crate::keeper;
 use crate::logging::{Detached, STATUS_TARGET};
 use crate::pid_file::PidFile;
 use crate::systemd::{self, Service};
-use crate::{hints, metrics, signed_model};
+use crate::{hints, metrics, signals, signed_model};
 
 pub(crate) fn run(
     args: MountArgs,
@@ -59,8 +59,6 @@ fn serve(
     is_background_child: bool,
     logging: &Detached,
 ) -> Result<ExitCode, Failure> {
-    let status = Arc::<OnceLock<StatusHandle>>::default();
-    options = options.shutdown(signals(args.foreground, logging.clone(), &status)?);
     raise_descriptor_limit();
     // What can't be done is found before anything is mounted.
     let pid_file = args.pid_file.as_deref().filter(|_| served.is_none());
@@ -76,6 +74,9 @@ fn serve(
     }
     opening.repair_from.clone_from(&args.repair_from);
     let found = signed_model::open(&args.model, args.trust, opening)?;
+    // Not before: while nothing is made or mounted, a signal ends this process at once.
+    let status = Arc::<OnceLock<StatusHandle>>::default();
+    options = options.shutdown(answers(args.foreground, logging.clone(), &status)?);
     let model = Model::new(found)?;
     model
         .table_store()
@@ -181,7 +182,7 @@ fn tell_what_is_hashed(model: &Path, status: &Status) {
 
 /// What signals do. SIGHUP has the log opened anew, and nothing about trust: whom to believe was
 /// decided when the model was mounted.
-fn signals(
+fn answers(
     foreground: bool,
     log: Detached,
     status: &Arc<OnceLock<StatusHandle>>,
@@ -204,7 +205,9 @@ fn signals(
             None => tracing::info!(target: STATUS_TARGET, "not mounted yet"),
         }
     };
-    Shutdown::on_signals(hang_up, tell).map_err(|error| {
+    let shutdown = Shutdown::on_signals(hang_up, tell);
+    let answered = shutdown.and_then(|shutdown| signals::answer().map(|()| shutdown));
+    answered.map_err(|error| {
         let hint = hints::start(&error);
         let error = anyhow::Error::new(error).context("cannot listen for signals");
         Failure::from(error).with_hint(hint)

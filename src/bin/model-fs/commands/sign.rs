@@ -6,7 +6,7 @@ use std::path::Path;
 
 use model_fs::manifest::{Description, Manifest, ManifestFile, Serialization};
 use model_fs::model::warn_of_absent;
-use model_fs::name::FileName;
+use model_fs::name::{Escaped, FileName};
 use model_fs::oms::bundle::Bundle;
 use model_fs::oms::claim::Claim;
 use model_fs::oms::sign::Compat;
@@ -21,6 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::hints;
 use crate::index_store::open_store;
 use crate::progress::Bar;
+use crate::signals;
 use crate::signing::{Author, Replaced, Signer, Tables};
 use crate::terminal::files;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     let Some(hash) = args.hash() else {
         return Err(unreadable_by_the_reference());
     };
+    signals::leave_nothing();
     let signer = Signer::load(args)?;
     let location = ModelLocation::find_to_sign(&args.model.model, args.model.signature.as_deref())?;
     let links = if args.allow_symlinks {
@@ -42,6 +44,9 @@ pub(crate) fn run(args: &SignArgs) -> Result<(), Failure> {
     leave_out_downloads(&location, &mut ignored)?;
     let scan = location.scan_to_sign(&directory, &ignored)?;
     let names = names_to_sign(&scan, args.allow_symlinks)?;
+    if names.is_empty() {
+        return Err(no_files(location.root()));
+    }
     if args.allow_symlinks {
         warn_of_outside_links(location.root(), &names);
     }
@@ -180,6 +185,12 @@ fn manifest(
         ignore_paths,
     };
     Ok(Manifest::new(description, files).map_err(anyhow::Error::new)?)
+}
+
+/// There is nothing to sign. Told before anything is made.
+fn no_files(root: &Path) -> Failure {
+    let error = anyhow::anyhow!("model {} has no files to sign", Escaped::path(root));
+    Failure::from(error).with_hint("name the directory that has the model's files".to_owned())
 }
 
 /// Every regular file; anything else is an error (OMS v1.0, 6.1 and 6.1.1).

@@ -21,12 +21,14 @@ use crate::claims::payload_digest;
 use crate::exit::{Exit, Failure};
 use crate::hints;
 use crate::key_files::unusable;
+use crate::signals;
 use crate::terminal;
 use crate::trust::{
     Files, PINNED, ROOT_DIGESTS_ALONE, VALID_AT, describe, store_to_json, store_to_text, to_text,
 };
 
 pub(crate) fn run(args: TrustCommandArgs) -> Result<(), Failure> {
+    signals::leave_nothing();
     let files = Files::of_the_user();
     match args.command {
         TrustCommand::Add(args) => add(*args, &files),
@@ -174,8 +176,10 @@ fn digests(flag: &str, texts: &[String]) -> Result<Vec<Digest>, Failure> {
         .iter()
         .map(|text| {
             let hex = text.strip_prefix("sha256:").unwrap_or(text);
-            Digest::from_hex(Algorithm::Sha256, hex)
-                .map_err(|error| usage(format!("{flag}: {error}")))
+            Digest::from_hex(Algorithm::Sha256, hex).map_err(|error| {
+                let hint = "\"model-fs inspect MODEL\" shows it".to_owned();
+                usage(format!("{flag}: {error}")).with_hint(hint)
+            })
         })
         .collect()
 }

@@ -16,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::findings::{content_failure, verdict};
 use crate::index_store::open_store;
 use crate::progress::Bar;
+use crate::signals;
 use crate::signed_model;
 use crate::terminal::{self, files};
 
@@ -37,7 +38,7 @@ pub(crate) fn report_failure(failure: Failure) -> Result<Exit, Failure> {
     let document = json!({
         "verified": false,
         "error": terminal::plain(&failure),
-        "hint": failure.hint,
+        "hint": failure.remedy(),
     });
     match terminal::print_json(&document) {
         Ok(()) => Ok(failure.exit),
@@ -56,6 +57,7 @@ struct Report {
 fn check(args: VerifyArgs) -> Result<Report, Failure> {
     let options = signed_model::options(&args.model, &args.ignore, None);
     let model = signed_model::open(&args.model, args.trust, options)?;
+    signals::leave_nothing();
     let store = open_store(args.index_dir.as_deref(), model.location())?;
     let bytes = model.claimed_bytes();
     let mut failures = model.left_out_differences();

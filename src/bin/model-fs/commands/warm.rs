@@ -22,6 +22,7 @@ use crate::background::{self, Home};
 use crate::exit::{Exit, Failure};
 use crate::logging::Detached;
 use crate::progress::Bar;
+use crate::signals;
 use crate::terminal::{self, files};
 
 /// Bytes that are read at a time.
@@ -35,6 +36,7 @@ pub(crate) fn run(
     if !args.wait && !is_background_child {
         return background::spawn(&Home::AsGiven);
     }
+    signals::leave_nothing();
     let mount = Mount::find(&args.mountpoint)?;
     // One that is dead or stuck is told as such, before anything waits for it.
     mount.facts()?;

@@ -25,6 +25,7 @@ use crate::background;
 use crate::exit::{Exit, Failure};
 use crate::logging::Detached;
 use crate::pid_file::PidFile;
+use crate::signals;
 
 /// Servers in a row that may be killed before they serve. A server that fails by itself isn't
 /// followed by another.
@@ -65,7 +66,7 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Failure> {
     let pid_file = args.pid_file.as_deref().map(PidFile::prepare).transpose()?;
     let (events, received) = channel();
-    signals(&events, logging.clone())?;
+    answers(&events, logging.clone())?;
     // Not by name: the file at that path may be another one by now.
     let program = Program::open("/proc/self/exe".as_ref()).context("cannot tell the program")?;
     let path = std::env::current_exe().context("cannot tell the program's path")?;
@@ -96,7 +97,7 @@ pub(crate) fn run(
 }
 
 /// Has signals become events. SIGHUP opens this process's own log anew as well.
-fn signals(events: &Sender<Event>, log: Detached) -> io::Result<()> {
+fn answers(events: &Sender<Event>, log: Detached) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     let events = events.clone();
     thread::Builder::new()
@@ -110,7 +111,7 @@ fn signals(events: &Sender<Event>, log: Detached) -> io::Result<()> {
                 let _ = events.send(Event::Signal(number));
             }
         })?;
-    Ok(())
+    signals::answer()
 }
 
 struct Keeper {

@@ -106,7 +106,7 @@ fn is_call(arguments: &[OsString]) -> bool {
 }
 
 fn understood(arguments: &[OsString]) -> Result<Option<Cli>, Failure> {
-    let call = match HelperArgs::try_parse_from(arguments) {
+    let call = match args::try_parse::<HelperArgs>(arguments) {
         Ok(call) => call,
         Err(message) => {
             let message = args::shown::<HelperArgs>(message, arguments);

@@ -3,14 +3,16 @@
 //! Guarantees: nothing that is to be signed is overwritten. Doesn't: verify what is replaced; who
 //! made it is what it says itself, and decides only whether the user has to insist.
 
+use std::io::ErrorKind::NotFound;
+
 use anyhow::Context as _;
-use model_fs::files::Output;
-use model_fs::name::{Escaped, FileName};
+use model_fs::files::{Output, parent_of};
+use model_fs::name::{Escaped, FileName, shell_word};
 use model_fs::oms::bundle::{Bundle, MAX_BUNDLE, Material};
 use model_fs::oms::certificate::Certificate;
 use model_fs::oms::claim::Claim;
 use model_fs::oms::sigstore::ClaimedIdentity;
-use model_fs::reading::location::ModelLocation;
+use model_fs::reading::location::{LocationError, ModelLocation};
 
 use crate::exit::Failure;
 use crate::terminal;
@@ -60,9 +62,13 @@ impl Replaced {
         ignored: &[FileName],
     ) -> Result<Self, Failure> {
         let output = location.signature_to_write().map_err(|error| {
-            Failure::from(error).with_hint(
-                "name a file with --signature; a link that is named so is followed".to_owned(),
-            )
+            let hint = match &error {
+                LocationError::Signature { path, error } if error.kind() == NotFound => {
+                    format!("mkdir -p {}", shell_word(parent_of(path)))
+                }
+                _ => "name a file with --signature; a link that is named so is followed".to_owned(),
+            };
+            Failure::from(error).with_hint(hint)
         })?;
         let path = location.signature();
         let path = match output.linked_to() {

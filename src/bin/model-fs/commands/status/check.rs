@@ -35,10 +35,12 @@ pub(super) fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), 
     let violations = owner.stats.violations;
     let unread = owner.stats.source_errors;
     if violations == 0 && !owner.locked_down {
-        return match unread {
-            0 => Ok(()),
-            _ => Err(anyhow::anyhow!("the model didn't give content {unread} times").into()),
-        };
+        if unread == 0 {
+            return Ok(());
+        }
+        let error = anyhow::anyhow!("the model didn't give content {unread} times");
+        let hint = "look at its disk or network: \"journalctl -k\", and the mount's log";
+        return Err(Failure::from(error).with_hint(hint.to_owned()));
     }
     let mut message = format!(
         "the content isn't what was signed, in {}",
@@ -51,7 +53,8 @@ pub(super) fn check(user: Option<u32>, facts: Map<String, Value>) -> Result<(), 
         message.push('\n');
         message.push_str(violation);
     }
-    Err(Failure::new(Exit::Content, anyhow::Error::msg(message)))
+    let hint = "get these files anew from where the model came from; what is right again is served";
+    Err(Failure::new(Exit::Content, anyhow::Error::msg(message)).with_hint(hint.to_owned()))
 }
 
 /// The same of all mounts of this user, each for itself. The worst is the exit code.

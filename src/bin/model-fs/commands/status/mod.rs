@@ -115,9 +115,14 @@ fn all(args: &StatusArgs, questions: &mut Questions) -> Result<Taken, Failure> {
         // What is there now may not be in a moment.
         _ if args.watch => Ok(taken()),
         0 => Ok(taken()),
-        1 => Err(anyhow::anyhow!("a mount can't be asked").into()),
-        failed => Err(anyhow::anyhow!("{failed} mounts can't be asked").into()),
+        1 => Err(not_asked("a mount can't be asked".to_owned())),
+        failed => Err(not_asked(format!("{failed} mounts can't be asked"))),
     }
+}
+
+fn not_asked(said: String) -> Failure {
+    let hint = "\"model-fs status MOUNTPOINT\" says what helps, for each";
+    Failure::from(anyhow::Error::msg(said)).with_hint(hint.to_owned())
 }
 
 /// A mount, and what came of asking it.
