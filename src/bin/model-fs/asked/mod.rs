@@ -130,8 +130,9 @@ impl Mount {
             }
             Some(Err(Errno::ACCESS | Errno::PERM)) => {
                 let error = anyhow::anyhow!("the mount at {path} isn't open to this user");
-                let hint = "only the user who mounted it may look, unless with --allow-other; and only \
-                            users whom the options uid=, gid= and umask= let in, if it has any";
+                let hint = "only the user who mounted it may look, unless with --allow-other; \
+                            and only users whom the options uid=, gid= and umask= let in, if it \
+                            has any";
                 return Err(Failure::from(error).with_hint(hint.to_owned()));
             }
             Some(Err(errno)) => {
