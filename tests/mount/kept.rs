@@ -109,7 +109,11 @@ fn readers_see_nothing_of_a_server_that_is_killed() {
                 }
             });
             let mut dice = Dice::new("kills");
-            for _ in 0..KILLS {
+            let mut kills = 0;
+            let deadline = Instant::now() + LIMIT;
+            let few_reads = || reads.load(Ordering::Relaxed) <= 100;
+            while (kills < KILLS || few_reads()) && Instant::now() < deadline {
+                kills += 1;
                 std::thread::sleep(Duration::from_millis(dice.below(60)));
                 kill(&mount);
                 if dice.below(4) == 0 {

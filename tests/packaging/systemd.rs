@@ -215,7 +215,8 @@ fn a_service_that_is_killed_takes_no_mount_of_another_away() {
         "systemctl start model-fs@llm.service
          # Another one for the same place, which waits for its key before it mounts anything.
          mkfifo /show/key
-         sed 's|--public-key [^ ]*|--public-key /show/key|; s|--keep-alive||' /etc/model-fs/llm.conf > /show/two.conf
+         sed 's|--public-key [^ ]*|--public-key /show/key|; s|--keep-alive||' \
+             /etc/model-fs/llm.conf > /show/two.conf
          mkdir -p /run/systemd/system/model-fs@two.service.d
          printf '[Unit]\\nAssertPathExists=\\n[Service]\\nEnvironmentFile=\\n%s\\n' \
              EnvironmentFile=/show/two.conf > /run/systemd/system/model-fs@two.service.d/two.conf

@@ -112,8 +112,8 @@ impl NoPages {
             Self::Length { .. } => "the file has to be what was signed",
             Self::Step { what, source } => match (*what, Errno::from_io_error(source)) {
                 (_, Some(Errno::PERM | Errno::ACCESS)) => {
-                    "CAP_SYS_ADMIN and CAP_SYS_CHROOT are needed, and no security module that denies \
-                     mounts"
+                    "CAP_SYS_ADMIN and CAP_SYS_CHROOT are needed, and no security module that \
+                     denies mounts"
                 }
                 (EROFS, _) => "the kernel's module \"erofs\" is needed",
                 (ON_FILES, _) => "a kernel with CONFIG_EROFS_FS_BACKED_BY_FILE is needed",
