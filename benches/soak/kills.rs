@@ -179,22 +179,30 @@ struct Readers {
 }
 
 impl Readers {
+    /// One call of the system.
+    fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let done = call();
+        let taken = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.slowest.fetch_max(taken, Ordering::Relaxed);
+        done
+    }
+
     fn read(&self, model: &Model, place: &Path, seed: u64) {
         let mut dice = Dice::new(seed);
         let mut buffer = vec![0; MIB];
         while !self.over.load(Ordering::Relaxed) {
             let index = usize::try_from(dice.below(model.files.len() as u64)).expect("small");
             let file = &model.files[index];
-            let started = Instant::now();
             let path: PathBuf = place.join(&file.name);
-            let Ok(opened) = File::open(&path) else {
+            let Ok(opened) = self.timed(|| File::open(&path)) else {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
             for _ in 0..8 {
                 let at = dice.below(file.bytes.len() as u64);
                 let place = usize::try_from(at).expect("in memory");
-                match opened.read_at(&mut buffer, at) {
+                match self.timed(|| opened.read_at(&mut buffer, at)) {
                     Ok(read) if read > 0 && buffer[..read] == file.bytes[place..place + read] => {
                         self.good.fetch_add(1, Ordering::Relaxed);
                     }
@@ -207,8 +215,6 @@ impl Readers {
                     }
                 }
             }
-            let taken = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.slowest.fetch_max(taken, Ordering::Relaxed);
             // An error means that there is nothing to drop any more.
             let _ = rustix::fs::fadvise(&opened, 0, None, Advice::DontNeed);
         }
