@@ -16,7 +16,7 @@ use test_support::process::{Finished, finish};
 use crate::passes::Stopped;
 use crate::support::{
     ANNOTATED, BLAKE3, Dice, Host, LIMIT, Mode, Model, Mount, SHA256, assert_eio, assert_same,
-    has_pages, map, open, part, pread, python, read_range, text,
+    has_pages, map, open, part, pread, python, read_range, text, tool,
 };
 
 const KEPT: &[&str] = &["--keep-alive"];
@@ -348,7 +348,9 @@ fn installed(model: &Model) -> PathBuf {
 /// Puts a program in the place of another, as a package manager does.
 fn install(program: &Path, path: &Path) {
     let new = path.with_extension("new");
-    fs::copy(program, &new).expect("copy");
+    // By another process: what one writes here, a child that another test starts at that moment
+    // has open for writing too, and nothing that is can be run (ETXTBSY).
+    tool("cp", [program, &new]).expect("copy");
     fs::rename(&new, path).expect("rename");
 }
 
