@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use model_fs::chunk::SubtreeSize;
+use serde_json::Value;
 use tempfile::TempDir;
 use test_support::built;
 use test_support::missing::{Need, have};
@@ -285,6 +287,47 @@ fn answers_again_once_the_right_bytes_are_back(signer: Signer) {
     mounted.unmount();
 }
 
+fn answers_from_a_damaged_model_with_a_second_place(signer: Signer) {
+    let Some(model) = Model::new(signer) else {
+        return;
+    };
+    let index = model.index();
+    let plain = MODES.map(|mode| model.answer(&model.weights(), mode));
+    let [second, golden] = ["second", "golden"].map(|name| {
+        let place = model.folder.path().join(name);
+        let mut copy = Command::new("cp");
+        finish(copy.arg("-a").arg(model.path()).arg(&place), ANSWER_LIMIT).expect("cp");
+        place
+    });
+    // One chunk in a hundred here, and others there.
+    let size = SubtreeSize::DEFAULT.bytes();
+    let chunks = fs::metadata(model.weights()).expect("stat").len() / size;
+    let mut damaged = 0;
+    for chunk in (0..chunks - 50).step_by(100) {
+        flip(&model.weights(), chunk * size + chunk);
+        flip(&second.join(WEIGHTS), (chunk + 50) * size);
+        damaged += 1;
+    }
+    let more = [OsStr::new("--repair-from"), second.as_os_str()];
+    let mounted = Mounted::with(&model.path(), &model.keys.public, index.path(), &more);
+    let weights = mounted.path().join(WEIGHTS);
+    for (mode, plain) in MODES.iter().zip(&plain) {
+        assert_eq!(model.answer(&weights, mode), *plain, "mode {mode}");
+    }
+    // What the engine didn't read is read now.
+    same_bytes(&golden.join(WEIGHTS), &weights, "repaired");
+    let arguments = [
+        OsStr::new("status"),
+        "--json".as_ref(),
+        mounted.path().as_ref(),
+    ];
+    let status = model_fs(arguments).expect("status").stdout;
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["repaired_chunks"], damaged, "{status}");
+    assert_eq!(status["violations"], 0, "{status}");
+    mounted.unmount();
+}
+
 /// Each property, for one signer.
 macro_rules! properties {
     ($signer:expr, $($property:ident)*) => {
@@ -311,5 +354,6 @@ mod signed_by_ourselves_with_blake3 {
         never_answers_when_changed_behind_an_index
         never_answers_when_changed_after_the_mount
         answers_again_once_the_right_bytes_are_back
+        answers_from_a_damaged_model_with_a_second_place
     }
 }

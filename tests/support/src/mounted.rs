@@ -37,6 +37,12 @@ impl Mounted {
     /// Mounts a model that must mount.
     #[track_caller]
     pub fn new(model: &Path, public_key: &Path, index: &Path) -> Self {
+        Self::with(model, public_key, index, &[])
+    }
+
+    /// The same with more options.
+    #[track_caller]
+    pub fn with(model: &Path, public_key: &Path, index: &Path, more: &[&OsStr]) -> Self {
         let mountpoint = TempDir::new().expect("make a mountpoint");
         // Made first, so that it cleans up even when the command below fails halfway.
         let mounted = Self { mountpoint };
@@ -49,7 +55,7 @@ impl Mounted {
             OsStr::new("--index-dir"),
             index.as_os_str(),
         ];
-        model_fs(arguments).expect("mount a model");
+        model_fs(arguments.iter().chain(more)).expect("mount a model");
         assert!(
             is_mounted(mounted.path()),
             "mount returned, but nothing is mounted on {}",
