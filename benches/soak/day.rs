@@ -12,6 +12,7 @@ use model_fs::digest::Algorithm;
 use rustix::fs::Advice;
 use serde_json::{Value, json};
 use test_support::bench::mount::Host;
+use test_support::bench::report::spread;
 use test_support::built;
 
 use crate::host::Taken;
@@ -22,9 +23,13 @@ const MIB: usize = 1 << 20;
 const READERS: u64 = 4;
 const STEP: Duration = Duration::from_secs(2);
 
+/// Looks that are one point of the plot.
+const WINDOW: usize = 5;
+
 /// What an allocator may keep between one look and another, in KiB.
 const SPARE: u64 = 8 << 10;
 
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     let folder = options.folder.join("day");
     fs::create_dir_all(&folder)?;
@@ -89,12 +94,26 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
              the last"
         ));
     }
+    let points: Vec<Value> = samples
+        .chunks(WINDOW)
+        .map(|of| {
+            let spread_of = |field: fn(&Taken) -> f64| {
+                spread(of.iter().map(|(_, taken)| field(taken)).collect())
+            };
+            json!({
+                "x": of[of.len() / 2].0 / 60.0,
+                "memory_mib": spread_of(|taken| taken.memory_kib as f64 / 1024.0),
+                "descriptors": spread_of(|taken| taken.descriptors as f64),
+                "threads": spread_of(|taken| taken.threads as f64),
+            })
+        })
+        .collect();
     let report = json!({
         "seconds": options.day.as_secs(),
         "read_bytes": bytes.load(Ordering::SeqCst),
         "most_in_second_quarter": second,
         "most_in_last_quarter": last,
-        "samples": samples,
+        "points": points,
     });
     Ok((report, wrong))
 }

@@ -108,6 +108,10 @@ fn main() -> Anyhow<()> {
         part("kills", kills::run(&options))?;
     }
     document["wrong"] = json!(wrong);
+    // Where `plot` looks for them.
+    if options.day > Duration::ZERO {
+        document["curves"] = json!({ "day": document["day"]["points"].take() });
+    }
     fs::write(&options.out, serde_json::to_vec_pretty(&document)?)?;
     if wrong.is_empty() {
         Ok(())

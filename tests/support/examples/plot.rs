@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Each report (by default those in `docs/performance`) gives SVG files beside it: `REPORT.svg`
-//! with the medians of a `read_path` report, `REPORT-CURVE.svg` for each curve of a `cost` report.
+//! with the medians of a `read_path` report, `REPORT-CURVE.svg` for each curve of a `cost` or
+//! `soak` report.
 //! Bars and lines are medians, thin lines go from the first to the third quartile. Reports that
 //! have no plot are passed over.
 
@@ -76,6 +77,17 @@ fn panels(curve: &str) -> Option<(&'static str, Vec<Panel>)> {
             vec![
                 READS,
                 panel("reads a second", &[("reads_per_second", "")], false),
+            ],
+        ),
+        "day" => (
+            "minutes",
+            vec![
+                panel("memory of the server, MiB", &[("memory_mib", "")], false),
+                panel(
+                    "what else it has",
+                    &[("threads", "threads"), ("descriptors", "descriptors")],
+                    false,
+                ),
             ],
         ),
         _ => return None,
