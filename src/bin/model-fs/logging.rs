@@ -124,8 +124,10 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 fn filter(verbose: u8) -> EnvFilter {
     let default = match verbose {
-        0 => "warn",
-        1 => "info",
+        // The FUSE library has an error for each answer that nobody waited for any more: of a
+        // program that was killed, or of a mount that was taken away at that moment.
+        0 => "warn,fuser::reply=off",
+        1 => "info,fuser::reply=off",
         // The FUSE library tells each request at that level.
         2 => "debug,fuser=info",
         _ => "trace",
