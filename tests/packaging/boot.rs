@@ -32,8 +32,12 @@ StandardOutput=file:/show/log
 StandardError=file:/show/log
 ";
 
-/// `sh -e` goes on after `! COMMAND`, whatever that ends with.
-const PRELUDE: &str = "fails() { if \"$@\"; then exit 1; fi; }\n";
+/// `sh -e` goes on after `! COMMAND`, whatever that ends with. And where a script fails, what the
+/// services said is of interest.
+const PRELUDE: &str = "\
+fails() { if \"$@\"; then exit 1; fi; }
+trap 'test $? = 0 || journalctl --no-pager --lines=60 --unit=\"model-fs@*\" --unit=\"mnt-*\"' EXIT
+";
 
 /// What goes into a container.
 pub(crate) struct System {
