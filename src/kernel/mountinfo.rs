@@ -168,12 +168,12 @@ impl MountTable {
         })
     }
 
-    /// What wasn't there `before`.
+    /// What wasn't there `before`, as it is now. Where another mount went away meanwhile, the kernel
+    /// gives both of its numbers to the next one, so all that the table says is compared.
     pub(super) fn since(&self, before: &Self) -> impl Iterator<Item = &MountEntry> {
-        self.0.iter().filter(|entry| {
-            let known = before.by_id(entry.id);
-            known.is_none_or(|known| known.device != entry.device)
-        })
+        self.0
+            .iter()
+            .filter(|entry| before.by_id(entry.id) != Some(entry))
     }
 }
 
@@ -236,6 +236,18 @@ mod tests {
             let table = MountTable::parse(text.as_bytes());
             assert_eq!(table.at(Path::new("/mnt")).unwrap().source, "upper");
         }
+    }
+
+    #[test]
+    fn a_mount_that_got_the_numbers_of_one_that_went_away_is_new() {
+        let stays = "22 1 254:0 / / rw - ext4 /dev/root rw\n";
+        let gone = "40 22 0:50 / /a ro - fuse.model-fs model ro,user_id=7\n";
+        let came = "40 22 0:50 / /b ro - fuse.model-fs model ro,user_id=7\n";
+        let [before, now] =
+            [gone, came].map(|last| MountTable::parse([stays, last].concat().as_bytes()));
+        let new: Vec<_> = now.since(&before).map(|entry| &*entry.mountpoint).collect();
+        assert_eq!(new, [Path::new("/b")]);
+        assert_eq!(now.since(&now).count(), 0);
     }
 
     #[test]

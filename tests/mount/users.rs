@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use model_fs::kernel::mountinfo::MountTable;
 use test_support::built;
 use test_support::mounted::{clear, flip, is_mounted};
 use test_support::process::{Finished, finish};
@@ -12,7 +13,7 @@ use test_support::unprivileged::OrdinaryUser;
 use crate::support::{BLAKE3, Host, LIMIT, SHA256, noise, private_key, public_key};
 
 /// Removes a mount that another user made.
-struct Clear(PathBuf);
+pub(crate) struct Clear(pub(crate) PathBuf);
 
 impl Drop for Clear {
     fn drop(&mut self) {
@@ -29,7 +30,7 @@ pub(crate) fn open_fuse_to_all() {
     }
 }
 
-fn run(user: &OrdinaryUser, program: &str, arguments: &[&str]) -> Finished {
+pub(crate) fn run(user: &OrdinaryUser, program: &str, arguments: &[&str]) -> Finished {
     let mut command = if program == built::program() {
         user.command_as_nobody(Path::new(program))
     } else {
@@ -97,7 +98,7 @@ fn an_ordinary_user_signs_mounts_reads_and_unmounts() {
 }
 
 /// An ordinary user who has signed a small model.
-fn user_with_a_signed_model() -> Option<OrdinaryUser> {
+pub(crate) fn user_with_a_signed_model() -> Option<OrdinaryUser> {
     Host::new()?;
     open_fuse_to_all();
     let user = OrdinaryUser::new()?;
@@ -167,4 +168,41 @@ fn an_ordinary_user_is_told_of_a_dead_mount_and_takes_one_away_that_is_in_use() 
     let done = run(&user, "sh", &["-c", script]).expect("umount from within");
     assert!(done.stderr.contains("was in use by sh (process "), "{done}");
     assert!(!is_mounted(&mountpoint));
+}
+
+/// Mounts get the numbers of those that went away a moment before: of the mount, and of the file
+/// system.
+#[test]
+fn a_mount_that_gets_the_numbers_of_one_that_goes_away_is_known() {
+    let Some(user) = user_with_a_signed_model() else {
+        return;
+    };
+    let [first, second] = ["first", "second"].map(|name| user.folder(name));
+    let _clear = (Clear(first.clone()), Clear(second.clone()));
+    let mount = |name| ["mount", "model", name, "--public-key", "public.pem"];
+    run(&user, built::program(), &mount("first")).expect("mount");
+    let table = MountTable::read().expect("read");
+    let before = table.at(&first).expect("it is there").clone();
+    // Found first: takes the other mount away, and then does what it is asked for.
+    let tools = user.folder("tools");
+    let helper = tools.join("fusermount3");
+    let script = "#!/bin/sh\nPATH=/usr/local/bin:/usr/bin:/bin\n\
+                  fusermount3 -u \"$HOME/first\" && exec fusermount3 \"$@\"\n";
+    fs::write(tools.join("script"), script).expect("write");
+    // By a process that nobody forks from meanwhile.
+    let mut copy = user.command("cp");
+    finish(copy.args(["tools/script", "tools/fusermount3"]), LIMIT).expect("cp");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let mut command = user.command_as_nobody(Path::new(built::program()));
+    let path = format!("{}:/usr/bin:/bin", tools.display());
+    finish(command.env("PATH", path).args(mount("second")), LIMIT).expect("mount");
+    let table = MountTable::read().expect("read");
+    assert!(table.at(&first).is_none_or(|entry| entry.id != before.id));
+    let after = table.at(&second).expect("it is there");
+    // Other tests may have got them.
+    if (before.id, before.device) != (after.id, after.device) {
+        eprintln!("the kernel gave it other numbers");
+    }
+    run(&user, "cmp", &["model/weights", "second/weights"]).expect("cmp");
+    run(&user, built::program(), &["umount", "second"]).expect("umount");
 }
