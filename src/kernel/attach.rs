@@ -334,7 +334,7 @@ impl Attached {
     }
 
     /// Whether the file system that we serve exists.
-    fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         connection::stands(&self.connection)
     }
 

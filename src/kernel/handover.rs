@@ -20,12 +20,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection;
+use super::control::{self, Address};
 use super::handshake::Handshake;
 use super::holders::Holders;
 use super::mount_error::MountError;
 use super::mountinfo::DeviceId;
 use super::new_mount::Identity;
-use super::pages::{MOST_WAIT, control};
+use super::pages::MOST_WAIT;
 use super::serving::ConnectionControl;
 use super::unmount::{UnmountError, unmount_or_detach};
 use crate::fs::now;
@@ -144,9 +145,9 @@ impl Handover {
 
     /// Closes all of it; what comes back removes the name of a socket that nobody listens on.
     fn closed(self) -> impl FnOnce() {
-        let pages = self.facts.is_pages().then(|| self.facts.identity().device);
+        let address = self.facts.address();
         drop(self);
-        move || pages.into_iter().for_each(control::forget)
+        move || control::forget(address)
     }
 }
 
@@ -234,6 +235,16 @@ impl HandoverFacts {
         })
         .inspect_err(|error| tracing::debug!(%error, "connections can't be broken"))
         .ok()
+    }
+
+    /// Where its status is asked for.
+    fn address(&self) -> Address {
+        let device = self.identity().device;
+        if self.is_pages() {
+            Address::pages(device)
+        } else {
+            Address::fuse(device, rustix::process::getuid().as_raw())
+        }
     }
 
     /// Where it was mounted: absolute, without links.

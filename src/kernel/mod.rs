@@ -7,6 +7,8 @@
 
 mod attach;
 mod connection;
+#[doc(hidden)]
+pub mod control;
 mod fuse;
 mod fusermount;
 mod guarded;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountFlags;
 
 use super::FS_TYPE;
+use super::control;
 use super::mountinfo::{MountEntry, MountTable};
 use super::options::MountOptions;
-use super::pages::control;
 use super::place::Place;
 use crate::name::Escaped;
 

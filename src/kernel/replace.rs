@@ -20,10 +20,11 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::FS_TYPE;
+use super::control::{self, Address};
 use super::mount_error::MountError;
 use super::mountinfo::{MountEntry, MountTable};
 use super::new_mount::{self, Identity};
-use super::pages::{PAGES_FS_TYPE, control};
+use super::pages::PAGES_FS_TYPE;
 use super::place::Place;
 use crate::name::Escaped;
 
@@ -128,8 +129,8 @@ impl DeadMount {
             mountpoint = %Escaped::path(self.mountpoint()),
             "replaced a dead mount, whose process was gone"
         );
-        if self.entry.fs_type == PAGES_FS_TYPE {
-            control::forget(self.entry.device);
+        if let Some(address) = Address::of(&self.entry) {
+            control::forget(address);
         }
         Ok(())
     }

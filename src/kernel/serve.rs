@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use super::control::{Address, Control};
 use super::fuse::FuseAdaptor;
 use super::handover::Keeping;
 use super::memory_limit;
@@ -62,7 +63,7 @@ pub fn serve_or_go_on(
 ) -> Result<MountSession, MountError> {
     let is_kept = !matches!(keeping, Keeping::No);
     let (keeping, since) = keeping.since();
-    let (session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)?;
+    let (mut session, not_pages) = start(fs, mountpoint, options, shutdown, keeping)?;
     if let Some(command) = session.tuning().command() {
         tracing::info!(command, "an administrator may raise read-ahead");
     }
@@ -105,7 +106,19 @@ pub fn serve_or_go_on(
             ..facts.clone()
         }
     });
+    if !session.is_pages() {
+        tell_status(fs, &mut session);
+    }
     Ok(session)
+}
+
+/// Has the status of a mount in FUSE told on a socket as well, where there is a folder for it.
+fn tell_status(fs: &Arc<FileSystem>, session: &mut MountSession) {
+    let user = rustix::process::getuid().as_raw();
+    match Control::new(fs, Address::fuse(session.device(), user), session.stands()) {
+        Ok(control) => session.hold(control),
+        Err(error) => tracing::debug!(%error, "no control socket: the status is an attribute only"),
+    }
 }
 
 /// Mounts in the lane that is wanted, or in FUSE, and then says why.

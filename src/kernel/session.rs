@@ -27,6 +27,7 @@ use fuser::{Config, Filesystem, Session};
 use rustix::io::Errno;
 
 use super::attach::Attached;
+use super::control::Control;
 use super::guarded::{Guarded, Requests};
 use super::handover::{Handover, HandoverFacts, Keeper, Keeping};
 use super::handshake::{self, Handshake};
@@ -69,6 +70,8 @@ pub struct MountSession {
     page_cache: Option<PageCache>,
     /// Of a mount through EROFS.
     pages: Option<pages::Held>,
+    /// Of a mount in FUSE.
+    control: Option<Control>,
     requests: Requests,
     threads: usize,
     grace: Duration,
@@ -189,6 +192,7 @@ impl MountSession {
             tuning: tuning::tune(attached.device()),
             page_cache: Some(PageCache::new(session.notifier())),
             pages: None,
+            control: None,
             attached: Arc::new(attached),
             shutdown,
             requests,
@@ -230,6 +234,7 @@ impl MountSession {
             tuning,
             page_cache: None,
             pages: Some(held),
+            control: None,
             requests,
             threads: options.threads.get(),
             grace: options.grace,
@@ -298,6 +303,17 @@ impl MountSession {
     /// pages are its own.
     pub fn page_cache(&self) -> Option<PageCache> {
         self.page_cache.clone()
+    }
+
+    /// Holds a socket that tells the status, until the session has ended.
+    pub(super) fn hold(&mut self, control: Control) {
+        self.control = Some(control);
+    }
+
+    /// A way to ask whether the file system exists, which doesn't keep it.
+    pub(super) fn stands(&self) -> impl Fn() -> bool + Send + use<> {
+        let attached = Arc::downgrade(&self.attached);
+        move || attached.upgrade().is_some_and(|it| it.is_connected())
     }
 
     /// Whether the model is shown through EROFS.

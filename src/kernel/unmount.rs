@@ -2,8 +2,8 @@
 //!
 //! Guarantees: only a file system of type [`FS_TYPE`] is unmounted, dead ones included, and it is
 //! gone from the mountpoint afterwards. Where the kernel tells which process serves it (Linux 6.15,
-//! and permission to look), that process has ended too, unless the mount was in use; that of a
-//! mount through EROFS has let go of it. What has other mounts inside stays.
+//! and permission to look), that process has ended too, unless the mount was in use; elsewhere it
+//! has let go of it, if it has a control socket. What has other mounts inside stays.
 //!
 //! Doesn't: end what is in use; [`unmount_or_detach`] takes it out of sight. Nor guard against
 //! another program that mounts at the very place between our look and the call: the kernel takes
@@ -22,11 +22,12 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::FS_TYPE;
 use super::connection::fuse_connection;
+use super::control::{self, Address, Listening};
 use super::fusermount::{self, HelperError};
 use super::holders::Holders;
 use super::mount_error::FUSE_DEVICE;
 use super::mountinfo::{DeviceId, MountEntry, MountTable};
-use super::pages::{PAGES_FS_TYPE, control};
+use super::pages::PAGES_FS_TYPE;
 use super::place::Place;
 use crate::name::Escaped;
 
@@ -48,13 +49,10 @@ pub fn unmount(mountpoint: &Path) -> Result<(), UnmountError> {
     let entry = &entry;
     // Found before, because afterwards nothing ties a process to what it served.
     let daemons = daemons(entry.device);
-    let listening = control::Listening::on(entry.device);
+    let listening = Address::of(entry).and_then(Listening::on);
     finish(unmount_patiently(entry), entry, &resolved, false)?;
-    let mut ended = daemons.iter().all(ended);
-    if entry.fs_type == PAGES_FS_TYPE {
-        ended &= listening.is_none_or(|daemon| daemon.ended_within(DAEMON_TIMEOUT));
-    }
-    if !ended {
+    let let_go = || listening.is_none_or(|daemon| daemon.ended_within(DAEMON_TIMEOUT));
+    if !daemons.iter().all(ended) || !let_go() {
         tracing::warn!("the process that served the mount has not ended yet");
     }
     Ok(())
@@ -131,9 +129,9 @@ fn finish(
     if found(entry).is_some_and(|now| now.mountpoint == entry.mountpoint) {
         return Err(UnmountError::Remains { mountpoint });
     }
-    if entry.fs_type == PAGES_FS_TYPE {
+    if let Some(address) = Address::of(entry) {
         // Of a daemon that was killed.
-        control::forget(entry.device);
+        control::forget(address);
     }
     Ok(())
 }

@@ -534,13 +534,18 @@ fn mounts_are_asked_at_the_same_time_and_each_of_those_that_hang_once() {
     }
     let model = model();
     let mounts = [(); 3].map(|()| host.mount(&model.path(), &[]));
+    // One is asked for its attribute, by a process; the other one's daemon is, where it can be.
+    if let Some(socket) = crate::control::socket(&mounts[0]) {
+        fs::remove_file(socket).expect("remove");
+    }
+    let by_process = [1, usize::from(crate::control::socket(&mounts[1]).is_none())];
     let stopped = [0, 1].map(|index: usize| crate::passes::Stopped::new(mounts[index].pid()));
     let mut command = host.command("status");
     command.args(["--watch", "--json"]).stdout(Stdio::piped());
     let mut watching = command.spawn().expect("start");
-    until("both are asked at the same time", || {
+    until("they are asked at the same time", || {
         // Another test may have mounts that don't answer, too.
-        asking(watching.id()) >= 2
+        asking(watching.id()) >= by_process.iter().sum()
     });
     let out = watching.stdout.take().expect("its output");
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(out));
@@ -572,7 +577,8 @@ fn mounts_are_asked_at_the_same_time_and_each_of_those_that_hang_once() {
         };
         children.split_whitespace().filter(at).count()
     };
-    assert_eq!([0, 1].map(|index: usize| children(&mounts[index])), [1, 1]);
+    let children = [0, 1].map(|index: usize| children(&mounts[index]));
+    assert_eq!(children, by_process);
     drop(stopped);
     until("they are told again", || {
         let documents = look();

@@ -12,6 +12,7 @@ mod attest;
 mod background;
 mod bindings;
 mod codes;
+mod control;
 mod exits;
 mod index;
 mod kept;

@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use model_fs::kernel::FS_TYPE;
+use model_fs::kernel::control::{Address, Asking};
 use model_fs::kernel::mountinfo::MountTable;
-use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
+use model_fs::kernel::pages::PAGES_FS_TYPE;
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use test_support::built;
@@ -96,7 +97,8 @@ impl Mountpoint {
         let table = MountTable::read().expect("read the table");
         let entry = table.at(self.path()).expect("something is mounted");
         if entry.fs_type == PAGES_FS_TYPE {
-            let asked = control::status(entry.device);
+            let address = Address::of(entry).expect("it has one");
+            let asked = Asking::new(address);
             return asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
         }
         rustix::fs::statfs(self.path()).err() == Some(rustix::io::Errno::NOTCONN)

@@ -17,8 +17,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use model_fs::fs::{MountFacts, OwnerStatus, STATUS_ATTRIBUTE, Status};
+use model_fs::kernel::control::{Address, Asking, is_model};
 use model_fs::kernel::mountinfo::MountTable;
-use model_fs::kernel::pages::control;
 use model_fs::reading::ReaderStats;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -461,8 +461,9 @@ pub(crate) fn only_fuse(what: &str) -> bool {
 fn status_of(mountpoint: &Path) -> Option<Status> {
     let table = MountTable::read().expect("read the mount table");
     let entry = table.at(mountpoint)?;
-    if control::is_model(entry) {
-        return serde_json::from_slice(&control::status(entry.device).ok()?).ok();
+    if is_model(entry) {
+        let asking = Asking::new(Address::of(entry)?).ok()?;
+        return serde_json::from_slice(&asking.status().ok()?).ok();
     }
     let mut value = vec![0; 64 << 10];
     let len = rustix::fs::getxattr(mountpoint, STATUS_ATTRIBUTE, &mut value[..]).ok()?;

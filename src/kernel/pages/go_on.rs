@@ -13,17 +13,17 @@
 use std::sync::Arc;
 
 use super::answers::Answers;
-use super::control::Control;
 use super::drop_ranges::{self, Failed};
 use super::error::{NoPages, NotStarted};
 use super::half::{Half, Parts};
 use super::held::Held;
 use super::proving::prove_lengths;
 use super::settings::Settings;
-use super::start::{Started, image_of};
+use super::start::{CONTROL_SOCKET, Started, image_of};
 use crate::fs::FileSystem;
 use crate::fs::data::DataFile;
 use crate::kernel::attach::Attached;
+use crate::kernel::control::{Address, Control};
 use crate::kernel::handover::{Handover, HandoverFacts, Keeper};
 use crate::kernel::mount_error::MountError;
 use crate::kernel::options::MountOptions;
@@ -113,7 +113,9 @@ fn take_over(
     })
     .map_err(MountError::Handshake)?;
     let served = half.serve()?;
-    let control = Control::go_on(fs, identity.device, listener)?;
+    let address = Address::pages(identity.device);
+    let control =
+        Control::go_on(fs, address, listener, || true).map_err(NoPages::io(CONTROL_SOCKET))?;
     served.gate.open(&shutdown.sender);
     Ok(Started {
         attached,

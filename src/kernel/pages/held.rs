@@ -1,7 +1,7 @@
 //! What lives as long as a mount through EROFS.
 
 use super::answers::Answers;
-use super::control::Control;
+use crate::kernel::control::Control;
 
 /// What lives as long as a mount through EROFS.
 #[derive(Debug)]

@@ -17,7 +17,6 @@
 //! | `calls` | the system calls that mount without attaching |
 //! | `floor` | which kernels may be trusted with this |
 //! | `drop_ranges` | taking back what failed, so that its neighbours are read anew |
-//! | `control` | the socket that tells the status |
 //! | `gate` | who is told of the end of the FUSE half |
 //! | `half` | the FUSE half: agreed on with the kernel, and served |
 //! | `held` | what lives as long as the mount |
@@ -29,7 +28,6 @@
 mod adaptor;
 mod answers;
 mod calls;
-pub mod control;
 mod drop_ranges;
 mod error;
 mod floor;

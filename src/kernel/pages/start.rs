@@ -18,7 +18,6 @@ use rustix::mount::MountAttrFlags;
 use super::adaptor::{DATA, SHORT};
 use super::answers::Answers;
 use super::calls::{self, Erofs};
-use super::control::{self, Control};
 use super::drop_ranges::{self, Failed};
 use super::error::{NoPages, NotStarted};
 use super::floor;
@@ -30,6 +29,7 @@ use crate::fs::FileSystem;
 use crate::fs::data::DataFile;
 use crate::fs::image::{Image, ImageOptions, SCRATCH_FILE, scratch};
 use crate::kernel::attach::{Attached, Target};
+use crate::kernel::control::{self, Address, Control};
 use crate::kernel::guarded::Requests;
 use crate::kernel::handover::{Handover, HandoverFacts, Keeper, ReadsFrom};
 use crate::kernel::mount_error::MountError;
@@ -42,6 +42,10 @@ use crate::kernel::tuning::TuningReport;
 
 /// Bytes of the image that are written at a time.
 const IMAGE_BUFFER: usize = 1 << 20;
+
+/// Steps of it, as they are named where they fail.
+pub(super) const CONTROL_SOCKET: &str = "a control socket";
+const CONTROL_FOLDER: &str = "the folder for control sockets, /run/model-fs";
 
 /// A mount that is to be.
 #[derive(Clone, Copy)]
@@ -112,7 +116,8 @@ pub(in crate::kernel) fn start(
     let device = (identity.device.major, identity.device.minor);
     let sources = fs.reader().sources();
     sources.for_each(|source| source.never_enter(device));
-    let control = Control::new(fs, identity.device)?;
+    let address = Address::pages(identity.device);
+    let control = Control::new(fs, address, || true).map_err(NoPages::io(CONTROL_SOCKET))?;
     if let (Some(keeper), Some((handshake, device))) = (keeper.take(), agreed) {
         let facts = HandoverFacts::new(&mountpoint, identity, handshake, shown, 0);
         let left = || {
@@ -207,7 +212,7 @@ fn mount_image(
         flags: new_mount::attributes(options.flags()),
     };
     // Which settings are those of the new mount, the kernel doesn't say.
-    let _lock = control::lock_folder()?;
+    let _lock = control::lock_folder(0).map_err(NoPages::io(CONTROL_FOLDER))?;
     let before = Settings::all();
     let root = erofs.mount()?;
     Ok((root, Settings::new_since(&before)))

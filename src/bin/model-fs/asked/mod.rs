@@ -8,7 +8,8 @@
 mod question;
 mod several;
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,15 +17,16 @@ use anyhow::Context as _;
 use model_fs::files::descriptor_path;
 use model_fs::fs::Status;
 use model_fs::kernel::FS_TYPE;
+use model_fs::kernel::control::{self, Address, Asking};
 use model_fs::kernel::mountinfo::{MountEntry, MountTable, mount_in_fdinfo};
-use model_fs::kernel::pages::{PAGES_FS_TYPE, control};
+use model_fs::kernel::pages::PAGES_FS_TYPE;
 use model_fs::name::{Escaped, shell_word};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 pub(crate) use self::question::answer;
-use self::question::{Question, Said, Whom};
+use self::question::{Question, Said};
 pub(crate) use self::several::Questions;
 use crate::exit::Failure;
 use crate::hints;
@@ -100,13 +102,12 @@ impl Mount {
         self.facts_of(said)
     }
 
-    /// Asks it.
+    /// Asks it: its daemon, if that can be reached, else the file system.
     fn ask(&self) -> Result<Question, Failure> {
-        Question::new(if self.is_pages {
-            Whom::Daemon(self.entry.device)
-        } else {
-            Whom::Root(&self.root)
-        })
+        let address = Address::of(&self.entry);
+        let daemon = address.map_or(Err(ErrorKind::NotFound.into()), Asking::new);
+        let root = (!self.is_pages).then(|| self.root.try_clone()).transpose();
+        Question::new(daemon, root.context("cannot ask the mount")?)
     }
 
     /// The same of what it said, if it said anything.
@@ -201,7 +202,7 @@ fn with_user(entry: &MountEntry) -> MountEntry {
 }
 
 /// The number of the mount that something open lies in.
-fn mount_id(fd: &OwnedFd) -> std::io::Result<Option<u64>> {
+fn mount_id(fd: &impl AsRawFd) -> std::io::Result<Option<u64>> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
     Ok(mount_in_fdinfo(&info))
 }

@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use model_fs::fs::STATUS_ATTRIBUTE;
-use model_fs::kernel::mountinfo::DeviceId;
-use model_fs::kernel::pages::control;
+use model_fs::kernel::control::{Address, Asking};
+use model_fs::kernel::mountinfo::MountTable;
 use rustix::io::Errno;
 
+use super::mount_id;
 use crate::exit::Failure;
 use crate::terminal;
 
@@ -31,57 +32,76 @@ const VALUE: u8 = b'v';
 /// What a mount says: its status as text, or the error that it has instead.
 pub(super) type Said = Result<Vec<u8>, Errno>;
 
-/// Where a mount is asked.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Whom<'a> {
-    /// At its root, by its status attribute.
-    Root(&'a OwnedFd),
-    /// Its daemon, which is found by the number of the mount.
-    Daemon(DeviceId),
+/// What came of asking.
+enum Heard {
+    Said(Said),
+    /// The daemon found no time.
+    Nothing,
+    /// No daemon is there to be asked.
+    Nobody(Errno),
 }
 
 /// A mount that was asked.
+///
+/// Its daemon is asked, on its control socket. Where that can't be reached, as from another
+/// container, or only by root in another user's folder, a process is started, which asks the file
+/// system for its status attribute, if it is one of FUSE.
 pub(super) struct Question {
-    answer: Receiver<io::Result<Said>>,
-    /// Of a FUSE mount, the process that asks. One that waits for a request that a daemon has
-    /// taken, and doesn't answer, can't be ended, and nor could this one.
+    answer: Receiver<io::Result<Heard>>,
+    /// The root of a mount in FUSE that wasn't asked.
+    root: Option<OwnedFd>,
+    /// The process that asks it. One that waits for a request that a daemon has taken, and doesn't
+    /// answer, can't be ended, and nor could this one.
     child: Option<Child>,
     /// Whether an answer may still come.
     is_open: bool,
 }
 
 impl Question {
-    /// Asks.
-    pub(super) fn new(whom: Whom<'_>) -> Result<Self, Failure> {
+    /// Asks the daemon, if it could be reached, else the file system with this root, if there is
+    /// one.
+    pub(super) fn new(daemon: io::Result<Asking>, root: Option<OwnedFd>) -> Result<Self, Failure> {
         let (sender, answer) = sync_channel(1);
-        // Sending fails where nobody waits any longer.
-        let child = match whom {
-            Whom::Daemon(device) => {
-                let ask = move || {
-                    said_by_daemon(control::status(device)).map(|said| sender.send(Ok(said)))
-                };
-                thread::Builder::new().spawn(ask)?;
-                None
-            }
-            Whom::Root(root) => {
-                let mut child = Command::new("/proc/self/exe")
-                    .args(["status", CHILD_FLAG, "."])
-                    .stdin(root.try_clone()?)
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .context("cannot start a process")?;
-                let stdout = child.stdout.take();
-                let listen = move || drop(sender.send(said_by_child(stdout)));
-                thread::Builder::new().spawn(listen)?;
-                Some(child)
-            }
-        };
-        Ok(Self {
+        let mut this = Self {
             answer,
-            child,
+            root,
+            child: None,
             is_open: true,
-        })
+        };
+        // Sending fails where nobody waits any longer.
+        match daemon {
+            Ok(asking) => {
+                let ask = move || drop(sender.send(Ok(heard(asking.status()))));
+                thread::Builder::new().spawn(ask)?;
+            }
+            Err(error) => {
+                if !this.ask_root()? {
+                    let _ = sender.send(Ok(heard(Err(error))));
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    /// Asks the file system, in a process of its own. False if it can't be, or was asked before.
+    fn ask_root(&mut self) -> Result<bool, Failure> {
+        let Some(root) = self.root.take() else {
+            return Ok(false);
+        };
+        let mut child = Command::new("/proc/self/exe")
+            .args(["status", CHILD_FLAG, "."])
+            .stdin(root)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start a process")?;
+        let stdout = child.stdout.take();
+        self.child = Some(child);
+        let (sender, answer) = sync_channel(1);
+        let listen = move || drop(sender.send(said_by_child(stdout).map(Heard::Said)));
+        thread::Builder::new().spawn(listen)?;
+        self.answer = answer;
+        Ok(true)
     }
 
     /// Whether an answer may still come.
@@ -91,17 +111,23 @@ impl Question {
 
     /// What the mount said, once; `None` if it hasn't until then.
     pub(super) fn wait(&mut self, deadline: Instant) -> Result<Option<Said>, Failure> {
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let said = self.answer.recv_timeout(patience);
-        self.is_open = matches!(said, Err(RecvTimeoutError::Timeout));
-        match said {
-            Ok(said) => {
-                if let Some(mut child) = self.child.take() {
-                    child.wait()?;
-                }
-                Ok(Some(said.context("lost the process that asks")?))
+        loop {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let heard = self.answer.recv_timeout(patience);
+            self.is_open = matches!(heard, Err(RecvTimeoutError::Timeout));
+            let Ok(heard) = heard else {
+                return Ok(None);
+            };
+            if let Some(mut child) = self.child.take() {
+                child.wait()?;
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
+            return Ok(match heard.context("lost the process that asks")? {
+                Heard::Said(said) => Some(said),
+                Heard::Nothing => None,
+                // It was killed while it was asked; another may go on.
+                Heard::Nobody(_) if self.ask_root()? => continue,
+                Heard::Nobody(errno) => Some(Err(errno)),
+            });
         }
     }
 }
@@ -115,14 +141,14 @@ impl Drop for Question {
     }
 }
 
-/// What came of asking on a control socket; `None` if the daemon found no time.
-fn said_by_daemon(asked: io::Result<Vec<u8>>) -> Option<Said> {
+/// What came of asking on a control socket.
+fn heard(asked: io::Result<Vec<u8>>) -> Heard {
     match asked {
-        Ok(text) => Some(Ok(text)),
+        Ok(text) => Heard::Said(Ok(text)),
         Err(error) => match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => None,
-            ErrorKind::ConnectionRefused | ErrorKind::NotFound => Some(Err(Errno::NOTCONN)),
-            _ => Some(Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Heard::Nothing,
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound => Heard::Nobody(Errno::NOTCONN),
+            _ => Heard::Nobody(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
         },
     }
 }
@@ -148,11 +174,26 @@ fn said_by_child(stdout: Option<ChildStdout>) -> io::Result<Said> {
 
 /// In the child: asks the file system that stdin lies in, and says on stdout what came of it.
 pub(crate) fn answer() -> Result<(), Failure> {
-    let mut value = vec![0; MAX_ATTRIBUTE];
-    let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
-    let said = match asked {
-        Ok(len) => [&[VALUE], &value[..len]].concat(),
-        Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
+    let said = match said_to_root() {
+        Ok(text) => [&[VALUE], &*text].concat(),
+        Err(_) => attribute(),
     };
     terminal::print_bytes(&said)
+}
+
+/// What the daemon of another user says to root, whom the kernel keeps out of their mounts.
+fn said_to_root() -> io::Result<Vec<u8>> {
+    let table = MountTable::read()?;
+    let entry = mount_id(&io::stdin())?.and_then(|id| table.by_id(id));
+    let address = entry.and_then(Address::of_other);
+    Asking::new(address.ok_or(ErrorKind::NotFound)?)?.status()
+}
+
+fn attribute() -> Vec<u8> {
+    let mut value = vec![0; MAX_ATTRIBUTE];
+    let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
+    match asked {
+        Ok(len) => [&[VALUE], &value[..len]].concat(),
+        Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
+    }
 }
