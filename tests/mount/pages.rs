@@ -108,7 +108,9 @@ fn a_status_is_told_again_when_there_are_descriptors_again() {
         host.run(status.arg(mount.path()))
     };
     limit("3:");
-    assert!(!ask().succeeded());
+    // Who waits for the next to be let in may have the descriptor for that already.
+    let refused = (0..2).any(|_| !ask().succeeded());
+    assert!(refused, "a status was told without a descriptor");
     limit("256:");
     ask().expect("status");
     mount.unmount();
