@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -116,6 +117,12 @@ pub fn mount_in_fdinfo(info: &str) -> Option<u64> {
     id.trim().parse().ok()
 }
 
+/// The same of something open here.
+pub fn mount_id(file: impl AsFd) -> io::Result<Option<u64>> {
+    let path = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
+    Ok(mount_in_fdinfo(&std::fs::read_to_string(path)?))
+}
+
 /// The mount table at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct MountTable(Vec<MountEntry>);
@@ -168,8 +175,8 @@ impl MountTable {
         })
     }
 
-    /// What wasn't there `before`, as it is now. Where another mount went away meanwhile, the kernel
-    /// gives both of its numbers to the next one, so all that the table says is compared.
+    /// What wasn't there `before`, as it is now. Where another mount went away meanwhile, the
+    /// kernel gives both of its numbers to the next one, so all that the table says is compared.
     pub(super) fn since(&self, before: &Self) -> impl Iterator<Item = &MountEntry> {
         self.0
             .iter()
@@ -179,6 +186,7 @@ impl MountTable {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsFd, AsRawFd as _};
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;

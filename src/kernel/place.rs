@@ -7,13 +7,13 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 
-use super::mountinfo::{DeviceId, MountEntry, MountTable, mount_in_fdinfo};
+use super::mountinfo::{self, DeviceId, MountEntry, MountTable};
 use crate::files;
 
 /// What the kernel appends to the path of a directory that is removed (`proc_pid_fd(5)`).
@@ -58,9 +58,7 @@ impl Place {
 
     /// Number of the mount that it lies in.
     pub(super) fn mount_id(&self) -> io::Result<u64> {
-        let path = format!("/proc/self/fdinfo/{}", self.0.as_raw_fd());
-        let info = std::fs::read_to_string(path)?;
-        mount_in_fdinfo(&info)
+        mountinfo::mount_id(&self.0)?
             .ok_or_else(|| io::Error::other("the kernel doesn't tell which mount it lies in"))
     }
 

@@ -38,8 +38,9 @@ impl Address {
         (address.is_own() || entry.fs_type == PAGES_FS_TYPE).then_some(address)
     }
 
-    /// That of another user's mount, for root. In their folder anything may wait, a file system that
-    /// never answers included: whoever looks there should be a process that others don't wait for.
+    /// That of another user's mount, for root. In their folder anything may wait, a file system
+    /// that never answers included: whoever looks there should be a process that others don't wait
+    /// for.
     pub fn of_other(entry: &MountEntry) -> Option<Self> {
         Self::of_any(entry).filter(|it| !it.is_own() && rustix::process::geteuid().is_root())
     }
@@ -126,8 +127,8 @@ impl Address {
 }
 
 /// The folder that has a user's sockets. That of an ordinary user is in the one that the login
-/// manager makes (`XDG_RUNTIME_DIR` of the XDG base directories), where others find it by the user's
-/// number alone.
+/// manager makes (`XDG_RUNTIME_DIR` of the XDG base directories), where others find it by the
+/// user's number alone.
 fn folder(user: u32) -> PathBuf {
     match user {
         0 => OF_ROOT.into(),

@@ -1,7 +1,7 @@
 //! The other end: asking the daemon of a mount for its status, and whether it is there.
 //!
-//! Guarantees: nothing is sent, and nobody waits longer than they want to. Doesn't: know more of who
-//! answers than that the socket is in the folder of the user who mounted, and that user's.
+//! Guarantees: nothing is sent, and nobody waits longer than they want to. Doesn't: know more of
+//! who answers than that the socket is in the folder of the user who mounted, and that user's.
 
 use std::fs;
 use std::io::{self, Read as _};

@@ -1,8 +1,8 @@
 //! The daemon's end: a thread that tells the status to who connects.
 //!
 //! Guarantees: where a mount goes on with another process, who connects meanwhile waits, if the
-//! socket is handed over, or finds that nobody listens. Once the mount is gone, nothing is told: its
-//! number may be another's. Doesn't: tell two at the same time.
+//! socket is handed over, or finds that nobody listens. Once the mount is gone, nothing is told:
+//! its number may be another's. Doesn't: tell two at the same time.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -1,17 +1,18 @@
 //! The socket on which the daemon of a mount tells its status.
 //!
 //! It is found by what the mount table says of the mount: its lane, the number of the file system
-//! and the user who mounted it. Whoever connects is sent the status, and that is all. Through EROFS,
-//! which answers for itself, there is no other way to ask. Through FUSE an attribute tells the same
-//! ([`STATUS_ATTRIBUTE`](crate::fs::STATUS_ATTRIBUTE)); but who asks for that waits in the kernel,
-//! where nothing can end them, if the daemon is stuck.
+//! and the user who mounted it. Whoever connects is sent the status, and that is all. Through
+//! EROFS, which answers for itself, there is no other way to ask. Through FUSE an attribute tells
+//! the same ([`STATUS_ATTRIBUTE`](crate::fs::STATUS_ATTRIBUTE)); but who asks for that waits in the
+//! kernel, where nothing can end them, if the daemon is stuck.
 //!
 //! Guarantees: the folder is its user's alone, so that user and root are the only ones that can
-//! connect. In the folder of an ordinary user, root writes nothing, and connects to nothing but that
-//! user's own sockets. Nobody waits for a daemon that doesn't answer for longer than some seconds. Doesn't: take anything in;
-//! outlive its daemon, but for a name that leads nowhere: of a daemon that was killed, or of a mount
-//! that is left dead. The next mount of that number replaces it, and `umount` removes it. A user
-//! without a folder in `/run/user`, which login managers make, has no socket.
+//! connect. In the folder of an ordinary user, root writes nothing, and connects to nothing but
+//! that user's own sockets. Nobody waits for a daemon that doesn't answer for longer than some
+//! seconds. Doesn't: take anything in; outlive its daemon, but for a name that leads nowhere: of a
+//! daemon that was killed, or of a mount that is left dead. The next mount of that number replaces
+//! it, and `umount` removes it. A user without a folder in `/run/user`, which login managers make,
+//! has no socket.
 //!
 //! | file | holds |
 //! |---|---|

@@ -9,7 +9,7 @@ mod question;
 mod several;
 
 use std::io::ErrorKind;
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use model_fs::files::descriptor_path;
 use model_fs::fs::Status;
 use model_fs::kernel::FS_TYPE;
 use model_fs::kernel::control::{self, Address, Asking};
-use model_fs::kernel::mountinfo::{MountEntry, MountTable, mount_in_fdinfo};
+use model_fs::kernel::mountinfo::{MountEntry, MountTable, mount_id};
 use model_fs::kernel::pages::PAGES_FS_TYPE;
 use model_fs::name::{Escaped, shell_word};
 use rustix::fs::{Mode, OFlags};
@@ -199,10 +199,4 @@ fn with_user(entry: &MountEntry) -> MountEntry {
         user: entry.user.or(root),
         ..entry.clone()
     }
-}
-
-/// The number of the mount that something open lies in.
-fn mount_id(fd: &impl AsRawFd) -> std::io::Result<Option<u64>> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    Ok(mount_in_fdinfo(&info))
 }

@@ -13,10 +13,9 @@ use std::time::Instant;
 use anyhow::Context as _;
 use model_fs::fs::STATUS_ATTRIBUTE;
 use model_fs::kernel::control::{Address, Asking};
-use model_fs::kernel::mountinfo::MountTable;
+use model_fs::kernel::mountinfo::{MountTable, mount_id};
 use rustix::io::Errno;
 
-use super::mount_id;
 use crate::exit::Failure;
 use crate::terminal;
 
@@ -184,7 +183,7 @@ pub(crate) fn answer() -> Result<(), Failure> {
 /// What the daemon of another user says to root, whom the kernel keeps out of their mounts.
 fn said_to_root() -> io::Result<Vec<u8>> {
     let table = MountTable::read()?;
-    let entry = mount_id(&io::stdin())?.and_then(|id| table.by_id(id));
+    let entry = mount_id(io::stdin())?.and_then(|id| table.by_id(id));
     let address = entry.and_then(Address::of_other);
     Asking::new(address.ok_or(ErrorKind::NotFound)?)?.status()
 }
