@@ -67,11 +67,28 @@ impl FileSystem {
     }
 
     fn stat_file(&self, ino: Inode, index: FileIndex) -> Result<Attributes, FsError> {
+        let (size, proved) = self.size_of(ino, index)?;
+        Ok(self.attributes_of(ino, index, size, proved))
+    }
+
+    /// The size of a file, or of the signature: what [`stat`](Self::stat) tells of it, without its
+    /// time, which takes a hash.
+    ///
+    /// # Errors
+    /// As for [`stat`](Self::stat).
+    pub(super) fn size(&self, ino: Inode) -> Result<u64, FsError> {
+        match self.node(ino)? {
+            Node::File(index) => self.size_of(ino, index).map(|(size, _)| size),
+            Node::Signature => Ok(self.signature.len() as u64),
+            Node::Directory(_) => Ok(0),
+        }
+    }
+
+    /// The size of a file, and whether it is proved.
+    fn size_of(&self, ino: Inode, index: FileIndex) -> Result<(u64, bool), FsError> {
         match (self.reader.proved_len(index), self.claims.file(ino)) {
-            (Some(len), _) if self.has_proved_length(ino, index) => {
-                Ok(self.attributes_of(ino, index, len.bytes(), true))
-            }
-            (None, Some((_, claimed))) => Ok(self.attributes_of(ino, index, claimed.len, false)),
+            (Some(len), _) if self.has_proved_length(ino, index) => Ok((len.bytes(), true)),
+            (None, Some((_, claimed))) => Ok((claimed.len, false)),
             (Some(_), _) | (None, None) => Err(FsError::Stale),
         }
     }

@@ -30,7 +30,10 @@ mod attribute {
 }
 
 /// Those that never change and that anybody may be told.
-pub(super) const FIXED: [&str; 2] = [attribute::DIGEST, attribute::SIGNER];
+pub(super) const FIXED: [&str; 2] = [DIGEST, attribute::SIGNER];
+
+/// That of the signed digest.
+pub(super) const DIGEST: &str = attribute::DIGEST;
 
 impl FileSystem {
     /// The value of an extended attribute, as far as it is for `audience`.

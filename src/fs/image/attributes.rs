@@ -7,8 +7,10 @@
 use super::error::ImageError;
 use crate::fs::file_system::FileSystem;
 use crate::fs::inode::Inode;
-use crate::fs::xattr::FIXED;
+use crate::fs::tree::Node;
+use crate::fs::xattr::{DIGEST, FIXED};
 use crate::fs::{Audience, FsError};
+use crate::manifest::SignedContent;
 
 /// The prefix that the format has a number for.
 const PREFIX: &str = "user.";
@@ -16,6 +18,9 @@ const PREFIX_NUMBER: u8 = 1;
 
 /// Bytes of the header (`erofs_xattr_ibody_header`).
 const HEADER: usize = 12;
+
+/// Bytes of an entry before name and value (`erofs_xattr_entry`).
+const ENTRY: usize = 4;
 
 /// Most bytes of all attributes of an inode: they are counted in 16 bits, in units of 4.
 const MOST: usize = 4 * (u16::MAX as usize - 1);
@@ -35,6 +40,23 @@ pub(super) fn attributes(fs: &FileSystem, ino: Inode) -> Result<Vec<u8>, ImageEr
         return Err(ImageError::Attributes);
     }
     Ok(out)
+}
+
+/// Bytes of the attributes of an inode, without making them where that is known without.
+pub(super) fn len(fs: &FileSystem, ino: Inode) -> Result<u64, ImageError> {
+    let Some(Node::File(index)) = fs.tree().node(ino) else {
+        return Ok(attributes(fs, ino)?.len() as u64);
+    };
+    Ok(match &fs.reader().manifest().at(index).content {
+        SignedContent::Whole(whole) => {
+            let digest = whole.digest();
+            // The algorithm, a colon, and two digits a byte.
+            let value = digest.algorithm().name().len() + 1 + 2 * digest.as_bytes().len();
+            let entry = ENTRY + DIGEST.len() - PREFIX.len() + value;
+            (HEADER + entry.next_multiple_of(4)) as u64
+        }
+        SignedContent::Shards(_) => 0,
+    })
 }
 
 /// Adds one, and the header before the first.

@@ -13,6 +13,9 @@ const BLOCK_BITS: u8 = 12;
 pub(super) const SUPERBLOCK_AT: u64 = 1024;
 const SUPERBLOCK: usize = 128;
 
+/// Where the 16 bytes of the UUID are, which are zeros until all else is written.
+pub(super) const UUID_AT: u64 = SUPERBLOCK_AT + 48;
+
 /// Bytes of a slot of the device table, and where the first one is: behind the superblock.
 const DEVICE_SLOT: usize = 128;
 const DEVICE_TABLE_AT: u64 = SUPERBLOCK_AT + SUPERBLOCK as u64;
@@ -83,7 +86,6 @@ pub(super) struct Superblock {
     pub(super) time: SystemTime,
     /// Blocks of the image.
     pub(super) blocks: u32,
-    pub(super) uuid: [u8; 16],
 }
 
 /// The superblock (`erofs_super_block`).
@@ -100,7 +102,7 @@ pub(super) fn superblock(it: &Superblock) -> Vec<u8> {
     out.extend(time.subsec_nanos().to_le_bytes());
     out.extend(it.blocks.to_le_bytes());
     out.extend([0; 8]); // inodes are numbered from block 0; no shared attributes
-    out.extend(it.uuid);
+    out.extend([0; 16]); // the UUID, see UUID_AT
     out.extend(*b"model-fs\0\0\0\0\0\0\0\0");
     out.extend(INCOMPATIBLE.to_le_bytes());
     out.extend([0; 2]); // no compression
@@ -190,11 +192,11 @@ mod tests {
             inodes: 1,
             time,
             blocks: 1,
-            uuid: [7; 16],
         });
         assert_eq!(superblock.len(), SUPERBLOCK);
         // Fields with fixed places.
-        assert_eq!(superblock[48..64], [7; 16]);
+        assert_eq!(superblock[44..64], [0; 20]);
+        assert_eq!(superblock[64..72], *b"model-fs");
         assert_eq!(superblock[80..84], [12, 0, 0, 0]);
         assert_eq!(superblock[86..90], [1, 0, 9, 0]);
         assert_eq!(device_slot(1, 1).len(), DEVICE_SLOT);

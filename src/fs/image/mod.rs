@@ -18,6 +18,7 @@ mod attributes;
 mod directory;
 mod error;
 mod format;
+mod identity;
 mod plan;
 mod scratch;
 #[cfg(test)]
@@ -25,5 +26,6 @@ mod tests;
 mod write;
 
 pub use self::error::ImageError;
+pub use self::identity::ImageDigest;
 pub use self::scratch::{SCRATCH_FILE, scratch};
 pub use self::write::{Image, ImageOptions};

@@ -3,7 +3,7 @@
 //! Guarantees: inodes lie in the order of the tree, none over another; the root's number fits into
 //! 16 bits. Doesn't: write.
 
-use super::attributes::attributes;
+use super::attributes;
 use super::directory;
 use super::error::ImageError;
 use super::format::{BLOCK, Content, INODE, INODES_AT, PLACE, SLOT};
@@ -49,7 +49,7 @@ impl Plan {
         let mut apart = Vec::new();
         let mut at = INODES_AT;
         for ino in tree.inodes() {
-            let attributes = attributes(fs, ino)?.len() as u64;
+            let attributes = attributes::len(fs, ino)?;
             let (content, size) = match tree.node(ino) {
                 Some(Node::Directory(_)) => {
                     let size = directory::size(tree, ino);
@@ -62,7 +62,7 @@ impl Plan {
                         (Content::Blocks(0), size)
                     }
                 }
-                _ => match fs.stat(ino).map_err(ImageError::Inode)?.size {
+                _ => match fs.size(ino).map_err(ImageError::Inode)? {
                     0 => (Content::None, 0),
                     size => (Content::Device, size),
                 },

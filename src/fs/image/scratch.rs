@@ -36,7 +36,6 @@ pub fn scratch() -> Vec<u8> {
         inodes: 2,
         time: SystemTime::UNIX_EPOCH,
         blocks: 1,
-        uuid: [0; 16],
     }));
     out.extend(device_slot(1, 1));
     out.extend(inode(&node(Content::Inline, size, 2)));

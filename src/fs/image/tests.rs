@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -44,12 +44,22 @@ impl Made {
         let folder = tempfile::tempdir().unwrap();
         let file = DataFile::new(Arc::clone(shown)).unwrap();
         let image = Image::new(shown, file.extents(), options).unwrap();
-        let mut bytes = Vec::new();
-        image.write(&mut bytes).unwrap();
+        for ino in shown.tree().inodes() {
+            let made = attributes::attributes(shown, ino).unwrap().len();
+            assert_eq!(attributes::len(shown, ino).unwrap(), made as u64);
+        }
+        let mut bytes = Cursor::new(Vec::new());
+        let digest = image.write(&mut bytes).unwrap();
+        let bytes = bytes.into_inner();
         assert_eq!(bytes.len() as u64, image.bytes());
-        let mut again = Vec::new();
-        image.write(&mut again).unwrap();
-        assert!(bytes == again, "an image is the same each time");
+        assert_eq!(bytes[1024 + 48..][..16], digest.uuid());
+        let mut again = Cursor::new(Vec::new());
+        assert_eq!(image.write(&mut again).unwrap(), digest);
+        assert!(
+            bytes == again.into_inner(),
+            "an image is the same each time"
+        );
+        assert_eq!(image.digest().unwrap(), digest);
         fs::write(folder.path().join("image"), bytes).unwrap();
         let mut data = File::create(folder.path().join("data")).unwrap();
         let len = usize::try_from(file.extents().bytes()).unwrap();
@@ -338,8 +348,7 @@ fn a_million_files_have_an_image() {
     let planned = started.elapsed();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image");
-    let out = std::io::BufWriter::with_capacity(1 << 20, File::create(&path).unwrap());
-    image.write(out).unwrap();
+    image.write(File::create(&path).unwrap()).unwrap();
     println!(
         "planned in {planned:?}, written by {:?}: {} bytes; memory {before} before, {} after",
         started.elapsed(),

@@ -1,22 +1,23 @@
 //! Writing an image, from its first byte to its last.
 //!
-//! Guarantees: what is written is as long as was planned, to the byte, or an error. Doesn't: seek,
-//! or keep what it wrote.
+//! Guarantees: what is written is as long as was planned, to the byte, or an error. Doesn't: keep
+//! what it wrote, or read it.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 
 use super::attributes::attributes;
 use super::directory;
 use super::error::ImageError;
 use super::format::{self, BLOCK, Content, SLOT, SUPERBLOCK_AT, Superblock};
+use super::identity::{Hashing, ImageDigest};
 use super::plan::Plan;
 use crate::fs::data::{Extents, Part};
 use crate::fs::file_system::FileSystem;
 use crate::fs::inode::Inode;
 use crate::fs::tree::Node;
 
-/// The context for what tells one image from another. Another encoding needs another context.
-const DIGEST_CONTEXT: &str = "model-fs 2026-12-01 digest of an image v2";
+/// Bytes that are hashed and written at a time: of that many, many blocks are hashed at once.
+const BUFFER: usize = 1 << 20;
 
 /// What an image says beyond the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,6 @@ pub struct Image<'a> {
     extents: &'a Extents,
     options: ImageOptions,
     plan: Plan,
-    digest: blake3::Hash,
 }
 
 impl<'a> Image<'a> {
@@ -52,25 +52,12 @@ impl<'a> Image<'a> {
         extents: &'a Extents,
         options: ImageOptions,
     ) -> Result<Self, ImageError> {
-        let mut image = Self {
+        Ok(Self {
             plan: Plan::new(fs)?,
             fs,
             extents,
             options,
-            digest: [0; 32].into(),
-        };
-        // Of the image with this as its UUID.
-        let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
-        hasher.update(fs.shown_digest().as_bytes());
-        image.write(&mut hasher)?;
-        image.digest = hasher.finalize();
-        Ok(image)
-    }
-
-    /// A digest of all that a kernel that has the image goes on believing: the image, to the byte,
-    /// where each file lies in the data file, and the signature.
-    pub fn digest(&self) -> String {
-        self.digest.to_string()
+        })
     }
 
     /// Bytes of it.
@@ -78,23 +65,31 @@ impl<'a> Image<'a> {
         u64::from(self.plan.all_blocks) * BLOCK
     }
 
-    /// What tells this image from any other: the beginning of its [digest](Self::digest).
-    pub fn uuid(&self) -> [u8; 16] {
-        std::array::from_fn(|at| self.digest.as_bytes()[at])
+    /// What tells it from any other.
+    ///
+    /// # Errors
+    /// What [`Image::new`] may meet.
+    pub fn digest(&self) -> Result<ImageDigest, ImageError> {
+        self.write_without_uuid(io::sink())
     }
 
-    /// What a kernel that has the image says of it (`f_fsid` of statvfs(3)), made of its UUID.
-    pub fn number(&self) -> u64 {
-        let uuid = u128::from_le_bytes(self.uuid());
-        let halves = [uuid, uuid >> 64].map(|half| half & u128::from(u64::MAX));
-        u64::try_from(halves[0] ^ halves[1]).unwrap_or_default()
-    }
-
-    /// Writes all of it.
+    /// Writes all of it, from where `out` is.
     ///
     /// # Errors
     /// [`ImageError::Write`], and what else [`Image::new`] may meet.
-    pub fn write(&self, out: impl Write) -> Result<(), ImageError> {
+    pub fn write(&self, mut out: impl Write + Seek) -> Result<ImageDigest, ImageError> {
+        let start = out.stream_position()?;
+        let digest = self.write_without_uuid(&mut out)?;
+        out.seek(SeekFrom::Start(start + format::UUID_AT))?;
+        out.write_all(&digest.uuid())?;
+        out.flush()?;
+        Ok(digest)
+    }
+
+    /// Writes it in one go, with zeros in the place of the UUID, which is made of all the rest.
+    fn write_without_uuid(&self, out: impl Write) -> Result<ImageDigest, ImageError> {
+        let hashing = Hashing::new(&self.fs.shown_digest(), out);
+        let out = BufWriter::with_capacity(BUFFER, hashing);
         let mut out = Counting { out, at: 0 };
         self.write_head(&mut out)?;
         for ino in self.fs.tree().inodes() {
@@ -110,7 +105,7 @@ impl<'a> Image<'a> {
         }
         out.skip_to(self.bytes())?;
         out.out.flush()?;
-        Ok(())
+        Ok(out.out.get_ref().digest())
     }
 
     fn write_head(&self, out: &mut Counting<impl Write>) -> Result<(), ImageError> {
@@ -122,7 +117,6 @@ impl<'a> Image<'a> {
             inodes: self.fs.tree().len() as u64,
             time: root.time,
             blocks: self.plan.all_blocks,
-            uuid: self.uuid(),
         }))?;
         let slot = format::device_slot(self.extents.blocks(), self.plan.all_blocks);
         out.write_all(&slot)?;

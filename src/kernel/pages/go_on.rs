@@ -66,9 +66,8 @@ fn take_over(
     let identity = facts.identity();
     prove_lengths(fs, shutdown)?;
     let data = DataFile::new(Arc::clone(fs)).map_err(NoPages::from)?;
-    let image = image_of(&data, options)?;
-    let (shown, number) = (image.digest(), image.number());
-    drop(image);
+    let digest = image_of(&data, options)?.digest().map_err(NoPages::from)?;
+    let shown = digest.to_string();
     let another = || MountError::AnotherModel {
         mountpoint: mountpoint(),
     };
@@ -86,7 +85,7 @@ fn take_over(
     // Out of sight, it can't be asked.
     if let Ok(root) = attached.open_root() {
         let told = rustix::fs::fstatvfs(&root).map_err(NoPages::step("asking the mount"))?;
-        if told.f_fsid != number {
+        if told.f_fsid != digest.number() {
             return Err(another().into());
         }
     }

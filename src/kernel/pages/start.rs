@@ -5,7 +5,6 @@
 //! the caller may.
 
 use std::fs::File;
-use std::io::BufWriter;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -27,7 +26,7 @@ use super::proving::prove_lengths;
 use super::settings::Settings;
 use crate::fs::FileSystem;
 use crate::fs::data::DataFile;
-use crate::fs::image::{Image, ImageOptions, SCRATCH_FILE, scratch};
+use crate::fs::image::{Image, ImageDigest, ImageOptions, SCRATCH_FILE, scratch};
 use crate::kernel::attach::{Attached, Target};
 use crate::kernel::control::{self, Address, Control};
 use crate::kernel::guarded::Requests;
@@ -39,9 +38,6 @@ use crate::kernel::place::Place;
 use crate::kernel::refusal::MountRefusal;
 use crate::kernel::shutdown::Shutdown;
 use crate::kernel::tuning::TuningReport;
-
-/// Bytes of the image that are written at a time.
-const IMAGE_BUFFER: usize = 1 << 20;
 
 /// Steps of it, as they are named where they fail.
 pub(super) const CONTROL_SOCKET: &str = "a control socket";
@@ -108,8 +104,8 @@ pub(in crate::kernel) fn start(
     } = New::make(parts, keeper.is_some())?;
     let served = half.serve()?;
     try_kernel(&fuse)?;
-    let (root, settings) = mount_image(&image, &fuse, options)?;
-    let shown = image.digest();
+    let (root, settings, digest) = mount_image(&image, &fuse, options)?;
+    let shown = digest.to_string();
     drop((image, fuse));
     let identity = new_mount::identify(&root).map_err(NoPages::step("an EROFS mount"))?;
     // While it is attached nowhere, and no path leads there.
@@ -200,10 +196,10 @@ fn mount_image(
     image: &Image<'_>,
     fuse: &Place,
     options: &MountOptions,
-) -> Result<(Place, Settings), NoPages> {
+) -> Result<(Place, Settings, ImageDigest), NoPages> {
     let folder = calls::ramfs()?;
     let (file, name) = calls::create(&folder, &options.encoded_device_name())?;
-    image.write(BufWriter::with_capacity(IMAGE_BUFFER, file))?;
+    let digest = image.write(file)?;
     let erofs = Erofs {
         folder: &folder,
         image: &name,
@@ -215,7 +211,7 @@ fn mount_image(
     let _lock = control::lock_folder(0).map_err(NoPages::io(CONTROL_FOLDER))?;
     let before = Settings::all();
     let root = erofs.mount()?;
-    Ok((root, Settings::new_since(&before)))
+    Ok((root, Settings::new_since(&before), digest))
 }
 
 /// Shows the kernel an answer that is too short: it has to be an error to who reads. Some versions
