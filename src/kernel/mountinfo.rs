@@ -186,7 +186,6 @@ impl MountTable {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsFd, AsRawFd as _};
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
