@@ -51,7 +51,7 @@ impl Scenario {
         for mut entry in self.entries.clone() {
             if matches!(
                 entry.contestant.system,
-                System::Blake3 | System::Sha256 | System::Shards
+                System::Blake3 | System::Sha256 | System::Shards | System::Pages
             ) {
                 let label = entry.label;
                 // A few bytes for as long as the benchmark runs.

@@ -1,10 +1,10 @@
 //! Files that others see whole or not at all.
 //!
 //! Guarantees: opening a file that is written here gives the old one or all of the new one, after a
-//! crash too; where writing fails the old one stays. A process that is asked to end can leave
-//! nothing that is on its way ([`abandon_files`]). Doesn't: see to it that the new one is there
-//! after a crash, for which its directory has to be synchronised; or follow a link that has the
-//! name, which is replaced.
+//! crash too, but for a [passing](Directory::write_passing_file) one; where writing fails the old
+//! one stays. A process that is asked to end can leave nothing that is on its way
+//! ([`abandon_files`]). Doesn't: see to it that the new one is there after a crash, for which its
+//! directory has to be synchronised; or follow a link that has the name, which is replaced.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -64,10 +64,26 @@ impl Directory {
         mode: u32,
         write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
     ) -> io::Result<()> {
+        let temporary = self.write_temporary(mode, write)?;
+        temporary.file.sync_data()?;
+        temporary.rename(component(name)?)
+    }
+
+    /// The same without waiting for the disk, for what is worth nothing after a crash of the host:
+    /// then the file may be empty.
+    ///
+    /// # Errors
+    /// As for [`write_file`](Self::write_file).
+    pub fn write_passing_file(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.write_temporary(mode, write)?.rename(component(name)?)
     }
 
-    /// The same where nothing has the name yet.
+    /// The same as [`write_file`](Self::write_file) where nothing has the name yet.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] where something has; else what the file system or `write`
@@ -79,6 +95,7 @@ impl Directory {
         write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
     ) -> io::Result<()> {
         let temporary = self.write_temporary(mode, write)?;
+        temporary.file.sync_data()?;
         let (from, to) = (&temporary.name, component(name)?);
         // The name that it had goes with `temporary`.
         Ok(rustix::fs::linkat(self, from, self, to, AtFlags::empty())?)
@@ -94,7 +111,6 @@ impl Directory {
         write(&mut out)?;
         out.flush()?;
         drop(out);
-        temporary.file.sync_data()?;
         Ok(temporary)
     }
 
