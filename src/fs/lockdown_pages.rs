@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use super::file_system::FileSystem;
 use super::inode::Inode;
+#[cfg(feature = "mount")]
 use super::lockdown::Owed;
 use super::tree::Node;
+#[cfg(feature = "mount")]
 use crate::manifest::FileIndex;
 
 /// Between two looks whether what was owed has been given.
