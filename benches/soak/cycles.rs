@@ -1,6 +1,7 @@
 //! Mounting, reading and unmounting again and again.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,12 @@ use test_support::bench::mount::Host;
 use crate::host::{Left, Taken};
 use crate::model::Model;
 use crate::{Anyhow, Options, log_into};
+
+/// The argument of the process that mounts again and again by itself.
+pub(crate) const ONE_PROCESS: &str = "--one-process";
+
+/// Bytes of the files that are read.
+const SIZES: [usize; 3] = [3 << 20, 100, 0];
 
 /// Mounts before the process is looked at for the first time: what it keeps it has by then.
 const WARM: u32 = 100;
@@ -27,8 +34,7 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     let folder = options.folder.join("cycles");
     std::fs::create_dir_all(&folder)?;
     let host = Host::new(&folder)?;
-    let sizes = [3 << 20, 100, 0];
-    let model = Model::new(&host, &folder.join("model"), Algorithm::Blake3, &sizes)?;
+    let model = Model::new(&host, &folder.join("model"), Algorithm::Blake3, &SIZES)?;
     let mut wrong = Vec::new();
     let before = Left::of(&options.folder)?;
     let started = Instant::now();
@@ -44,33 +50,22 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
         wrong.push(format!("left of the program: {before:?}, then {after:?}"));
     }
 
-    let key = PublicKey::from_pem(&std::fs::read(folder.join("key.pub"))?)?;
-    let within = |mountpoint: &Path| -> Anyhow<()> {
-        let lane = match options.lane.as_str() {
-            "pages" => Lane::Pages,
-            _ => Lane::Fuse,
-        };
-        let shutdown = Shutdown::new();
-        let stop = shutdown.handle();
-        let mount = MountOptions::new().lane(lane).shutdown(shutdown);
-        let opened = Signed::open(&model.path, &Trust::Key(key.clone()), OpenOptions::new())?;
-        let mounted = opened.mount(mountpoint, mount)?;
-        model.must_be_at(mounted.mountpoint())?;
-        stop.stop();
-        mounted.wait()?;
-        Ok(())
-    };
-    let mountpoint = folder.join("mount");
-    for _ in 0..WARM.min(options.cycles) {
-        within(&mountpoint)?;
+    // With one arena, memory tells of leaks alone: with one for each of many threads, what is free
+    // in them comes and goes.
+    let mut command = Command::new(std::env::current_exe()?);
+    command.env("MALLOC_ARENA_MAX", "1");
+    command.args([ONE_PROCESS, "--lane", &options.lane, "--cycles"]);
+    command.arg(options.cycles.to_string());
+    let output = command
+        .arg("--folder")
+        .arg(&options.folder)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("one process: {}", output.status).into());
     }
-    thread::sleep(PATIENCE);
-    let (left, first) = (Left::of(&options.folder)?, Taken::by(std::process::id())?);
-    for _ in WARM..options.cycles {
-        within(&mountpoint)?;
-    }
-    thread::sleep(PATIENCE);
-    let (left_now, last) = (Left::of(&options.folder)?, Taken::by(std::process::id())?);
+    let [(left, first), (left_now, last)]: [(Left, Taken); 2] =
+        serde_json::from_slice(&output.stdout)?;
     if left != left_now {
         wrong.push(format!("left of a process: {left:?}, then {left_now:?}"));
     }
@@ -87,4 +82,40 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
         "one_process_last": last,
     });
     Ok((report, wrong))
+}
+
+/// Mounts by itself, and prints what there is after the first [`WARM`] mounts and after all of them.
+pub(crate) fn one_process(options: &Options) -> Anyhow<()> {
+    let folder = options.folder.join("cycles");
+    let key = PublicKey::from_pem(&std::fs::read(folder.join("key.pub"))?)?;
+    let model = Model::there(&folder.join("model"), &SIZES);
+    let within = |mountpoint: &Path| -> Anyhow<()> {
+        let lane = match options.lane.as_str() {
+            "pages" => Lane::Pages,
+            _ => Lane::Fuse,
+        };
+        let shutdown = Shutdown::new();
+        let stop = shutdown.handle();
+        let mount = MountOptions::new().lane(lane).shutdown(shutdown);
+        let opened = Signed::open(&model.path, &Trust::Key(key.clone()), OpenOptions::new())?;
+        let mounted = opened.mount(mountpoint, mount)?;
+        model.must_be_at(mounted.mountpoint())?;
+        stop.stop();
+        mounted.wait()?;
+        Ok(())
+    };
+    let mountpoint = folder.join("mount");
+    let look = || -> Anyhow<_> {
+        thread::sleep(PATIENCE);
+        Ok((Left::of(&options.folder)?, Taken::by(std::process::id())?))
+    };
+    for _ in 0..WARM.min(options.cycles) {
+        within(&mountpoint)?;
+    }
+    let first = look()?;
+    for _ in WARM..options.cycles {
+        within(&mountpoint)?;
+    }
+    println!("{}", json!([first, look()?]));
+    Ok(())
 }

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a mount of ours would leave behind on a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Left {
     pub(crate) processes: usize,
     pub(crate) mounts: usize,
@@ -34,7 +34,7 @@ impl Left {
 }
 
 /// What a process takes.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) descriptors: usize,
     pub(crate) threads: u64,

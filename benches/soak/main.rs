@@ -46,6 +46,8 @@ struct Options {
     kills: u32,
     out: PathBuf,
     folder: PathBuf,
+    /// This process is the one that mounts again and again by itself.
+    is_one_process: bool,
 }
 
 impl Options {
@@ -57,6 +59,7 @@ impl Options {
             kills: 300,
             out: PathBuf::from("target/soak.json"),
             folder: built::scratch().join("soak"),
+            is_one_process: false,
         };
         let mut arguments = Arguments::new(arguments);
         while let Some(argument) = arguments.next() {
@@ -73,6 +76,7 @@ impl Options {
                 }
                 "--kills" => options.kills = arguments.number()?,
                 "--out" => options.out = arguments.value()?.into(),
+                cycles::ONE_PROCESS => options.is_one_process = true,
                 "--folder" => options.folder = arguments.value()?.into(),
                 _ => return Err(format!("{argument}: unknown")),
             }
@@ -83,6 +87,9 @@ impl Options {
 
 fn main() -> Anyhow<()> {
     let mut options = Options::parse(std::env::args().skip(1))?;
+    if options.is_one_process {
+        return cycles::one_process(&options);
+    }
     if options.folder.exists() {
         fs::remove_dir_all(&options.folder)?;
     }

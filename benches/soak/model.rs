@@ -27,18 +27,11 @@ impl Model {
         sizes: &[usize],
     ) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        let mut files = Vec::new();
+        let model = Self::there(path, sizes);
         let mut names = Vec::new();
-        for (index, &size) in sizes.iter().enumerate() {
-            let name = format!("weights-{index}.bin");
-            let mut bytes = vec![0; size];
-            blake3::Hasher::new()
-                .update(name.as_bytes())
-                .finalize_xof()
-                .fill(&mut bytes);
-            fs::write(path.join(&name), &bytes)?;
-            names.push(FileName::new(&name).map_err(io::Error::other)?);
-            files.push(Golden { name, bytes });
+        for Golden { name, bytes } in &model.files {
+            fs::write(path.join(name), bytes)?;
+            names.push(FileName::new(name).map_err(io::Error::other)?);
         }
         let source = LocalDirectory::open(path, Links::Refuse)?;
         let plan = HashPlan::plain(Serialization {
@@ -48,10 +41,24 @@ impl Model {
         let hashed =
             hash_model(&source, &names, plan, &|_| Ok(()), &()).map_err(io::Error::other)?;
         host.sign(path, hashed.files)?;
-        Ok(Self {
+        Ok(model)
+    }
+
+    /// The same, where it was made before.
+    pub(crate) fn there(path: &Path, sizes: &[usize]) -> Self {
+        let file = |(index, &size): (usize, &usize)| {
+            let name = format!("weights-{index}.bin");
+            let mut bytes = vec![0; size];
+            blake3::Hasher::new()
+                .update(name.as_bytes())
+                .finalize_xof()
+                .fill(&mut bytes);
+            Golden { name, bytes }
+        };
+        Self {
             path: path.to_owned(),
-            files,
-        })
+            files: sizes.iter().enumerate().map(file).collect(),
+        }
     }
 
     /// All files as they are read beneath `place`. An error names the first that differs.

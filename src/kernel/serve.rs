@@ -79,9 +79,21 @@ pub fn serve_or_go_on(
         fs.on_lockdown(move |ino| pages.drop_pages(ino))
             .map_err(MountError::Thread)?;
     }
+    let known = MountFacts {
+        since,
+        not_pushed,
+        not_pages: not_pages.map(|reason| reason.with_remedy()),
+        ..MountFacts::new(session.mountpoint(), &options.source)
+    };
+    describe(fs, &session, options, known);
+    tell_status(fs, &mut session)?;
+    Ok(session)
+}
+
+/// Has the status tell of the mount, beside what is `known` of it.
+fn describe(fs: &FileSystem, session: &MountSession, options: &MountOptions, known: MountFacts) {
     let hidden = fs.reader().manifest().left_out();
     let facts = MountFacts {
-        since,
         process_since: now(),
         hidden_signed_files: hidden.len(),
         hidden_signed_names: hidden
@@ -90,11 +102,9 @@ pub fn serve_or_go_on(
             .map(|name| Escaped::bounded(name.as_str()).to_string())
             .collect(),
         threads: options.threads.get(),
-        pushes: session.page_cache().is_some() && not_pushed.is_none(),
-        not_pushed,
+        pushes: session.page_cache().is_some() && known.not_pushed.is_none(),
         lane: if session.is_pages() { "pages" } else { "fuse" }.to_owned(),
-        not_pages: not_pages.map(|reason| reason.with_remedy()),
-        ..MountFacts::new(session.mountpoint(), &options.source)
+        ..known
     };
     let tuned = session.tuning().clone();
     fs.set_mount_facts(move || {
@@ -106,19 +116,21 @@ pub fn serve_or_go_on(
             ..facts.clone()
         }
     });
-    if !session.is_pages() {
-        tell_status(fs, &mut session);
-    }
-    Ok(session)
 }
 
-/// Has the status of a mount in FUSE told on a socket as well, where there is a folder for it.
-fn tell_status(fs: &Arc<FileSystem>, session: &mut MountSession) {
+/// Has the status told on a socket as well: in FUSE, where there is a folder for it.
+fn tell_status(fs: &Arc<FileSystem>, session: &mut MountSession) -> Result<(), MountError> {
+    let stands = session.stands();
+    if let Some(control) = session.control() {
+        return control.tell(fs, stands).map_err(MountError::Thread);
+    }
     let user = rustix::process::getuid().as_raw();
-    match Control::new(fs, Address::fuse(session.device(), user), session.stands()) {
-        Ok(control) => session.hold(control),
+    let control = Control::new(Address::fuse(session.device(), user));
+    match control.and_then(|control| control.tell(fs, stands).map(|()| control)) {
+        Ok(control) => *session.control() = Some(control),
         Err(error) => tracing::debug!(%error, "no control socket: the status is an attribute only"),
     }
+    Ok(())
 }
 
 /// Mounts in the lane that is wanted, or in FUSE, and then says why.

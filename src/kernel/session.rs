@@ -69,8 +69,8 @@ pub struct MountSession {
     /// Of a mount in FUSE.
     page_cache: Option<PageCache>,
     /// Of a mount through EROFS.
-    pages: Option<pages::Held>,
-    /// Of a mount in FUSE.
+    pages: Option<pages::Answers>,
+    /// The socket that tells the status, where there is one.
     control: Option<Control>,
     requests: Requests,
     threads: usize,
@@ -226,15 +226,16 @@ impl MountSession {
             attached,
             tuning,
             requests,
-            held,
+            answers,
+            control,
         } = started;
         Self {
             attached,
             shutdown,
             tuning,
             page_cache: None,
-            pages: Some(held),
-            control: None,
+            pages: Some(answers),
+            control: Some(control),
             requests,
             threads: options.threads.get(),
             grace: options.grace,
@@ -305,9 +306,9 @@ impl MountSession {
         self.page_cache.clone()
     }
 
-    /// Holds a socket that tells the status, until the session has ended.
-    pub(super) fn hold(&mut self, control: Control) {
-        self.control = Some(control);
+    /// The socket that tells the status, until the session has ended.
+    pub(super) fn control(&mut self) -> &mut Option<Control> {
+        &mut self.control
     }
 
     /// A way to ask whether the file system exists, which doesn't keep it.

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -12,6 +13,7 @@ use test_support::built;
 use test_support::process::finish;
 use test_support::unprivileged::OrdinaryUser;
 
+use crate::operations::until;
 use crate::support::{BLAKE3, Host, LIMIT, Model, Mount, in_pages, text};
 use crate::users::{Clear, run, user_with_a_signed_model};
 
@@ -37,13 +39,22 @@ pub(crate) fn socket_in(folder: &Path, mountpoint: &Path) -> PathBuf {
     folder.join(format!("{lane}-{major}:{minor}"))
 }
 
-/// The same of a mount of this user; `None`, with the attribute in its place, where the user has no
-/// folder for it.
+/// The same of a mount of this user, once it is there; `None`, with the attribute in its place,
+/// where the user has no folder for it.
 pub(crate) fn socket(mount: &Mount) -> Option<PathBuf> {
     let socket = socket_in(&folder(), mount.path());
     let has_folder = folder().parent().is_some_and(Path::exists);
-    assert_eq!(socket.exists(), has_folder, "{}", socket.display());
+    if has_folder {
+        until("the socket is there", || {
+            UnixStream::connect(&socket).is_ok()
+        });
+    }
     has_folder.then_some(socket)
+}
+
+/// Which file has a name: once a mount is gone, another may have its number.
+fn file(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().map(|found| found.ino())
 }
 
 fn told(socket: &Path) -> Value {
@@ -119,15 +130,16 @@ fn no_name_is_left_of_a_mount_that_was_taken_away() {
     let Some(found) = socket(&mount) else { return };
     kill_process(mount.pid(), Signal::KILL).expect("kill");
     mount.wait();
-    assert!(found.exists());
+    let before = file(&found).expect("the name stays");
     let umount = host.run(host.command("umount").arg(mount.path()));
     umount.expect("umount");
-    assert!(!found.exists());
+    assert_ne!(file(&found), Some(before));
 
     let mount = host.mount(&model.path(), &[]);
     let found = socket(&mount).expect("as before");
+    let before = file(&found).expect("it is there");
     mount.unmount();
-    assert!(!found.exists());
+    assert_ne!(file(&found), Some(before));
 }
 
 #[test]
@@ -256,4 +268,31 @@ impl Drop for RuntimeFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+#[test]
+fn a_status_between_two_servers_is_a_whole_one() {
+    let Some(host) = Host::new() else { return };
+    let model = model();
+    let mount = host.mount(&model.path(), &["--keep-alive"]);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut asked = 0;
+            while !over.load(Ordering::Relaxed) {
+                let said = said(&host, &mount);
+                assert_eq!(said["mount"]["mountpoint"], text(mount.path()), "{said}");
+                assert!(said["kept"]["earlier_processes"].is_u64(), "{said}");
+                asked += 1;
+            }
+            asked
+        });
+        // A few: a server that is killed again and again is given up.
+        for _ in 0..6 {
+            crate::kept::kill(&mount);
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(asking.join().expect("each status is whole") > 0);
+    });
+    mount.unmount();
 }

@@ -22,7 +22,8 @@ use crate::kernel::mountinfo::MountTable;
 /// How long no one is let in where there is no descriptor for that.
 const REST: Duration = Duration::from_millis(100);
 
-/// A socket that tells a status, until this is dropped.
+/// The socket of a mount, until this is dropped. Who connects waits until the status is
+/// [told](Self::tell).
 #[derive(Debug)]
 pub(in crate::kernel) struct Control {
     address: Address,
@@ -32,16 +33,11 @@ pub(in crate::kernel) struct Control {
 }
 
 impl Control {
-    /// Tells the status of `fs` to those who ask about its mount, for as long as `stands` says that
-    /// it is there.
+    /// The socket of a new mount, or a new one of a mount that goes on.
     ///
     /// # Errors
-    /// Where the folder or the socket can't be made, or no thread.
-    pub(in crate::kernel) fn new(
-        fs: &Arc<FileSystem>,
-        address: Address,
-        stands: impl Fn() -> bool + Send + 'static,
-    ) -> io::Result<Self> {
+    /// Where the folder or the socket can't be made.
+    pub(in crate::kernel) fn new(address: Address) -> io::Result<Self> {
         let _lock = lock_folder(address.user())?;
         let path = address.path();
         match fs::remove_file(&path) {
@@ -50,35 +46,39 @@ impl Control {
             _ => {}
         }
         let listener = UnixListener::bind(&path)?;
-        Self::on(listener, address, fs, stands).inspect_err(|_| drop(fs::remove_file(&path)))
+        Self::on(listener, address).inspect_err(|_| drop(fs::remove_file(&path)))
     }
 
-    /// Goes on with the socket that another process listened on, or with a new one where its name
-    /// is gone.
+    /// The socket that another process listened on, or a new one where its name is gone.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub(in crate::kernel) fn go_on(
-        fs: &Arc<FileSystem>,
-        address: Address,
-        listener: OwnedFd,
-        stands: impl Fn() -> bool + Send + Clone + 'static,
-    ) -> io::Result<Self> {
-        match Self::on(listener.into(), address, fs, stands.clone()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new(fs, address, stands),
-            started => started,
+    pub(in crate::kernel) fn go_on(address: Address, listener: OwnedFd) -> io::Result<Self> {
+        match Self::on(listener.into(), address) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new(address),
+            found => found,
         }
     }
 
-    fn on(
-        listener: UnixListener,
-        address: Address,
+    fn on(listener: UnixListener, address: Address) -> io::Result<Self> {
+        Ok(Self {
+            address,
+            file: fs::symlink_metadata(address.path())?.ino(),
+            listener: Arc::new(listener),
+        })
+    }
+
+    /// Tells the status of `fs` to those who ask, for as long as `stands` says that the mount is
+    /// there. Only once it says all that it will.
+    ///
+    /// # Errors
+    /// Where the thread can't be started.
+    pub(in crate::kernel) fn tell(
+        &self,
         fs: &Arc<FileSystem>,
         stands: impl Fn() -> bool + Send + 'static,
-    ) -> io::Result<Self> {
-        let file = fs::symlink_metadata(address.path())?.ino();
-        let listener = Arc::new(listener);
-        let (asked, fs) = (Arc::clone(&listener), Arc::downgrade(fs));
+    ) -> io::Result<()> {
+        let (asked, fs) = (Arc::clone(&self.listener), Arc::downgrade(fs));
         std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
@@ -101,16 +101,12 @@ impl Control {
                     };
                     let text = fs.status_text(Audience::Owner);
                     drop(fs);
-                    if let Err(error) = tell(asking, &text) {
+                    if let Err(error) = send(asking, &text) {
                         tracing::debug!(%error, "a status couldn't be told");
                     }
                 }
             })?;
-        Ok(Self {
-            address,
-            file,
-            listener,
-        })
+        Ok(())
     }
 
     /// Whether the mount is there still, left dead: what lies over it keeps it, or its connection
@@ -129,7 +125,7 @@ impl Control {
     }
 }
 
-fn tell(mut asking: UnixStream, text: &str) -> io::Result<()> {
+fn send(mut asking: UnixStream, text: &str) -> io::Result<()> {
     asking.set_write_timeout(Some(PATIENCE))?;
     asking.write_all(text.as_bytes())
 }

@@ -17,7 +17,7 @@ use crate::sync::lock;
 
 /// The requests that wait.
 #[derive(Clone, Default)]
-pub(super) struct Answers(Arc<Shared>);
+pub(in crate::kernel) struct Answers(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -53,7 +53,7 @@ impl Answers {
     }
 
     /// Answers all that wait with EIO, and all that come later.
-    pub(super) fn cut_off(&self) {
+    pub(in crate::kernel) fn cut_off(&self) {
         self.0.is_cut_off.store(true, Ordering::SeqCst);
         let waiting: Vec<_> = lock(&self.0.waiting).values().cloned().collect();
         for pending in waiting {

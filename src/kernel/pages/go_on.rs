@@ -16,7 +16,6 @@ use super::answers::Answers;
 use super::drop_ranges::{self, Failed};
 use super::error::{NoPages, NotStarted};
 use super::half::{Half, Parts};
-use super::held::Held;
 use super::proving::prove_lengths;
 use super::settings::Settings;
 use super::start::{CONTROL_SOCKET, Started, image_of};
@@ -113,16 +112,13 @@ fn take_over(
     .map_err(MountError::Handshake)?;
     let served = half.serve()?;
     let address = Address::pages(identity.device);
-    let control =
-        Control::go_on(fs, address, listener, || true).map_err(NoPages::io(CONTROL_SOCKET))?;
+    let control = Control::go_on(address, listener).map_err(NoPages::io(CONTROL_SOCKET))?;
     served.gate.open(&shutdown.sender);
     Ok(Started {
         attached,
         tuning: Settings::of(reads_from.settings).tune(),
         requests: served.requests,
-        held: Held {
-            answers,
-            _control: control,
-        },
+        answers,
+        control,
     })
 }

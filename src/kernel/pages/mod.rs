@@ -19,7 +19,6 @@
 //! | `drop_ranges` | taking back what failed, so that its neighbours are read anew |
 //! | `gate` | who is told of the end of the FUSE half |
 //! | `half` | the FUSE half: agreed on with the kernel, and served |
-//! | `held` | what lives as long as the mount |
 //! | `proving` | proving all lengths first |
 //! | `settings` | the kernel's settings of a mount |
 //! | `start` | all of it, in order |
@@ -34,16 +33,15 @@ mod floor;
 mod gate;
 mod go_on;
 mod half;
-mod held;
 mod proving;
 mod settings;
 mod start;
 
 pub(super) use self::adaptor::MOST_WAIT;
+pub(super) use self::answers::Answers;
 pub use self::error::NoPages;
 pub(super) use self::error::NotStarted;
 pub(super) use self::go_on::go_on;
-pub(super) use self::held::Held;
 pub(super) use self::start::{Attempt, Started, start};
 
 /// The file system type in the mount table.

@@ -21,7 +21,6 @@ use super::drop_ranges::{self, Failed};
 use super::error::{NoPages, NotStarted};
 use super::floor;
 use super::half::{New, Parts};
-use super::held::Held;
 use super::proving::prove_lengths;
 use super::settings::Settings;
 use crate::fs::FileSystem;
@@ -57,7 +56,8 @@ pub(in crate::kernel) struct Started {
     pub(in crate::kernel) attached: Arc<Attached>,
     pub(in crate::kernel) tuning: TuningReport,
     pub(in crate::kernel) requests: Requests,
-    pub(in crate::kernel) held: Held,
+    pub(in crate::kernel) answers: Answers,
+    pub(in crate::kernel) control: Control,
 }
 
 /// Mounts a model through EROFS. A `keeper` is given what another process takes to go on with it,
@@ -113,7 +113,7 @@ pub(in crate::kernel) fn start(
     let sources = fs.reader().sources();
     sources.for_each(|source| source.never_enter(device));
     let address = Address::pages(identity.device);
-    let control = Control::new(fs, address, || true).map_err(NoPages::io(CONTROL_SOCKET))?;
+    let control = Control::new(address).map_err(NoPages::io(CONTROL_SOCKET))?;
     if let (Some(keeper), Some((handshake, device))) = (keeper.take(), agreed) {
         let facts = HandoverFacts::new(&mountpoint, identity, handshake, shown, 0);
         let left = || {
@@ -151,10 +151,8 @@ pub(in crate::kernel) fn start(
         attached,
         tuning: settings.tune(),
         requests: served.requests,
-        held: Held {
-            answers,
-            _control: control,
-        },
+        answers,
+        control,
     })
 }
 

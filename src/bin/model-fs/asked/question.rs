@@ -8,10 +8,10 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use model_fs::fs::STATUS_ATTRIBUTE;
+use model_fs::fs::{STATUS_ATTRIBUTE, Status};
 use model_fs::kernel::control::{Address, Asking};
 use model_fs::kernel::mountinfo::{MountTable, mount_id};
 use rustix::io::Errno;
@@ -24,6 +24,11 @@ const MAX_ATTRIBUTE: usize = 64 * 1024;
 
 /// The flag of the process that asks a mount.
 const CHILD_FLAG: &str = "--status-child";
+
+/// How long a process may take from its first answer until it tells all, and how often it is asked
+/// meanwhile.
+const WHOLE_WITHIN: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(2);
 
 /// What the child's answer begins with where it is the attribute, not an error's number.
 const VALUE: u8 = b'v';
@@ -188,11 +193,26 @@ fn said_to_root() -> io::Result<Vec<u8>> {
     Asking::new(address.ok_or(ErrorKind::NotFound)?)?.status()
 }
 
+/// The status attribute, or the number of an error. Asked again for a moment where a process has
+/// just begun to serve, which tells last of all how it is mounted.
 fn attribute() -> Vec<u8> {
+    let deadline = Instant::now() + WHOLE_WITHIN;
     let mut value = vec![0; MAX_ATTRIBUTE];
-    let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
-    match asked {
-        Ok(len) => [&[VALUE], &value[..len]].concat(),
-        Err(errno) => format!("e{}", errno.raw_os_error()).into_bytes(),
+    loop {
+        let asked = rustix::fs::getxattr("/proc/self/fd/0", STATUS_ATTRIBUTE, &mut value[..]);
+        match asked {
+            Ok(len) if is_whole(&value[..len]) || Instant::now() >= deadline => {
+                return [&[VALUE], &value[..len]].concat();
+            }
+            Ok(_) => thread::sleep(STEP),
+            Err(errno) => return format!("e{}", errno.raw_os_error()).into_bytes(),
+        }
     }
+}
+
+/// Whether a status is that of a mount which is complete, or not for those who may know.
+fn is_whole(text: &[u8]) -> bool {
+    serde_json::from_slice::<Status>(text).map_or(true, |status| {
+        status.owner.is_none_or(|owner| owner.mount.is_some())
+    })
 }

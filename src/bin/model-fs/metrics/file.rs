@@ -91,7 +91,8 @@ impl MetricsFile {
     fn write(&self, text: &str) -> io::Result<()> {
         let write = |out: &mut io::BufWriter<&std::fs::File>| out.write_all(text.as_bytes());
         // Every few seconds, on whatever disk that is.
-        self.directory.write_passing_file(&self.name, 0o644, write)?;
+        self.directory
+            .write_passing_file(&self.name, 0o644, write)?;
         text.clone_into(&mut self.last());
         Ok(())
     }
