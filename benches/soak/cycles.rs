@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Anyhow<(Value, Vec<String>)> {
     Ok((report, wrong))
 }
 
-/// Mounts by itself, and prints what there is after the first [`WARM`] mounts and after all of them.
+/// Mounts by itself, and prints what there is after the first [`WARM`] mounts and after all.
 pub(crate) fn one_process(options: &Options) -> Anyhow<()> {
     let folder = options.folder.join("cycles");
     let key = PublicKey::from_pem(&std::fs::read(folder.join("key.pub"))?)?;
