@@ -231,7 +231,7 @@ impl Keeper {
                     if self.is_there {
                         return Ok(Some(ExitCode::SUCCESS));
                     }
-                    return Err(anyhow!("interrupted before the mount was ready"));
+                    return Err(not_ready());
                 }
                 // One that doesn't serve yet has nothing to end in good order, and may hang.
                 let later = self.server.as_ref().filter(|_| self.is_there);
@@ -417,9 +417,13 @@ impl Keeper {
             self.left.take().into_iter().for_each(Handover::forget);
             return end(nobody, status);
         }
-        if status.success() || (self.stopping && self.is_there) {
+        // Also one that was killed before it could say that it serves: no other may follow.
+        if status.success() || self.stopping {
             // A clean end leaves nothing; this one was killed, or failed on the way.
             self.take_away();
+            if self.stopping && !self.is_there {
+                return Err(not_ready());
+            }
             let clean = matches!(status.code(), None | Some(0)) || stage != Stage::Serving;
             return end(clean, status);
         }
@@ -490,6 +494,11 @@ impl Keeper {
 /// The pause after so many failures in a row.
 fn pause_after(failures: u32) -> Duration {
     FIRST_PAUSE * 2_u32.pow(failures.min(MOST_KILLED))
+}
+
+/// A stop was asked for too early.
+fn not_ready() -> anyhow::Error {
+    anyhow!("interrupted before the mount was ready")
 }
 
 /// The end of this process: clean, or as that of its server.
